@@ -1,0 +1,47 @@
+"""
+ctxwin keeps a chat history inside a token budget.
+
+A `ContextManager` holds the history; `messages()` returns a valid request within the budget, whatever strategies are
+installed, or raises a `BudgetError` that says what does not fit. Nothing is ever lost.
+"""
+
+from ctxwin.budget import Budget
+from ctxwin.counting import TokenCounter
+from ctxwin.errors import (
+    BudgetError,
+    CounterError,
+    CtxwinError,
+    MessageError,
+    StateError,
+    StrategyError,
+    SummarizerError,
+    UnknownStrategyError,
+)
+from ctxwin.hookspecs import hookimpl
+from ctxwin.manager import ContextManager
+from ctxwin.messages import Message
+from ctxwin.plan import Action, Plan, Preview, PruneRequest, Receipt, Rejection, Summarize, Unit
+
+__all__ = [
+    "Action",
+    "Budget",
+    "BudgetError",
+    "ContextManager",
+    "CounterError",
+    "CtxwinError",
+    "Message",
+    "MessageError",
+    "Plan",
+    "Preview",
+    "PruneRequest",
+    "Receipt",
+    "Rejection",
+    "StateError",
+    "StrategyError",
+    "Summarize",
+    "SummarizerError",
+    "TokenCounter",
+    "Unit",
+    "UnknownStrategyError",
+    "hookimpl",
+]

@@ -1,0 +1,115 @@
+"""
+The one cost that decides everything: what the counter says, validated and corrected by observed usage.
+
+Counters are foreign code. Whatever they raise becomes a `CounterError`, and what they return must be a count.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import index
+from typing import Any
+
+from ctxwin.counting import CallableCounter, TokenCounter, counter_for
+from ctxwin.errors import CounterError
+from ctxwin.messages import Message, copy_json
+
+UNIT = 1000  # a correction is a whole number of thousandths, so that costs stay integers on every machine
+BOUNDS = (500, 2000)  # an estimate is corrected by half to double, never further
+
+
+class Costs:
+    """
+    Costs of messages, texts and requests.
+
+    Attributes:
+        counter: the token counter.
+        offset: tokens that every request holds beyond what the exact counter sees (formats, tool preambles).
+        correction: thousandths by which an estimate is multiplied.
+    """
+
+    def __init__(self, counter: TokenCounter, tools: Sequence[Mapping[str, Any]] = ()) -> None:
+        self.counter = counter
+        self.offset = 0
+        self.correction = UNIT
+        self._base: int | None = None
+        self._tools: list[Any] = []
+        self.tools = tools
+
+    @property
+    def tools(self) -> list[Any]:
+        """The tool schemas sent with each request (copies)."""
+        tools: list[Any] = copy_json(self._tools)
+        return tools
+
+    @tools.setter
+    def tools(self, tools: Sequence[Mapping[str, Any]]) -> None:
+        if isinstance(tools, str | Mapping) or not all(isinstance(tool, Mapping) for tool in tools):
+            raise TypeError("tools must be a sequence of mappings, the schemas as they are sent")
+        self._tools = [copy_json(dict(tool)) for tool in tools]
+        self._base = None
+
+    @property
+    def base_tokens(self) -> int:
+        """The cost of a request without messages: tools, priming and the observed offset."""
+        if self._base is None:
+            self._base = self._ask("count_request", self.counter.count_request, (), self.tools)
+        return self.corrected(self._base) + self.offset
+
+    def corrected(self, tokens: int) -> int:
+        """Return a count with the correction of an estimate, rounded up."""
+        return -(-tokens * self.correction // UNIT)
+
+    def text(self, text: str) -> int:
+        """Return the cost of a bare text."""
+        return self.corrected(self._ask("count_text", self.counter.count_text, text))
+
+    def message(self, message: Message) -> int:
+        """Return the uncorrected cost of a message: what is counted once and kept."""
+        return self._ask("count_message", self.counter.count_message, message.to_dict())
+
+    def request(self, messages: Sequence[Message]) -> int:
+        """Return the true cost of a whole request."""
+        wires = [message.to_dict() for message in messages]
+        return self.corrected(self._ask("count_request", self.counter.count_request, wires, self.tools)) + self.offset
+
+    def observe(self, predicted_tokens: int, real_tokens: int) -> bool:
+        """
+        Learn from a request that was predicted to cost one figure and really cost another.
+
+        Returns:
+            Whether costs have changed.
+        """
+        before = (self.offset, self.correction)
+        if self.counter.exact:
+            self.offset = max(0, self.offset + real_tokens - predicted_tokens)
+        elif predicted_tokens:
+            wanted = round(self.correction * real_tokens / predicted_tokens)
+            self.correction = min(max(wanted, BOUNDS[0]), BOUNDS[1])
+        return before != (self.offset, self.correction)
+
+    def _ask(self, method: str, count: Callable[..., int], *args: object) -> int:
+        name = self.counter.name or type(self.counter).__name__
+        try:
+            tokens = index(count(*args))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a Rust panic is no Exception
+            raise CounterError(f"counter {name!r}: {method} failed: {type(error).__name__}: {error}") from error
+        if tokens < 0:
+            raise CounterError(f"counter {name!r}: {method} returned {tokens}, a count is not negative")
+        return tokens
+
+
+def as_counter(counter: TokenCounter | Callable[[str], int] | str | None, model: str | None) -> TokenCounter:
+    """
+    Make a counter of what a caller may give: a counter, a callable, or a model's or an encoding's name.
+
+    Raises:
+        TypeError: it is none of these.
+    """
+    if counter is None or isinstance(counter, str):
+        return counter_for(model if counter is None else counter)
+    if isinstance(counter, TokenCounter):
+        return counter
+    if callable(counter):
+        return CallableCounter(counter)
+    raise TypeError(f"counter must be a TokenCounter, a callable or a name, not {type(counter).__name__}")

@@ -1,0 +1,286 @@
+"""
+A draft: the window as a prune in progress would have it.
+
+A draft starts as a snapshot of the window and is changed by plans that keep the laws, never otherwise. Nothing of it
+reaches the conversation until the manager adopts it whole; throwing it away undoes everything. It calls no hook, so
+that accepted plans can be replayed on a newer snapshot where the conversation moved on meanwhile.
+"""
+
+from dataclasses import dataclass, replace
+
+from ctxwin import laws
+from ctxwin.costs import Costs
+from ctxwin.laws import Change, Context
+from ctxwin.messages import Message, read_message
+from ctxwin.plan import (
+    Action,
+    Drop,
+    Edit,
+    Plan,
+    PruneRequest,
+    Rejection,
+    Replace,
+    Step,
+    Unit,
+    make_unit,
+)
+
+CORE = "ctxwin"  # the strategy name under which the manager itself acts
+
+
+class Refusal(Exception):  # noqa: N818 - never leaves this package
+    """A plan cannot be carried out: which law it breaks, and how."""
+
+    def __init__(self, law: str, reason: str) -> None:
+        self.law = law
+        self.reason = reason
+        super().__init__(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """
+    What a prune starts from.
+
+    Attributes:
+        units: the window, oldest first.
+        context: what the laws must know.
+        target_tokens: what to cut down to.
+        next_id: the id of the first message that the prune writes.
+        version: how often the conversation had changed when this was taken.
+    """
+
+    units: tuple[Unit, ...]
+    context: Context
+    target_tokens: int
+    next_id: int
+    version: int
+
+
+class Draft:
+    """
+    The window of a prune in progress.
+
+    Attributes:
+        snapshot: what it started from.
+        units: the window so far.
+        tokens: uncorrected costs of the messages written and edited so far, by id.
+        actions, rejected: what goes into the receipt.
+        accepted: the plans applied so far, with the names of their strategies.
+    """
+
+    def __init__(self, snapshot: Snapshot, costs: Costs) -> None:
+        self.snapshot = snapshot
+        self.context = snapshot.context
+        self.units = snapshot.units
+        self.next_id = snapshot.next_id
+        self.tokens: dict[int, int] = {}
+        self.actions: list[Action] = []
+        self.rejected: list[Rejection] = []
+        self.accepted: list[tuple[str, Plan]] = []
+        self._costs = costs
+
+    @property
+    def used_tokens(self) -> int:
+        """The cost of the window so far, tools and priming included."""
+        return self.context.base_tokens + sum(unit.tokens for unit in self.units)
+
+    @property
+    def over_target(self) -> bool:
+        """Whether there is more to free."""
+        return self.used_tokens > self.snapshot.target_tokens
+
+    def request(self) -> PruneRequest:
+        """Show the window to a strategy: copies throughout."""
+        units = tuple(
+            replace(
+                unit,
+                messages=tuple(message.clone() for message in unit.messages),
+                protected=not self.is_droppable(unit),
+                index=index,
+            )
+            for index, unit in enumerate(self.units)
+        )
+        used = self.used_tokens
+        written = [message for unit in units if unit.written for message in unit.messages]
+        summary = max(written, key=lambda message: message.id).content if written else None
+        return PruneRequest(
+            units=units,
+            droppable=tuple(unit for unit in units if not unit.protected),
+            editable=tuple(m for unit in units for m in unit.messages if laws.may_edit(m, unit, self.context)),
+            used_tokens=used,
+            max_tokens=self.context.max_tokens,
+            target_tokens=self.snapshot.target_tokens,
+            excess_tokens=used - self.snapshot.target_tokens,
+            previous_summary=summary if isinstance(summary, str) else None,
+            count=self._costs.text,
+        )
+
+    def is_droppable(self, unit: Unit) -> bool:
+        """Return whether a plan may drop the unit."""
+        return not laws.must_keep(unit, self.context) and unit.messages[0].id not in self.context.spared
+
+    def spare(self, strategy: str, units: tuple[Unit, ...]) -> None:
+        """Protect further units, softly; units that are not of the window are refused."""
+        known = {unit.ids for unit in self.units}
+        foreign = [unit for unit in units if unit.ids not in known]
+        if foreign:
+            self.reject(strategy, "L5", f"asked to spare {foreign[0]!r}, which is no unit of the window")
+        spared = {unit.messages[0].id for unit in units if unit.ids in known}
+        self.context = replace(self.context, spared=self.context.spared | spared)
+
+    def reject(self, strategy: str, law: str, reason: str) -> None:
+        """Record a plan that was not applied."""
+        self.rejected.append(Rejection(strategy, law, reason))
+
+    def accept(self, strategy: str, plan: Plan) -> bool:
+        """Apply a plan if it keeps the laws, else record why not; either way it is all or nothing."""
+        try:
+            plan = self._resolve(plan)
+            after, tokens, actions = self._outcome(strategy, plan)
+            for violation in laws.check_plan(Change(self.units, after, plan, self.context)):
+                raise Refusal(violation.law, violation.reason)
+        except Refusal as refusal:
+            self.reject(strategy, refusal.law, refusal.reason)
+            return False
+        except Exception as error:  # noqa: BLE001 - a forged plan may fail anywhere, the counter on what was written
+            self.reject(strategy, "L8", describe(error))
+            return False
+        self.units = after
+        self.tokens |= tokens
+        self.next_id += sum(isinstance(step, Replace) for step in plan.steps)
+        self.actions += actions
+        self.accepted.append((strategy, plan))
+        return True
+
+    def drop_what_is_needed(self) -> None:
+        """
+        Drop what may be dropped, oldest first, where the chain left the window over the budget.
+
+        Units of the log go before written ones, down to the target; spared units go last, and only until the rest
+        fits the budget: this is what makes a `BudgetError` honest whatever strategies are installed.
+        """
+        if self.used_tokens <= self.context.max_tokens:
+            return
+        droppable = [unit for unit in self.units if self.is_droppable(unit)]
+        ordinary = sorted(droppable, key=lambda unit: unit.written)
+        self._drop(ordinary, self.snapshot.target_tokens, "the chain left the window over the budget")
+        spared = [unit for unit in self.units if unit.messages[0].id in self.context.spared]
+        self.context = replace(self.context, spared=frozenset())
+        releasable = [unit for unit in spared if self.is_droppable(unit)]
+        kept = self._drop(releasable, self.context.max_tokens, "spared, but the rest does not fit", kind="release")
+        spared_on = frozenset(unit.messages[0].id for unit in kept)
+        self.context = replace(self.context, spared=spared_on)
+
+    def replay(self, snapshot: Snapshot) -> "Draft":
+        """Return a draft of a newer snapshot with the same plans applied, as far as they still keep the laws."""
+        draft = Draft(snapshot, self._costs)
+        present = {unit.messages[0].id for unit in snapshot.units}
+        draft.context = replace(draft.context, spared=self.context.spared & present)
+        draft.rejected = list(self.rejected)
+        for strategy, plan in self.accepted:
+            draft.accept(strategy, plan)
+        return draft
+
+    def _drop(self, units: list[Unit], down_to: int, reason: str, kind: str = "drop") -> list[Unit]:
+        """Drop units in the given order until the window costs at most `down_to`; return those kept."""
+        used, count = self.used_tokens, 0
+        while used > down_to and count < len(units):
+            used -= units[count].tokens
+            count += 1
+        gone = {unit.messages[0].id for unit in units[:count]}
+        self.units = tuple(unit for unit in self.units if unit.messages[0].id not in gone)
+        self.actions += [Action(kind, CORE, reason, unit.ids, unit.tokens) for unit in units[:count]]
+        return units[count:]
+
+    def _resolve(self, plan: Plan) -> Plan:
+        """Return the plan with our own units and messages in place of those that the strategy names."""
+        units = {unit.messages[0].id: unit for unit in self.units}
+        messages = {message.id: message for unit in self.units for message in unit.messages}
+        dropped: set[int] = set()
+        touched: set[int] = set()
+        steps: list[Step] = []
+        for step in plan.steps:
+            if not isinstance(step.reason, str):
+                raise Refusal("L14", f"a reason must be a string, not {step.reason!r}")
+            if isinstance(step, Edit):
+                mine = messages.get(step.message.id)
+                if mine is None:
+                    raise Refusal("L5", f"{step.message!r} is not in the window")
+                steps.append(replace(step, message=mine))
+                named = {mine.id}
+            else:
+                own = {unit.ids: unit for unit in (_own(unit, units) for unit in step.units)}
+                if isinstance(step, Drop):  # naming a unit twice to drop it says nothing new
+                    own = {ids: unit for ids, unit in own.items() if ids[0] not in dropped}
+                    dropped |= {ids[0] for ids in own}
+                steps.append(replace(step, units=tuple(own.values())))
+                named = {message_id for ids in own for message_id in ids}
+            if touched & named:
+                raise Refusal("L14", f"two steps of the plan name message {min(touched & named)}")
+            touched |= named
+        return Plan(tuple(steps))
+
+    def _outcome(self, strategy: str, plan: Plan) -> tuple[tuple[Unit, ...], dict[int, int], list[Action]]:
+        """Return the window that a plan leads to, what it wrote costs, and what it did."""
+        window = {unit.messages[0].id: unit for unit in self.units}
+        home = {message.id: unit.messages[0].id for unit in self.units for message in unit.messages}
+        tokens: dict[int, int] = {}
+        actions: list[Action] = []
+        next_id = self.next_id
+        for step in plan.steps:
+            reason = step.reason or "no reason given"
+            if isinstance(step, Edit):
+                first = home[step.message.id]
+                before = window[first]
+                window[first] = self._edited(step, before, tokens)
+                freed = before.tokens - window[first].tokens
+                actions.append(Action("edit", strategy, reason, (step.message.id,), freed))
+                continue
+            for unit in step.units:
+                del window[unit.messages[0].id]
+            if isinstance(step, Drop):
+                actions += [Action("drop", strategy, reason, unit.ids, unit.tokens) for unit in step.units]
+                continue
+            window[next_id] = self._written(step, next_id, tokens)
+            replaced = tuple(message_id for unit in step.units for message_id in unit.ids)
+            freed = sum(unit.tokens for unit in step.units) - window[next_id].tokens
+            actions.append(Action("replace", strategy, reason, replaced, freed))
+            next_id += 1
+        return tuple(sorted(window.values(), key=lambda unit: unit.place)), tokens, actions
+
+    def _written(self, step: Replace, message_id: int, tokens: dict[int, int]) -> Unit:
+        """Make the unit of a written message."""
+        sources = laws.sources_of(step.units)
+        if not sources:
+            raise Refusal("L15", "a summary of nothing")
+        message = Message(message_id, read_message({"role": step.role, "content": step.content}), False, sources)
+        tokens[message_id] = self._costs.message(message)
+        return make_unit([message], [self._costs.corrected(tokens[message_id])])
+
+    def _edited(self, step: Edit, unit: Unit, tokens: dict[int, int]) -> Unit:
+        """Make the unit of an edited message."""
+        new = step.message.with_content(step.content)
+        tokens[new.id] = self._costs.message(new)
+        at = unit.ids.index(new.id)
+        messages, figures = list(unit.messages), list(unit.message_tokens)
+        messages[at], figures[at] = new, self._costs.corrected(tokens[new.id])
+        return make_unit(messages, figures)
+
+
+def describe(error: BaseException) -> str:
+    """Return an error's type and text; a text that cannot be had is no reason to fail."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - the error is foreign, and so is its __str__
+        return type(error).__name__
+
+
+def _own(unit: Unit, units: dict[int, Unit]) -> Unit:
+    """Return our own unit for one that a strategy names."""
+    mine = units.get(unit.messages[0].id) if unit.messages else None
+    if mine is None:
+        raise Refusal("L5", f"{unit!r} is no unit of the window")
+    if mine.ids != unit.ids:
+        raise Refusal("L2", f"messages {unit.ids} are a part of the unit {mine.ids}")
+    return mine

@@ -1,0 +1,413 @@
+"""
+`ContextManager`: a conversation, its strategies, and the drive of a prune.
+
+Rules:
+
+1. Every public method is atomic: it holds the lock, or works on a draft that is adopted whole or not at all.
+2. No lock is held while a hook or a summariser runs. Where the conversation moved on meanwhile, the accepted plans
+   are replayed on the newer window, law checks included.
+3. Nothing is decided by what a strategy was shown: drafts hold values of their own.
+4. Adding never counts and never prunes; costs are settled when they are first asked for.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from threading import RLock
+from typing import Any, Self
+
+from ctxwin import state as states
+from ctxwin.budget import Budget
+from ctxwin.conversation import Conversation
+from ctxwin.costs import Costs, as_counter
+from ctxwin.counting import TokenCounter, input_tokens
+from ctxwin.draft import Draft, Snapshot
+from ctxwin.errors import BudgetError, CounterError, MessageError, StateError
+from ctxwin.messages import RESULT_ROLES, Content, Message, Wire, read_message
+from ctxwin.plan import Preview, Receipt
+from ctxwin.pruning import (
+    Steps,
+    Tally,
+    adrive,
+    call_hook,
+    drive,
+    prune,
+    refuse_inside_hook,
+    refuse_model,
+)
+from ctxwin.registry import Chain, chain_of
+
+logger = logging.getLogger("ctxwin")
+
+
+class ContextManager:
+    """
+    Keeps a chat history inside a token budget.
+
+    Args:
+        max_tokens: the input budget, in tokens; or
+        budget: its decomposed form. Exactly one of the two.
+        strategies: names or objects, asked left to right; a missing `drop-oldest` is appended.
+        counter: a `TokenCounter`, a `Callable[[str], int]`, or an encoding's or a model's name; beats `model`.
+        model: whose counter to use; with neither, o200k_base as an estimate.
+        tools: the tool schemas sent with each request; they count.
+        allow_question_edit: whether a declared edit may shorten the current question.
+
+    Raises:
+        TypeError: neither or both of `max_tokens` and `budget`; a counter or tools of the wrong type.
+        ValueError: a budget out of range; a chain that names a strategy twice, or `drop-oldest` not last.
+        UnknownStrategyError: a strategy of that name is not installed.
+        StrategyError: a strategy cannot be loaded or registered.
+    """
+
+    def __init__(
+        self,
+        max_tokens: int | None = None,
+        *,
+        budget: Budget | None = None,
+        strategies: Sequence[str | object] = ("drop-oldest",),
+        counter: TokenCounter | Callable[[str], int] | str | None = None,
+        model: str | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
+        allow_question_edit: bool = False,
+    ) -> None:
+        if max_tokens is not None and budget is None:
+            budget = Budget(max_tokens)
+        elif budget is None or max_tokens is not None:
+            raise TypeError("give exactly one of max_tokens and budget")
+        costs = Costs(as_counter(counter, model), tools)
+        self._chain: Chain = chain_of(strategies)
+        self._state = Conversation(budget, costs, allow_question_edit=allow_question_edit)
+        self._lock = RLock()
+
+    def __repr__(self) -> str:
+        with self._lock:
+            try:
+                figures = f"{self.total_tokens}/{self.max_tokens} tokens, {len(self)} messages"
+            except CounterError:
+                figures = f"?/{self.max_tokens} tokens"
+            return f"<ContextManager {figures}, {self._chain}>"
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __len__(self) -> int:
+        """Return the number of messages in the window."""
+        with self._lock:
+            self._state.window.settle()
+            return sum(len(unit.messages) for unit in self._state.window.units)
+
+    def __iter__(self) -> Iterator[Message]:
+        """Iterate over the messages of the window as it is, oldest first."""
+        with self._lock:
+            self._state.window.settle()
+            units = tuple(self._state.window.units)
+        return iter([message.clone() for unit in units for message in unit.messages])
+
+    # Adding and taking back.
+
+    def add_message(
+        self,
+        role: str,
+        content: Content,
+        *,
+        name: str | None = None,
+        tool_calls: Sequence[Mapping[str, Any]] | None = None,
+        tool_call_id: str | None = None,
+        pinned: bool = False,
+        **extra: Any,
+    ) -> Message:
+        """
+        Append one message; O(1), and it cannot fail for lack of room.
+
+        Raises:
+            MessageError: it is malformed; nothing has changed.
+        """
+        optional = {"name": name, "tool_calls": tool_calls, "tool_call_id": tool_call_id}
+        given = {key: value for key, value in optional.items() if value is not None}
+        return self.append({"role": role, "content": content, **given, **extra}, pinned=pinned)
+
+    def append(self, message: object, *, pinned: bool = False) -> Message:
+        """
+        Append one message as it is sent: a mapping, or an SDK object with `model_dump` (request fields only).
+
+        Raises:
+            MessageError: it is malformed; nothing has changed.
+        """
+        return self._add([read_message(message)], "append", pinned=pinned)[0]
+
+    def extend(self, messages: Iterable[object]) -> list[Message]:
+        """
+        Append messages, all or none.
+
+        Raises:
+            MessageError: one is malformed; nothing has changed.
+        """
+        return self._add([read_message(message) for message in messages], "extend", pinned=False)
+
+    def pin(self, message: Message | int) -> None:
+        """
+        Keep a message whatever happens, byte for byte; one that had left the window comes back.
+
+        Raises:
+            MessageError: it is not in the log held in memory.
+        """
+        self._set_pinned("pin", message, pinned=True)
+
+    def unpin(self, message: Message | int) -> None:
+        """
+        Make a message ordinary; a system or developer message too.
+
+        Raises:
+            MessageError: it is not in the log held in memory.
+        """
+        self._set_pinned("unpin", message, pinned=False)
+
+    def rewind(self, message: Message | int) -> tuple[Message, ...]:
+        """
+        Cut the log's tail from that message on, and return it, oldest first.
+
+        A summary that tells of it is taken back too, and its other sources return to the window.
+
+        Raises:
+            MessageError: it is not in the log held in memory.
+        """
+        refuse_inside_hook(self, "rewind")
+        with self._lock:
+            return tuple(cut.clone() for cut in self._state.rewind(_id_of(message)))
+
+    def forget(self) -> tuple[Message, ...]:
+        """Release from memory what has left the window, and return it, oldest first; the window does not change."""
+        refuse_inside_hook(self, "forget")
+        with self._lock:
+            return tuple(self._state.forget())
+
+    # The window.
+
+    def messages(self) -> list[dict[str, Any]]:
+        """
+        Return the window, fresh objects: within the budget, cut first where it is over.
+
+        Raises:
+            BudgetError: what must be kept does not fit; nothing has changed.
+            CounterError: a message cannot be counted.
+        """
+        refuse_inside_hook(self, "messages")
+        while (window := self._fitting()) is None:
+            drive(self._pruning())
+        return window
+
+    async def amessages(self) -> list[dict[str, Any]]:
+        """Return what `messages` returns, for strategies whose summariser is async."""
+        refuse_inside_hook(self, "amessages")
+        while (window := self._fitting()) is None:
+            await adrive(self._pruning())
+        return window
+
+    def prune_history(self) -> Receipt:
+        """
+        Prune now, down to the low mark; with nothing new since the last prune, do nothing.
+
+        Raises:
+            BudgetError: what must be kept does not fit; nothing has changed.
+        """
+        refuse_inside_hook(self, "prune_history")
+        return drive(self._pruning())
+
+    async def aprune_history(self) -> Receipt:
+        """Do what `prune_history` does, for strategies whose summariser is async."""
+        refuse_inside_hook(self, "aprune_history")
+        return await adrive(self._pruning())
+
+    def plan(self) -> Receipt:
+        """Return the receipt that `prune_history` would, or raise what it would; changes nothing."""
+        refuse_inside_hook(self, "plan")
+        return drive(self._pruning(dry=True))
+
+    # Meters.
+
+    @property
+    def max_tokens(self) -> int:
+        """The input budget, in tokens."""
+        return self._state.budget.max_tokens
+
+    @property
+    def total_tokens(self) -> int:
+        """The cost of the present window, tools and priming included."""
+        with self._lock:
+            return self._state.total_tokens
+
+    @property
+    def remaining_tokens(self) -> int:
+        """The budget minus the cost of the present window; may be negative before a prune."""
+        return self.max_tokens - self.total_tokens
+
+    @property
+    def tools(self) -> list[Any]:
+        """The tool schemas sent with each request (copies); may be set."""
+        return self._state.costs.tools
+
+    @tools.setter
+    def tools(self, tools: Sequence[Mapping[str, Any]]) -> None:
+        refuse_inside_hook(self, "tools")
+        with self._lock:
+            self._state.set_tools(tools)
+
+    @property
+    def conversation_history(self) -> tuple[Message, ...]:
+        """The whole log held in memory, oldest first, what left the window included."""
+        with self._lock:
+            return tuple(entry.message.clone() for entry in self._state.history.entries.values())
+
+    @property
+    def last_receipt(self) -> Receipt | None:
+        """What the last prune did; None before the first."""
+        return self._state.last_receipt
+
+    @property
+    def left_out(self) -> tuple[Message, ...]:
+        """Messages that no window may hold: open tool exchanges, and results without their call."""
+        with self._lock:
+            return tuple(message.clone() for message in self._state.history.left_out())
+
+    def preview(self, content: Content, role: str = "user") -> Preview:
+        """
+        Return what sending a draft would mean; changes nothing.
+
+        Raises:
+            MessageError: the draft is malformed, or of a role that only answers a call.
+        """
+        wire = read_message({"role": role, "content": content})
+        if role in RESULT_ROLES:
+            raise MessageError(f"role: a draft cannot be a result, this one's role is {role!r}")
+        with self._lock:
+            tokens, total, snapshot = self._state.try_out(wire)
+        over = total > self.max_tokens
+        fits = not over or self._can_fit(snapshot)
+        return Preview(tokens, total, self.max_tokens - total, over, fits)
+
+    # Strategies, usage, state.
+
+    def register(self, strategy: object, *, name: str | None = None, before: str | None = None) -> None:
+        """
+        Add a strategy object, by default before `drop-oldest`; atomic.
+
+        Raises:
+            ValueError: its name is taken, or it would stand behind `drop-oldest`.
+            UnknownStrategyError: `before` names none of the chain.
+            StrategyError: its hooks cannot work.
+        """
+        refuse_inside_hook(self, "register")
+        with self._lock:
+            self._chain = self._chain.adding(strategy, name, before)
+            self._state.version += 1
+
+    def observe(self, usage: object) -> None:
+        """
+        Learn from the real usage of the request that the latest `messages()` was sent as.
+
+        Ignored if a cut happened since. An exact counter gains an offset of zero or more, an estimate a correction
+        within 0.5 to 2; the window does not change, a higher cost may cause the next cut.
+
+        Args:
+            usage: a mapping or an SDK object with the input tokens, as the provider gives it.
+
+        Raises:
+            ValueError: it states no input tokens.
+        """
+        refuse_inside_hook(self, "observe")
+        tokens = input_tokens(usage)
+        with self._lock:
+            self._state.observe(tokens)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the state, JSON-ready and with a schema version; options are not part of it."""
+        with self._lock:
+            self._state.window.settle()
+            return states.dump(self._state)
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any], *args: Any, **options: Any) -> Self:
+        """
+        Restore a manager that gives the same windows.
+
+        Args:
+            state: what `to_dict` returned.
+            args: the budget, if it was given by position.
+            options: the same options as the manager's that was saved.
+
+        Raises:
+            StateError: the state cannot be restored.
+        """
+        manager = cls(*args, **options)
+        try:
+            states.load(state, manager._state)
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            raise StateError(f"the state contradicts itself: {error!r}") from error
+        return manager
+
+    # Behind the scenes.
+
+    def _add(self, wires: list[Wire], method: str, *, pinned: bool) -> list[Message]:
+        refuse_inside_hook(self, method)
+        with self._lock:
+            return [self._state.add(wire, pinned=pinned).clone() for wire in wires]
+
+    def _set_pinned(self, method: str, message: Message | int, *, pinned: bool) -> None:
+        refuse_inside_hook(self, method)
+        with self._lock:
+            self._state.set_pinned(_id_of(message), pinned=pinned)
+
+    def _fitting(self) -> list[dict[str, Any]] | None:
+        """Return the window, or None where it must be cut first."""
+        with self._lock:
+            if self._state.over_budget:
+                return None
+            self._state.sent_tokens = self._state.total_tokens
+            return [message.to_dict() for unit in self._state.window.units for message in unit.messages]
+
+    def _pruning(self, *, dry: bool = False) -> Steps[Receipt]:
+        """Prune; the steps are the summaries that strategies ask for."""
+        with self._lock:
+            snapshot, chain, resting = self._state.snapshot(), self._chain, self._state.resting()
+            draft = Draft(snapshot, self._state.costs)
+            if self._state.nothing_new:
+                return self._state.receipt(draft)
+        tally = Tally()
+        yield from prune(draft, chain, self, resting, tally)
+        with self._lock:
+            if dry:
+                self._state.verify(draft)
+                return self._state.receipt(draft)
+            self._state.note_failures(tally.asked, tally.failed)
+            if self._state.version != snapshot.version:
+                draft = draft.replay(self._state.snapshot())
+                draft.drop_what_is_needed()
+            adjustment = self._state.verify(draft)
+            receipt = self._state.receipt(draft)
+            self._state.adopt(draft, adjustment, receipt)
+        self._tell(chain, receipt)
+        return receipt
+
+    def _tell(self, chain: Chain, receipt: Receipt) -> None:
+        """Show observers the receipt; what they raise is logged."""
+        for strategy in chain.strategies:
+            if strategy.pruned is not None:
+                try:
+                    call_hook(self, strategy.pruned, receipt=replace(receipt))
+                except Exception:
+                    logger.exception("ctxwin_pruned of strategy %r failed", strategy.name)
+
+    def _can_fit(self, snapshot: Snapshot) -> bool:
+        """Return whether the chain, without any summary, gets a snapshot within the budget."""
+        draft = Draft(snapshot, self._state.costs)
+        drive(prune(draft, self._chain, self, self._state.resting(), Tally()), refuse_model)
+        try:
+            self._state.verify(draft)
+        except BudgetError:
+            return False
+        return True
+
+
+def _id_of(message: Message | int) -> int:
+    return message.id if isinstance(message, Message) else message

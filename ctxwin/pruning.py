@@ -1,0 +1,201 @@
+"""
+One prune: who is asked, in which order, and what becomes of the answers.
+
+`prune` is a generator. It yields every `Summarize` that a strategy yields and is sent the text, or thrown the error;
+who drives it decides how a model is called. `drive` does so with a sync summariser, `adrive` with either colour.
+Strategies are foreign code: each is called inside a guard, and whatever it raises or returns ends up in the receipt.
+`KeyboardInterrupt`, `SystemExit` and cancellation pass through; the draft is then thrown away.
+"""
+
+import inspect
+from collections.abc import Callable, Collection, Generator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, TypeVar
+
+from ctxwin.draft import Draft, describe
+from ctxwin.errors import StrategyError, SummarizerError
+from ctxwin.plan import Plan, Summarize, Unit
+from ctxwin.registry import Chain, Hook, Strategy
+
+MAX_EFFECTS = 1000  # a history of a million tokens in chunks of a thousand; beyond that a strategy runs away
+
+T = TypeVar("T")
+Steps: TypeAlias = Generator[Summarize, str, T]
+
+_inside: ContextVar[frozenset[int]] = ContextVar("ctxwin_inside_hook", default=frozenset())
+
+
+def call_hook(owner: object, hook: Callable[..., T], *args: object, **arguments: object) -> T:
+    """
+    Call foreign code, marked so that it cannot change the owner that it is asked about.
+
+    What it raises comes out as an `Exception`, a Rust panic (a `BaseException`) included; only `KeyboardInterrupt`
+    and `SystemExit` pass through as they are.
+    """
+    token = _inside.set(_inside.get() | {id(owner)})
+    try:
+        return hook(*args, **arguments)
+    except (Exception, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise RuntimeError(describe(error)) from error
+    finally:
+        _inside.reset(token)
+
+
+def refuse_inside_hook(owner: object, method: str) -> None:
+    """Raise `StrategyError` where a hook of the owner runs: it must not change what it is asked about."""
+    if id(owner) in _inside.get():
+        raise StrategyError(f"{method}() was called from inside a hook: return a plan instead, the manager applies it")
+
+
+@dataclass(slots=True)
+class Tally:
+    """Which strategies were asked in a prune, and which of them failed."""
+
+    asked: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+
+
+def prune(draft: Draft, chain: Chain, owner: object, resting: Collection[str], tally: Tally) -> Steps[None]:
+    """Ask the chain, left to right and each strategy once, until the draft costs no more than its target."""
+    for strategy in chain.strategies:
+        if strategy.protect is not None:
+            _spare(draft, strategy, strategy.protect, owner)
+    for strategy in chain.strategies:
+        if strategy.prune is None or not draft.over_target:
+            continue
+        if strategy.name in resting:
+            draft.reject(
+                strategy.name,
+                "",
+                "rests after three failures in a row, until the log has grown by a fifth",
+            )
+            continue
+        tally.asked.add(strategy.name)
+        rejected = len(draft.rejected)
+        yield from _ask(draft, strategy.name, strategy.prune, owner)
+        if len(draft.rejected) > rejected:
+            tally.failed.add(strategy.name)
+    draft.drop_what_is_needed()
+
+
+def _spare(draft: Draft, strategy: Strategy, protect: Hook, owner: object) -> None:
+    """Protect the units that a plugin names."""
+    try:
+        units = call_hook(owner, lambda: tuple(protect(request=draft.request()) or ()))
+        if not all(isinstance(unit, Unit) for unit in units):
+            raise TypeError("ctxwin_protect must return units of the request")
+        draft.spare(strategy.name, units)
+    except Exception as error:  # noqa: BLE001 - whatever foreign code raises goes into the receipt
+        draft.reject(strategy.name, "L8", describe(error))
+
+
+def _ask(draft: Draft, name: str, hook: Hook, owner: object) -> Steps[None]:
+    """Ask one strategy, and apply its plan if it keeps the laws."""
+    try:
+        answer = call_hook(owner, hook, request=draft.request())
+        if isinstance(answer, Generator):
+            answer = yield from _run(answer, owner)
+        if inspect.iscoroutine(answer):
+            answer.close()
+        if answer is not None and type(answer) is not Plan:
+            raise TypeError(f"ctxwin_prune must return a Plan, a generator or None, not {type(answer).__name__}")
+    except Exception as error:  # noqa: BLE001 - whatever foreign code raises goes into the receipt
+        draft.reject(name, "L8", describe(error))
+        return
+    if answer is not None:
+        draft.accept(name, answer)
+
+
+def _run(flow: Generator[Any, Any, Any], owner: object) -> Steps[object]:
+    """Carry effects from a strategy's generator outwards, and answers or errors back in."""
+    try:
+        effect = call_hook(owner, next, flow)
+        for _ in range(MAX_EFFECTS):
+            if not isinstance(effect, Summarize):
+                raise TypeError(f"a strategy may yield Summarize only, not {type(effect).__name__}")
+            try:
+                text = yield effect
+            except SummarizerError as error:
+                effect = call_hook(owner, flow.throw, error)
+            else:
+                effect = call_hook(owner, flow.send, text)
+        raise RuntimeError(f"a strategy may yield {MAX_EFFECTS} effects at most")
+    except StopIteration as stop:
+        return stop.value
+    finally:
+        call_hook(owner, flow.close)
+
+
+def call_model(effect: Summarize) -> object:
+    """Call the summariser; what it raises becomes a `SummarizerError`."""
+    try:
+        return effect.summarizer(effect.messages, effect.previous_summary, effect.max_tokens)
+    except Exception as error:
+        raise SummarizerError(f"the summariser raised {describe(error)}") from error
+
+
+def refuse_model(effect: Summarize) -> object:
+    """Answer for a summariser where none may be called: a preview is free."""
+    raise SummarizerError(f"a preview does not call {effect.summarizer!r}")
+
+
+def drive(steps: Steps[T], call: Callable[[Summarize], object] = call_model) -> T:
+    """Run a prune with sync summarisers."""
+    try:
+        effect = next(steps)
+        while True:
+            try:
+                text = _text(_sync(call(effect)))
+            except SummarizerError as error:
+                effect = steps.throw(error)
+            else:
+                effect = steps.send(text)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        steps.close()
+
+
+async def adrive(steps: Steps[T]) -> T:
+    """Run a prune with summarisers of either colour."""
+    try:
+        effect = next(steps)
+        while True:
+            try:
+                text = _text(await _async(call_model(effect)))
+            except SummarizerError as error:
+                effect = steps.throw(error)
+            else:
+                effect = steps.send(text)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        steps.close()
+
+
+def _sync(answer: object) -> object:
+    if inspect.isawaitable(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()
+        raise SummarizerError("the summariser is async: call amessages() or aprune_history(), or give a sync one")
+    return answer
+
+
+async def _async(answer: object) -> object:
+    if not inspect.isawaitable(answer):
+        return answer
+    try:
+        return await answer
+    except Exception as error:
+        raise SummarizerError(f"the summariser raised {describe(error)}") from error
+
+
+def _text(answer: object) -> str:
+    if not isinstance(answer, str):
+        raise SummarizerError(f"the summariser returned {type(answer).__name__}, not a string")
+    return answer

@@ -1,0 +1,165 @@
+"""
+A conversation as JSON, and back.
+
+The state holds the log, what plans made of it, and every figure that decides a window. Budget, strategies, counter
+and tools are the caller's options and are given again. Costs are stored under the counter's name and reused by the
+same named counter; a nameless counter counts again.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ctxwin.conversation import Conversation, Failures
+from ctxwin.errors import MessageError, StateError
+from ctxwin.history import Entry
+from ctxwin.messages import Message, read_message
+from ctxwin.plan import make_unit
+
+SCHEMA = 1
+
+
+def dump(conversation: Conversation) -> dict[str, Any]:
+    """Return the state: JSON values only, nothing shared with the conversation."""
+    name = conversation.costs.counter.name
+    return {
+        "schema": SCHEMA,
+        "counter": name,
+        "next_id": conversation.next_id,
+        "appended": conversation.history.appended,
+        "offset": conversation.costs.offset,
+        "correction": conversation.costs.correction,
+        "adjustment": conversation.adjustment,
+        "sent_tokens": conversation.sent_tokens,
+        "settled": conversation.nothing_new,
+        "failures": {
+            strategy: [record.in_a_row, record.rests_until] for strategy, record in conversation.failures.items()
+        },
+        "log": [_dump_entry(entry, named=bool(name)) for entry in conversation.history.entries.values()],
+        "written": [
+            {
+                "id": message.id,
+                "message": message.to_dict(),
+                "pinned": message.pinned,
+                "sources": list(message.sources),
+                "tokens": conversation.window.written[message.id] if name else None,
+            }
+            for message in (unit.messages[0] for unit in conversation.window.units if unit.written)
+        ],
+    }
+
+
+def load(state: object, conversation: Conversation) -> None:
+    """
+    Fill a new conversation from a state.
+
+    Raises:
+        StateError: it is of another schema, malformed or contradicts itself; the text says where.
+    """
+    fields = _Reader(state, "state")
+    schema = fields.get("schema", int)
+    if schema != SCHEMA:
+        raise StateError(f"the state is of schema {schema}, this release reads {SCHEMA}")
+    same_counter = fields.get("counter", str) == conversation.costs.counter.name != ""
+    try:
+        for position, item in enumerate(fields.get("log", list)):
+            _load_entry(_Reader(item, f"log[{position}]"), conversation, same_counter=same_counter)
+        conversation.window.settle()
+        for position, item in enumerate(fields.get("written", list)):
+            _load_written(_Reader(item, f"written[{position}]"), conversation, same_counter=same_counter)
+    except MessageError as error:
+        raise StateError(f"the state holds a malformed message: {error}") from error
+    _load_figures(fields, conversation)
+
+
+def _load_figures(fields: "_Reader", conversation: Conversation) -> None:
+    next_id = fields.get("next_id", int)
+    if next_id < conversation.next_id:
+        raise StateError(f"next_id is {next_id}, but message {conversation.next_id - 1} exists")
+    conversation.next_id = next_id
+    conversation.history.appended = fields.get("appended", int)
+    conversation.costs.offset = fields.get("offset", int)
+    conversation.costs.correction = fields.get("correction", int, at_least=1)
+    conversation.window.recost()
+    conversation.adjustment = fields.get("adjustment", int, at_least=None)
+    conversation.sent_tokens = fields.get("sent_tokens", int, optional=True)
+    for name, record in fields.get("failures", dict).items():
+        if not (isinstance(record, list) and len(record) == 2 and all(type(figure) is int for figure in record)):
+            raise StateError(f"state['failures'][{name!r}] must be two integers, not {record!r}")
+        conversation.failures[name] = Failures(*record)
+    conversation.version += 1
+    if fields.get("settled", bool):
+        conversation.settled = conversation.version
+
+
+def _dump_entry(entry: Entry, *, named: bool) -> dict[str, Any]:
+    item: dict[str, Any] = {
+        "id": entry.message.id,
+        "message": entry.message.to_dict(),
+        "pinned": entry.message.pinned,
+        "gone": entry.slot.gone,
+        "tokens": entry.tokens if named else None,
+    }
+    if entry.edited is not None:
+        item["edited"] = {
+            "content": entry.edited.content,
+            "tokens": entry.edited_tokens if named else None,
+        }
+    return item
+
+
+def _load_entry(fields: "_Reader", conversation: Conversation, *, same_counter: bool) -> None:
+    message_id = fields.get("id", int)
+    if message_id < conversation.next_id:
+        raise StateError(f"{fields.path}: ids must ascend, {message_id} does not")
+    message = Message(message_id, read_message(fields.get("message", dict)), fields.get("pinned", bool))
+    tokens = fields.get("tokens", int, optional=True)
+    entry = conversation.history.append(message, tokens if same_counter else None)
+    entry.slot.gone = fields.get("gone", bool)
+    conversation.next_id = message_id + 1
+    if fields.has("edited"):
+        edit = _Reader(fields.get("edited", dict), f"{fields.path}['edited']")
+        entry.edited = message.with_content(edit.get("content", object))
+        tokens = edit.get("tokens", int, optional=True)
+        entry.edited_tokens = (
+            tokens if same_counter and tokens is not None else conversation.costs.message(entry.edited)
+        )
+
+
+def _load_written(fields: "_Reader", conversation: Conversation, *, same_counter: bool) -> None:
+    sources = fields.get("sources", list)
+    if not sources or sorted(set(sources)) != sources or not all(type(source) is int for source in sources):
+        raise StateError(f"{fields.path}: sources must be ascending ids, not {sources!r}")
+    wire = read_message(fields.get("message", dict))
+    message = Message(fields.get("id", int), wire, fields.get("pinned", bool), tuple(sources))
+    tokens = fields.get("tokens", int, optional=True)
+    if not same_counter or tokens is None:
+        tokens = conversation.costs.message(message)
+    conversation.window.written[message.id] = tokens
+    conversation.window.insert(make_unit([message], [tokens]))
+    conversation.next_id = max(conversation.next_id, message.id + 1)
+
+
+class _Reader:
+    """Reads the fields of a mapping, each with its type."""
+
+    def __init__(self, value: object, path: str) -> None:
+        if not isinstance(value, Mapping):
+            raise StateError(f"{path} must be a mapping, not {type(value).__name__}")
+        self._fields = value
+        self.path = path
+
+    def has(self, key: str) -> bool:
+        return key in self._fields
+
+    def get(self, key: str, kind: type, *, optional: bool = False, at_least: int | None = 0) -> Any:
+        """Return a field, or raise `StateError` where it is missing, of another type or too small."""
+        if key not in self._fields:
+            raise StateError(f"{self.path} lacks {key!r}")
+        value = self._fields[key]
+        if optional and value is None:
+            return None
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise StateError(f"{self.path}[{key!r}] must be {kind.__name__}, not {type(value).__name__}")
+        if isinstance(value, int) and at_least is not None and value < at_least:
+            raise StateError(f"{self.path}[{key!r}] must be at least {at_least}, not {value}")
+        return value

@@ -1,0 +1,149 @@
+"""
+The window: which units are sent, in order, and what they cost together.
+
+A window is a list of `Unit`s ordered by place, with a running total. `settle` brings it up to date with the log:
+it counts what was never counted, builds the units of dirty slots and puts them in or takes them out. A plan never
+changes a window in place; `adopt` takes over the units that a finished prune arrived at.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+
+from ctxwin.costs import Costs
+from ctxwin.history import Entry, History, Slot
+from ctxwin.messages import SYSTEM_ROLES, Message
+from ctxwin.plan import Unit, make_unit
+
+
+class Window:
+    """
+    The units to be sent.
+
+    Attributes:
+        units: oldest first.
+        written: first id -> uncorrected cost, for units that strategies wrote.
+    """
+
+    def __init__(self, history: History, costs: Costs) -> None:
+        self.units: list[Unit] = []
+        self.written: dict[int, int] = {}
+        self._unit_tokens = 0
+        self._history = history
+        self._costs = costs
+
+    @property
+    def total_tokens(self) -> int:
+        """The cost of the window, tools and priming included."""
+        return self._costs.base_tokens + self._unit_tokens
+
+    @property
+    def newest(self) -> Unit | None:
+        """The last unit of the log that is in the window, trailing system messages apart."""
+        units = (unit for unit in reversed(self.units) if not unit.written and unit.role not in SYSTEM_ROLES)
+        return next(units, None)
+
+    def settle(self) -> None:
+        """
+        Bring the window up to date with the log.
+
+        Raises:
+            CounterError: a message could not be counted; it and what follows wait for the next call.
+        """
+        dirty = self._history.dirty
+        while dirty:
+            slot = next(iter(dirty))
+            unit = self._build(slot) if self._history.in_window(slot) else None
+            if slot.unit is not None:
+                self.remove(slot.unit)
+            slot.unit = unit
+            if unit is not None:
+                self.insert(unit)
+            del dirty[slot]
+
+    def insert(self, unit: Unit) -> None:
+        """Put a unit at its place."""
+        if not self.units or self.units[-1].place < unit.place:
+            self.units.append(unit)
+        else:
+            self.units.insert(self._index(unit), unit)
+        self._unit_tokens += unit.tokens
+
+    def remove(self, unit: Unit) -> None:
+        """Take a unit out."""
+        last = self.units[-1]
+        del self.units[-1 if last is unit else self._index(unit)]
+        self._unit_tokens -= unit.tokens
+
+    def show_written(self, unit: Unit, message: Message | None) -> None:
+        """Show a written unit as another message (its pin changed), or with None no longer."""
+        self.remove(unit)
+        if message is None:
+            del self.written[unit.messages[0].id]
+        else:
+            self.insert(make_unit([message], unit.message_tokens))
+
+    def find_written(self, message_id: int) -> Unit | None:
+        """Return the written unit with that id."""
+        if message_id not in self.written:
+            return None
+        return next(unit for unit in self.units if unit.messages[0].id == message_id)
+
+    def recost(self) -> None:
+        """Price every unit anew after the correction changed; nothing is counted again."""
+        units, self.units, self._unit_tokens = self.units, [], 0
+        for unit in units:
+            first = unit.messages[0]
+            if unit.written:
+                self.insert(make_unit(unit.messages, [self._costs.corrected(self.written[first.id])]))
+            else:
+                slot = self._history.entries[first.id].slot
+                slot.unit = self._build(slot)
+                self.insert(slot.unit)
+
+    def adopt(self, units: Iterable[Unit], tokens: Mapping[int, int]) -> None:
+        """
+        Take over the units of a finished prune.
+
+        Args:
+            units: the window from now on.
+            tokens: uncorrected costs of the messages that the prune wrote or edited, by id.
+        """
+        before, self.units = self.units, list(units)
+        self._unit_tokens = sum(unit.tokens for unit in self.units)
+        after = {unit.messages[0].id: unit for unit in self.units}
+        for unit in before:
+            if not unit.written:
+                slot = self._history.entries[unit.messages[0].id].slot
+                slot.unit = after.get(slot.first)
+                slot.gone = slot.unit is None
+        self.written = {
+            first: tokens.get(first, self.written.get(first, 0)) for first, unit in after.items() if unit.written
+        }
+        for message_id in tokens.keys() - self.written.keys():
+            entry = self._history.entries[message_id]
+            entry.edited_tokens = tokens[message_id]
+            entry.edited = _find(entry.slot.unit, message_id)
+
+    def _build(self, slot: Slot) -> Unit:
+        """Make the unit of a slot, counting what was never counted."""
+        for entry in slot.entries:
+            if entry.tokens is None:
+                entry.tokens = self._costs.message(entry.message)
+        return make_unit(
+            [entry.edited or entry.message for entry in slot.entries],
+            [self._costs.corrected(_shown_tokens(entry)) for entry in slot.entries],
+        )
+
+    def _index(self, unit: Unit) -> int:
+        return bisect_left(self.units, unit.place, key=lambda other: other.place)
+
+
+def _find(unit: Unit | None, message_id: int) -> Message | None:
+    """Return the unit's message with that id; None where the unit left the window."""
+    messages = unit.messages if unit is not None else ()
+    return next((message for message in messages if message.id == message_id), None)
+
+
+def _shown_tokens(entry: Entry) -> int:
+    tokens = entry.edited_tokens if entry.edited is not None else entry.tokens
+    return tokens or 0
