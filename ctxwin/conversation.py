@@ -76,11 +76,9 @@ class Conversation:
         """Whether a prune would do what the last one did: nothing more."""
         return self.settled == self.version and not self.over_budget
 
-    def add(self, wire: Wire, *, pinned: bool, tokens: int | None = None) -> Message:
+    def add(self, wire: Wire, *, pinned: bool) -> Message:
         """Append a message; system and developer messages are pinned from the start."""
-        message = Message(self.next_id, wire, pinned or wire["role"] in SYSTEM_ROLES)
-        self.history.append(message, tokens)
-        self.next_id += 1
+        message = self._append(wire, pinned=pinned)[0].message
         self.version += 1
         return message
 
@@ -229,15 +227,16 @@ class Conversation:
     def try_out(self, wire: Wire) -> tuple[int, int, Snapshot]:
         """Append a message, look, and take it back: what it costs, the window with it, and a snapshot of that."""
         self.window.settle()
-        message = Message(self.next_id, wire, wire["role"] in SYSTEM_ROLES)
-        entry = self.history.append(message)
-        self.next_id += 1
+        entry, revived = self._append(wire, pinned=False)
         try:
             total = self.total_tokens
             return self.costs.corrected(entry.tokens or 0), total, self.snapshot()
         finally:
-            self._take_out(self.history.rewind(message.id))
+            self._take_out(self.history.rewind(entry.message.id))
             self.next_id -= 1
+            if revived is not None:
+                revived.gone = True
+                self.history.dirty[revived] = None
             self.window.settle()
 
     def _take_out(self, cut: Sequence[Entry]) -> None:
@@ -251,6 +250,26 @@ class Conversation:
         """Note a change other than an append: an adjustment measured before no longer holds."""
         self.adjustment = 0
         self.version += 1
+
+    def _append(self, wire: Wire, *, pinned: bool) -> tuple[Entry, Slot | None]:
+        """
+        Append a message; returns its entry, and a dropped slot that came back with it.
+
+        A system message behind a pending call makes that open, and the unit before it the newest one again.
+        """
+        message = Message(self.next_id, wire, pinned or wire["role"] in SYSTEM_ROLES)
+        entry = self.history.append(message)
+        self.next_id += 1
+        newest = self.history.newest if message.role in SYSTEM_ROLES else None
+        if newest is None or not newest.gone or not self._is_current(newest):
+            return entry, None
+        self._restore(newest)
+        return entry, newest
+
+    def _is_current(self, slot: Slot) -> bool:
+        """Return whether nothing but it comes after the question."""
+        question = self.history.question
+        return question is None or slot.first > question.message.id
 
     def _restore(self, slot: Slot) -> None:
         slot.gone = False
@@ -267,7 +286,7 @@ class Conversation:
         if question is not None and (question.slot.gone or not self.allow_question_edit):
             self._bring_back(question)
         newest = self.history.newest
-        if newest is not None and (question is None or newest.first > question.message.id):
+        if newest is not None and self._is_current(newest):
             for entry in newest.entries:
                 if newest.gone or entry.message.role not in RESULT_ROLES:
                     self._bring_back(entry)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 def _next_boundary() -> Callable[..., object]:
     import regex  # noqa: PLC0415 - costs 20 ms, and only edits need it
 
-    return regex.compile(r"\X").match  # type: ignore[no-any-return]
+    return regex.compile(r"\X").match
 
 
 def is_boundary(text: str, position: int) -> bool:

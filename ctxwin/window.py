@@ -116,13 +116,16 @@ class Window:
                 slot = self._history.entries[unit.messages[0].id].slot
                 slot.unit = after.get(slot.first)
                 slot.gone = slot.unit is None
+                for entry in slot.entries if slot.gone else ():
+                    entry.edited = None  # should it come back, it comes back as it was
         self.written = {
             first: tokens.get(first, self.written.get(first, 0)) for first, unit in after.items() if unit.written
         }
-        for message_id in tokens.keys() - self.written.keys():
+        for message_id in tokens.keys() & self._history.entries.keys():
             entry = self._history.entries[message_id]
-            entry.edited_tokens = tokens[message_id]
-            entry.edited = _find(entry.slot.unit, message_id)
+            if entry.slot.unit is not None:
+                entry.edited = next(message for message in entry.slot.unit.messages if message.id == message_id)
+                entry.edited_tokens = tokens[message_id]
 
     def _build(self, slot: Slot) -> Unit:
         """Make the unit of a slot, counting what was never counted."""
@@ -136,12 +139,6 @@ class Window:
 
     def _index(self, unit: Unit) -> int:
         return bisect_left(self.units, unit.place, key=lambda other: other.place)
-
-
-def _find(unit: Unit | None, message_id: int) -> Message | None:
-    """Return the unit's message with that id; None where the unit left the window."""
-    messages = unit.messages if unit is not None else ()
-    return next((message for message in messages if message.id == message_id), None)
 
 
 def _shown_tokens(entry: Entry) -> int:

@@ -1,0 +1,187 @@
+"""Strategies that break every rule there is."""
+
+import asyncio
+import time
+from collections.abc import Callable, Generator
+from typing import Any
+
+from ctxwin import ContextManager, Message, Plan, PruneRequest, Receipt, Summarize, Unit, hookimpl
+
+
+class Hostile:
+    """A strategy whose behaviour is given as a function of the request."""
+
+    def __init__(self, name: str, behave: Callable[[PruneRequest], Any]) -> None:
+        self.name = name
+        self.behave = behave
+
+    def __repr__(self) -> str:
+        return f"Hostile({self.name})"
+
+    @hookimpl
+    def ctxwin_prune(self, request: PruneRequest) -> Any:
+        return self.behave(request)
+
+
+def _raises(error: BaseException) -> Callable[[PruneRequest], Any]:
+    def behave(request: PruneRequest) -> Any:
+        raise error
+
+    return behave
+
+
+def _mutate(request: PruneRequest) -> None:
+    """Try to change everything within reach, by fair means and foul."""
+    for unit in request.units:
+        for message in unit.messages:
+            message.extra["evil"] = 1
+            for call in message.tool_calls:
+                call["function"]["name"] = "evil"
+            if isinstance(message.content, list):
+                message.content.clear()
+            message._wire["content"] = "evil"
+            object.__setattr__(message, "pinned", False)
+        object.__setattr__(unit, "tokens", 0)
+        object.__setattr__(unit, "protected", False)
+    object.__setattr__(request, "max_tokens", 10**9)
+    object.__setattr__(request, "droppable", request.units)
+
+
+def _half_exchange(request: PruneRequest) -> Plan | None:
+    for unit in request.units:
+        if len(unit.messages) > 1:
+            part = Unit(unit.messages[:1], unit.message_tokens[0], unit.message_tokens[:1], unit.role)
+            return Plan.drop([part], "half an exchange")
+    return Plan.drop(request.units, "everything")
+
+
+def _result_alone(request: PruneRequest) -> Plan | None:
+    for unit in request.units:
+        if len(unit.messages) > 1:
+            part = Unit(unit.messages[1:], 1, (1,), unit.role)
+            return Plan.drop([part], "only the result")
+    return Plan.drop(request.units[-1:], "the newest")
+
+
+def _foreign(request: PruneRequest) -> Plan:
+    message = Message(10**6, {"role": "user", "content": "not of this log"})
+    return Plan.drop([Unit((message,), 10, (10,), "user")], "foreign")
+
+
+def _replace_all(role: str) -> Callable[[PruneRequest], Plan]:
+    return lambda request: Plan.replace(request.droppable, "s", role, "all")
+
+
+def _edit_kept(request: PruneRequest) -> Plan:
+    kept = [unit for unit in request.units if unit.protected]
+    return Plan.edit(kept[0].messages[0] if kept else request.units[0].messages[0], "", "edit what is kept")
+
+
+def _recurse(method: str) -> Callable[[PruneRequest], Any]:
+    def behave(request: PruneRequest) -> Any:
+        manager = MANAGERS[-1]
+        calls: dict[str, Callable[[], object]] = {
+            "append": lambda: manager.add_message("user", "from inside"),
+            "messages": manager.messages,
+            "prune_history": manager.prune_history,
+            "plan": manager.plan,
+            "forget": manager.forget,
+            "rewind": lambda: manager.rewind(1),
+            "register": lambda: manager.register(Hostile("late", _raises(ValueError()))),
+        }
+        return calls[method]()
+
+    return behave
+
+
+def _endless(request: PruneRequest) -> Generator[Summarize, str, Plan]:
+    while True:
+        yield Summarize(lambda *_: "again", request.units[0].messages, max_tokens=1)
+
+
+def _yields_junk(request: PruneRequest) -> Generator[Any, Any, None]:
+    yield "junk"
+
+
+async def _coroutine() -> None:
+    await asyncio.sleep(0)
+
+
+def _sleepy(request: PruneRequest) -> None:
+    time.sleep(0.0001)
+
+
+class _Nameless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text either")
+
+
+def _forged_plan(request: PruneRequest) -> Plan:
+    return Plan(("junk",))  # type: ignore[arg-type]
+
+
+class _Panic(BaseException):
+    """As Rust extensions raise it."""
+
+
+# The manager under test, for strategies that try to change it from inside.
+MANAGERS: list[ContextManager] = []
+
+BEHAVIOURS: dict[str, Callable[[PruneRequest], Any]] = {
+    "junk": lambda _: "junk",
+    "number": lambda _: 7,
+    "true": lambda _: True,
+    "messages": lambda request: [message.to_dict() for unit in request.units for message in unit.messages],
+    "empty-plan": lambda _: Plan(),
+    "drop-nothing": lambda _: Plan.drop([]),
+    "drop-all": lambda request: Plan.drop(request.units, "all"),
+    "drop-protected": lambda request: Plan.drop([u for u in request.units if u.protected], "pins"),
+    "half-exchange": _half_exchange,
+    "result-alone": _result_alone,
+    "foreign": _foreign,
+    "grow": lambda request: Plan.replace(request.droppable[:1], "word " * 500, reason="grow"),
+    "blank": lambda request: Plan.replace(request.droppable, " \n", reason="blank"),
+    "summary-of-nothing": lambda _: Plan.replace([], "nothing", reason="nothing"),
+    "replace-as-tool": _replace_all("tool"),
+    "replace-as-junk": _replace_all("villain"),
+    "replace-kept": lambda request: Plan.replace(request.units, "s", reason="all of it"),
+    "edit-kept": _edit_kept,
+    "edit-grow": lambda request: Plan.edit(request.editable[0], "word " * 500),
+    "edit-junk": lambda request: Plan.edit(request.editable[0], [{"no": "type"}]),
+    "edit-and-drop": lambda r: Plan.edit(r.droppable[0].messages[0], "") + Plan.drop(r.droppable[:1]),
+    "mutate": _mutate,
+    "raise": _raises(ValueError("boom")),
+    "raise-nameless": _raises(_Nameless()),
+    "raise-stop": _raises(StopIteration()),
+    "raise-panic": _raises(_Panic("panicked")),
+    "raise-recursion": lambda request: BEHAVIOURS["raise-recursion"](request),
+    "recurse-append": _recurse("append"),
+    "recurse-messages": _recurse("messages"),
+    "recurse-prune": _recurse("prune_history"),
+    "recurse-plan": _recurse("plan"),
+    "recurse-forget": _recurse("forget"),
+    "recurse-rewind": _recurse("rewind"),
+    "recurse-register": _recurse("register"),
+    "endless": _endless,
+    "yields-junk": _yields_junk,
+    "coroutine": lambda _: _coroutine(),
+    "sleepy": _sleepy,
+    "forged-plan": _forged_plan,
+}
+
+# What answers "not my case", or proposes what is lawful: rightly in no receipt's `rejected`.
+INNOCENT = {"sleepy", "mutate"}
+
+
+class HostileProtector:
+    """A protector that returns junk, and an observer that raises."""
+
+    name = "hostile-protector"
+
+    @hookimpl
+    def ctxwin_protect(self, request: PruneRequest) -> Any:
+        return ["junk"]
+
+    @hookimpl
+    def ctxwin_pruned(self, receipt: Receipt) -> None:
+        raise RuntimeError("an observer fails")
