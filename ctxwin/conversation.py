@@ -94,7 +94,7 @@ class Conversation:
                 self._bring_back(entry)
             if entry.edited is not None:
                 entry.edited = replace(entry.edited, pinned=pinned)
-            self.history.dirty[entry.slot] = None
+            self.history.touch(entry.slot)
         self._changed()
 
     def entry(self, message_id: int) -> Entry:
@@ -236,7 +236,7 @@ class Conversation:
             self.next_id -= 1
             if revived is not None:
                 revived.gone = True
-                self.history.dirty[revived] = None
+                self.history.touch(revived)
             self.window.settle()
 
     def _take_out(self, cut: Sequence[Entry]) -> None:
@@ -273,7 +273,7 @@ class Conversation:
 
     def _restore(self, slot: Slot) -> None:
         slot.gone = False
-        self.history.dirty[slot] = None
+        self.history.touch(slot)
 
     def _bring_back(self, entry: Entry) -> None:
         """Put an entry's unit back into the window, and its text back to what it was."""

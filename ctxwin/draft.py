@@ -93,11 +93,13 @@ class Draft:
     def request(self) -> PruneRequest:
         """Show the window to a strategy: copies throughout."""
         units = tuple(
-            replace(
-                unit,
-                messages=tuple(message.clone() for message in unit.messages),
-                protected=not self.is_droppable(unit),
-                index=index,
+            Unit(
+                tuple([message.clone() for message in unit.messages]),
+                unit.tokens,
+                unit.message_tokens,
+                unit.role,
+                not self.is_droppable(unit),
+                index,
             )
             for index, unit in enumerate(self.units)
         )
@@ -118,7 +120,7 @@ class Draft:
 
     def is_droppable(self, unit: Unit) -> bool:
         """Return whether a plan may drop the unit."""
-        return not laws.must_keep(unit, self.context) and unit.messages[0].id not in self.context.spared
+        return not laws.must_keep(unit, self.context) and unit.first not in self.context.spared
 
     def spare(self, strategy: str, units: tuple[Unit, ...]) -> None:
         """Protect further units, softly; units that are not of the window are refused."""
@@ -126,7 +128,7 @@ class Draft:
         foreign = [unit for unit in units if unit.ids not in known]
         if foreign:
             self.reject(strategy, "L5", f"asked to spare {foreign[0]!r}, which is no unit of the window")
-        spared = {unit.messages[0].id for unit in units if unit.ids in known}
+        spared = {unit.first for unit in units if unit.ids in known}
         self.context = replace(self.context, spared=self.context.spared | spared)
 
     def reject(self, strategy: str, law: str, reason: str) -> None:
@@ -165,17 +167,17 @@ class Draft:
         droppable = [unit for unit in self.units if self.is_droppable(unit)]
         ordinary = sorted(droppable, key=lambda unit: unit.written)
         self._drop(ordinary, self.snapshot.target_tokens, "the chain left the window over the budget")
-        spared = [unit for unit in self.units if unit.messages[0].id in self.context.spared]
+        spared = [unit for unit in self.units if unit.first in self.context.spared]
         self.context = replace(self.context, spared=frozenset())
         releasable = [unit for unit in spared if self.is_droppable(unit)]
         kept = self._drop(releasable, self.context.max_tokens, "spared, but the rest does not fit", kind="release")
-        spared_on = frozenset(unit.messages[0].id for unit in kept)
+        spared_on = frozenset(unit.first for unit in kept)
         self.context = replace(self.context, spared=spared_on)
 
     def replay(self, snapshot: Snapshot) -> "Draft":
         """Return a draft of a newer snapshot with the same plans applied, as far as they still keep the laws."""
         draft = Draft(snapshot, self._costs)
-        present = {unit.messages[0].id for unit in snapshot.units}
+        present = {unit.first for unit in snapshot.units}
         draft.context = replace(draft.context, spared=self.context.spared & present)
         draft.rejected = list(self.rejected)
         for strategy, plan in self.accepted:
@@ -188,14 +190,14 @@ class Draft:
         while used > down_to and count < len(units):
             used -= units[count].tokens
             count += 1
-        gone = {unit.messages[0].id for unit in units[:count]}
-        self.units = tuple(unit for unit in self.units if unit.messages[0].id not in gone)
+        gone = {unit.first for unit in units[:count]}
+        self.units = tuple(unit for unit in self.units if unit.first not in gone)
         self.actions += [Action(kind, CORE, reason, unit.ids, unit.tokens) for unit in units[:count]]
         return units[count:]
 
     def _resolve(self, plan: Plan) -> Plan:
         """Return the plan with our own units and messages in place of those that the strategy names."""
-        units = {unit.messages[0].id: unit for unit in self.units}
+        units = {unit.first: unit for unit in self.units}
         messages = {message.id: message for unit in self.units for message in unit.messages}
         dropped: set[int] = set()
         touched: set[int] = set()
@@ -223,8 +225,8 @@ class Draft:
 
     def _outcome(self, strategy: str, plan: Plan) -> tuple[tuple[Unit, ...], dict[int, int], list[Action]]:
         """Return the window that a plan leads to, what it wrote costs, and what it did."""
-        window = {unit.messages[0].id: unit for unit in self.units}
-        home = {message.id: unit.messages[0].id for unit in self.units for message in unit.messages}
+        window = {unit.first: unit for unit in self.units}
+        home = {message.id: unit.first for unit in self.units for message in unit.messages}
         tokens: dict[int, int] = {}
         actions: list[Action] = []
         next_id = self.next_id
@@ -238,7 +240,7 @@ class Draft:
                 actions.append(Action("edit", strategy, reason, (step.message.id,), freed))
                 continue
             for unit in step.units:
-                del window[unit.messages[0].id]
+                del window[unit.first]
             if isinstance(step, Drop):
                 actions += [Action("drop", strategy, reason, unit.ids, unit.tokens) for unit in step.units]
                 continue
@@ -278,7 +280,7 @@ def describe(error: BaseException) -> str:
 
 def _own(unit: Unit, units: dict[int, Unit]) -> Unit:
     """Return our own unit for one that a strategy names."""
-    mine = units.get(unit.messages[0].id) if unit.messages else None
+    mine = units.get(unit.first) if unit.messages else None
     if mine is None:
         raise Refusal("L5", f"{unit!r} is no unit of the window")
     if mine.ids != unit.ids:

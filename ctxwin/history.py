@@ -33,13 +33,14 @@ class Entry:
 class Slot:
     """A unit of the log: its entries, how many results it lacks, and its unit in the window, if it is there."""
 
-    __slots__ = ("entries", "gone", "missing", "orphan", "unit")
+    __slots__ = ("dirty", "entries", "gone", "missing", "orphan", "unit")
 
     def __init__(self, *, missing: int = 0, orphan: bool = False) -> None:
         self.entries: list[Entry] = []
         self.missing = missing
         self.orphan = orphan
         self.gone = False
+        self.dirty = False
         self.unit: Unit | None = None
 
     @property
@@ -56,14 +57,14 @@ class History:
         entries: id -> entry, oldest first.
         appended: how many messages the log has, those released from memory included.
         open: first id -> slot, for the slots that no window may hold.
-        dirty: slots whose place in the window must be looked at again (a set that keeps its order).
+        dirty: slots whose place in the window must be looked at again, each once.
     """
 
     def __init__(self) -> None:
         self.entries: dict[int, Entry] = {}
         self.appended = 0
         self.open: dict[int, Slot] = {}
-        self.dirty: dict[Slot, None] = {}
+        self.dirty: list[Slot] = []
         self._last: Slot | None = None
         self._users: list[Entry] = []
         self._waiting: dict[str, list[Slot]] = {}
@@ -86,7 +87,13 @@ class History:
 
     def in_window(self, slot: Slot) -> bool:
         """Return whether the slot's unit belongs in the window."""
-        return not slot.gone and slot.first not in self.open
+        return bool(slot.entries) and not slot.gone and slot.first not in self.open
+
+    def touch(self, slot: Slot) -> None:
+        """Have the slot's place in the window looked at again."""
+        if not slot.dirty:
+            slot.dirty = True
+            self.dirty.append(slot)
 
     def append(self, message: Message, tokens: int | None = None) -> Entry:
         """Add a message with its cost, if that is known; O(1)."""
@@ -95,7 +102,7 @@ class History:
         slot.entries.append(entry)
         self.entries[message.id] = entry
         self.appended += 1
-        self.dirty[slot] = None
+        self.touch(slot)
         if message.role == "user":
             self._users.append(entry)
         if slot.orphan:
@@ -157,7 +164,7 @@ class History:
         last = self._last
         if last is not None and last.missing:
             self.open[last.first] = last
-            self.dirty[last] = None
+            self.touch(last)
 
     def _take_back(self, entry: Entry) -> None:
         """Undo the grouping of the newest entry."""
@@ -165,11 +172,10 @@ class History:
         if slot.orphan:
             del self.open[slot.first]
             del slot.entries[-1]
-            self.dirty.pop(slot, None)
             return
         first = slot.first
         del slot.entries[-1]
-        self.dirty[slot] = None
+        self.touch(slot)
         if slot.entries:
             slot.missing += 1
             slot.gone = False  # what lacks a result is no longer the unit that was dropped
@@ -179,11 +185,10 @@ class History:
             return
         for call in call_keys(entry.message):
             self._stop_waiting(call)
-        self.dirty.pop(slot)
         self._last = next(self._slots_backwards(), None)
         if self._last is not None and self._last.missing:
             self.open.pop(self._last.first, None)
-            self.dirty[self._last] = None
+            self.touch(self._last)
 
     def _slots_backwards(self) -> Iterator[Slot]:
         """Yield slots that are no orphans, newest first."""

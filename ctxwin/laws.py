@@ -89,9 +89,9 @@ def tool_units(change: Change) -> Iterator[str]:
 
 def pins(change: Change) -> Iterator[str]:
     """L3: pinned units, and units that are spared, stay as they are (a pin on one message keeps its exchange)."""
-    after = {unit.messages[0].id: unit for unit in change.after}
+    after = {unit.first: unit for unit in change.after}
     for unit in change.before:
-        first = unit.messages[0].id
+        first = unit.first
         if (unit.pinned or first in change.context.spared) and after.get(first) != unit:
             kept = "pinned" if unit.pinned else "spared by a plugin"
             yield f"messages {_ids(unit)} are {kept} and must stay as they are"
@@ -113,12 +113,12 @@ def current_question(change: Change) -> Iterator[str]:
 
 def order(change: Change) -> Iterator[str]:
     """L5: units of the log keep their order and are whole; a written unit stands at its oldest source."""
-    before = {unit.messages[0].id: unit.ids for unit in change.before}
+    before = {unit.first: unit.ids for unit in change.before}
     places = [unit.place for unit in change.after]
     if any(left >= right for left, right in pairwise(places)):
         yield "units stand out of order"
     for unit in change.after:
-        if not unit.written and before.get(unit.messages[0].id) != unit.ids:
+        if not unit.written and before.get(unit.first) != unit.ids:
             yield f"messages {_ids(unit)} are no unit of the window before"
 
 
@@ -154,16 +154,16 @@ def explained(change: Change) -> Iterator[str]:
         if isinstance(step, Drop | Replace)
         for first in (unit.messages[0] for unit in step.units)
     }
-    kept = {unit.messages[0].id for unit in change.after}
+    kept = {unit.first for unit in change.after}
     for unit in change.before:
-        first = unit.messages[0].id
+        first = unit.first
         if first not in kept and first not in named:
             yield f"messages {_ids(unit)} are gone and the plan does not say why"
 
 
 def summaries_shrink(change: Change) -> Iterator[str]:
     """L15: a summary is not blank, costs less than what it replaces, and names all its transitive sources."""
-    known = {unit.messages[0].id for unit in change.before}
+    known = {unit.first for unit in change.before}
     covered = {sources_of(step.units): step for step in change.plan.steps if isinstance(step, Replace)}
     for unit in change.after:
         message = unit.messages[0]
@@ -203,12 +203,13 @@ def sources_of(units: tuple[Unit, ...]) -> tuple[int, ...]:
 
 def must_keep(unit: Unit, context: Context) -> bool:
     """Return whether the laws leave no window without the unit."""
-    return unit.pinned or context.question in unit.ids or unit.ids == context.newest
+    first = unit.first
+    return first == context.question or context.newest[:1] == (first,) or unit.pinned
 
 
 def may_edit(message: Message, unit: Unit, context: Context) -> bool:
     """Return whether the laws leave room for an edit of a message: what `PruneRequest.editable` lists."""
-    first = unit.messages[0].id
+    first = unit.first
     if unit.pinned or unit.written or first in context.spared:
         return False
     kept = message.id == context.question or message.id in context.newest

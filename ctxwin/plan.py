@@ -39,6 +39,11 @@ class Unit:
     index: int = 0
 
     @property
+    def first(self) -> int:
+        """The id of its first message, which names it."""
+        return self.messages[0].id
+
+    @property
     def ids(self) -> tuple[int, ...]:
         """The ids of its messages."""
         return tuple(message.id for message in self.messages)

@@ -50,15 +50,19 @@ class Window:
             CounterError: a message could not be counted; it and what follows wait for the next call.
         """
         dirty = self._history.dirty
-        while dirty:
-            slot = next(iter(dirty))
-            unit = self._build(slot) if self._history.in_window(slot) else None
-            if slot.unit is not None:
-                self.remove(slot.unit)
-            slot.unit = unit
-            if unit is not None:
-                self.insert(unit)
-            del dirty[slot]
+        done = 0
+        try:
+            for slot in dirty:
+                unit = self._build(slot) if self._history.in_window(slot) else None
+                if slot.unit is not None:
+                    self.remove(slot.unit)
+                slot.unit = unit
+                if unit is not None:
+                    self.insert(unit)
+                slot.dirty = False
+                done += 1
+        finally:
+            del dirty[:done]
 
     def insert(self, unit: Unit) -> None:
         """Put a unit at its place."""
@@ -78,7 +82,7 @@ class Window:
         """Show a written unit as another message (its pin changed), or with None no longer."""
         self.remove(unit)
         if message is None:
-            del self.written[unit.messages[0].id]
+            del self.written[unit.first]
         else:
             self.insert(make_unit([message], unit.message_tokens))
 
@@ -86,7 +90,7 @@ class Window:
         """Return the written unit with that id."""
         if message_id not in self.written:
             return None
-        return next(unit for unit in self.units if unit.messages[0].id == message_id)
+        return next(unit for unit in self.units if unit.first == message_id)
 
     def recost(self) -> None:
         """Price every unit anew after the correction changed; nothing is counted again."""
@@ -110,10 +114,10 @@ class Window:
         """
         before, self.units = self.units, list(units)
         self._unit_tokens = sum(unit.tokens for unit in self.units)
-        after = {unit.messages[0].id: unit for unit in self.units}
+        after = {unit.first: unit for unit in self.units}
         for unit in before:
             if not unit.written:
-                slot = self._history.entries[unit.messages[0].id].slot
+                slot = self._history.entries[unit.first].slot
                 slot.unit = after.get(slot.first)
                 slot.gone = slot.unit is None
                 for entry in slot.entries if slot.gone else ():

@@ -307,4 +307,4 @@ def test_manager_machine() -> None:
     steps = settings(
         profile, max_examples=max(60, profile.max_examples // 2), stateful_step_count=40, report_multiple_bugs=False
     )
-    run_state_machine_as_test(ManagerMachine, settings=steps)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(ManagerMachine, settings=steps)
