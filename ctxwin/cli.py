@@ -26,7 +26,7 @@ from ctxwin import BudgetError, ContextManager, CtxwinError, Message, registry
 from ctxwin.counting import TokenCounter, counter_for
 
 GZIP_MAGIC = b"\x1f\x8b"
-SHOWN_CHARACTERS = 60
+SHOWN_CHARACTERS = 80
 LONG_INPUT = 20  # conversations from which a progress bar is worth its line
 
 app = typer.Typer(
@@ -243,7 +243,9 @@ def _complain(text: str) -> None:
 def _explain(conversation: Conversation, manager: ContextManager, before: int) -> None:
     """Show what became of each message."""
     title = f"{conversation.name}: {before} -> {manager.total_tokens} of {manager.max_tokens} tokens"
-    table = Table("", "role", "message", "why", title=Text(title), title_justify="left", box=None)
+    table = Table("", "role", title=Text(title), title_justify="left", box=None)
+    table.add_column("message", no_wrap=True, ratio=1)
+    table.add_column("why", no_wrap=True)
     reasons = _reasons(manager)
     window = {message.id for message in manager}
     for message in manager.conversation_history:

@@ -154,7 +154,7 @@ class Conversation:
             BudgetError: what must be kept does not fit.
         """
         budget_tokens = self.budget.max_tokens
-        if not draft.units or (draft.used_tokens <= budget_tokens and self.costs.counter.additive):
+        if not draft.units or (self.costs.counter.additive and not draft.over_budget):
             return draft.context.base_tokens - self.costs.base_tokens
         while True:
             units = draft.units
@@ -163,7 +163,7 @@ class Conversation:
                 draft.context,
                 base_tokens=draft.context.base_tokens + true_tokens - draft.used_tokens,
             )
-            if true_tokens <= budget_tokens:
+            if not draft.over_budget:
                 return draft.context.base_tokens - self.costs.base_tokens
             draft.drop_what_is_needed()
             if draft.units == units:

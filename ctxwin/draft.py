@@ -86,6 +86,11 @@ class Draft:
         return self.context.base_tokens + sum(unit.tokens for unit in self.units)
 
     @property
+    def over_budget(self) -> bool:
+        """Whether the window so far breaks the law of the budget."""
+        return any(laws.budget(Change((), self.units, Plan(), self.context)))
+
+    @property
     def over_target(self) -> bool:
         """Whether there is more to free."""
         return self.used_tokens > self.snapshot.target_tokens
@@ -162,7 +167,7 @@ class Draft:
         Units of the log go before written ones, down to the target; spared units go last, and only until the rest
         fits the budget: this is what makes a `BudgetError` honest whatever strategies are installed.
         """
-        if self.used_tokens <= self.context.max_tokens:
+        if not self.over_budget:
             return
         droppable = [unit for unit in self.units if self.is_droppable(unit)]
         ordinary = sorted(droppable, key=lambda unit: unit.written)

@@ -33,7 +33,7 @@ def floor_boundary(text: str, position: int) -> int:
 def ceil_boundary(text: str, position: int) -> int:
     """Return the first boundary at or after `position`."""
     low = floor_boundary(text, position)
-    if low == position or position >= len(text):
+    if low >= position or position >= len(text):
         return low
     end: int = _next_boundary()(text, low).end()  # type: ignore[attr-defined]
     return end

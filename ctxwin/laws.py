@@ -370,16 +370,15 @@ LAWS = (
     Law("L16", "no lost update", "M", "Two writers on one conversation lose nothing."),
 )
 
-PLAN_LAWS = tuple(law for law in LAWS if law.check is not None and law.check is not budget)
+# Of a chain only the last plan must fit, so L1 is not asked of each; and L7 comes last, since a plan that breaks
+# another law as well is better told about that one.
+PLAN_LAWS = tuple(
+    sorted((law for law in LAWS if law.check not in (None, budget)), key=lambda law: law.check is progress)
+)
 
 
 def check_plan(change: Change) -> Iterator[Violation]:
-    """Yield what a plan breaks; L1 is left to `check_window`, since a chain may need several plans to fit."""
+    """Yield what a plan breaks, L1 apart."""
     for law in PLAN_LAWS:
         if law.check is not None:
             yield from (Violation(law.id, reason) for reason in law.check(change))
-
-
-def check_window(change: Change) -> Iterator[Violation]:
-    """Yield what the outcome of a prune breaks: its budget."""
-    yield from (Violation("L1", reason) for reason in budget(change))

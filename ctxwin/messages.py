@@ -196,7 +196,7 @@ def _read_json(value: object, path: str, depth: int) -> Any:
 def _check(wire: Wire) -> None:
     """Raise `MessageError` for the first field that no chat API would take."""
     role = wire.get("role")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise MessageError(f"role must be one of {', '.join(sorted(ROLES))}, not {role!r}")
     _check_content(wire, role)
     for key in ("name", "tool_call_id"):

@@ -134,6 +134,8 @@ def _load_written(fields: "_Reader", conversation: Conversation, *, same_counter
     tokens = fields.get("tokens", int, optional=True)
     if not same_counter or tokens is None:
         tokens = conversation.costs.message(message)
+    if message.id in conversation.history.entries or message.id in conversation.window.written:
+        raise StateError(f"{fields.path}: id {message.id} is taken")
     conversation.window.written[message.id] = tokens
     conversation.window.insert(make_unit([message], [tokens]))
     conversation.next_id = max(conversation.next_id, message.id + 1)

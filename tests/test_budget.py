@@ -1,0 +1,48 @@
+"""Budget: the marks, and what is refused."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ctxwin import Budget
+
+
+@given(st.integers(1, 10**6), st.floats(0.01, 1), st.data())
+def test_target_lies_between_floor_and_budget(window: int, low: float, data: st.DataObject) -> None:
+    """A target leaves what must be kept, and never exceeds the budget."""
+    reserve = data.draw(st.integers(0, window - 1))
+    budget = Budget(window, reserve_output=reserve, low=low)
+    assert budget.max_tokens == window - reserve
+    floor = data.draw(st.integers(0, budget.max_tokens))
+    assert floor <= budget.target_tokens(floor) <= budget.max_tokens
+    assert budget.target_tokens(floor) == floor + int(low * (budget.max_tokens - floor))
+    assert budget.target_tokens(budget.max_tokens + floor) == budget.max_tokens
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"window": 0},
+        {"window": -1},
+        {"window": 10, "reserve_output": 10},
+        {"window": 10, "reserve_output": 11},
+        {"window": 10, "reserve_output": -1},
+        {"window": 10, "low": 0},
+        {"window": 10, "low": 1.01},
+        {"window": 10, "low": float("nan")},
+        {"window": 10, "soft": 0},
+        {"window": 10, "soft": 1.5},
+    ],
+)
+def test_bad_values_are_refused(bad: dict[str, Any]) -> None:
+    """On construction, with the figure in the text."""
+    with pytest.raises(ValueError, match=r"-?\d|nan"):
+        Budget(**bad)
+
+
+def test_floats_are_no_token_counts() -> None:
+    """A budget is an integer."""
+    with pytest.raises(TypeError):
+        Budget(10.5)  # type: ignore[arg-type]

@@ -1,0 +1,244 @@
+"""Counters: the embedded vocabularies, the chat overhead, model names, usage."""
+
+import base64
+import hashlib
+import socket
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from generators import TEXTS, histories
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ctxwin import CounterError, TokenCounter
+from ctxwin.costs import Costs, as_counter
+from ctxwin.counting import CallableCounter, ChatCounter, TiktokenCounter, chat, counter_for, input_tokens, vocabulary
+from ctxwin.counting.encodings import PATTERNS, SPECIAL_TOKENS, load_encoding, read_vocabulary
+
+# Of the official files, as tiktoken checks them (tiktoken_ext/openai_public.py).
+SHA256 = {
+    "o200k_base": "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
+    "cl100k_base": "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7",
+}
+
+
+@pytest.mark.parametrize("name", sorted(SHA256))
+def test_embedded_vocabulary_is_the_official_one(name: str, tmp_path: Path) -> None:
+    """Written back, the table is the official file byte for byte; and the file packs to the data that ships."""
+    official = vocabulary.serialise(read_vocabulary(name))
+    assert hashlib.sha256(official).hexdigest() == SHA256[name]
+    (tmp_path / "official").write_bytes(official)
+    vocabulary.main(str(tmp_path / "official"), str(tmp_path / "packed"))
+    assert vocabulary.unpack((tmp_path / "packed").read_bytes()) == read_vocabulary(name)
+
+
+@pytest.mark.parametrize("name", sorted(SHA256))
+def test_patterns_are_tiktokens(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patterns and special tokens are those of the installed tiktoken."""
+    from tiktoken_ext import openai_public
+
+    monkeypatch.setattr(openai_public, "load_tiktoken_bpe", lambda *_, **__: {})
+    official = getattr(openai_public, name)()
+    assert (PATTERNS[name], SPECIAL_TOKENS[name]) == (official["pat_str"], official["special_tokens"])
+
+
+@given(st.sets(st.binary(min_size=1, max_size=255), max_size=30).map(sorted))
+def test_pack_round_trip(tokens: list[bytes]) -> None:
+    """Any vocabulary survives packing, in rank order."""
+    ranks = vocabulary.unpack(vocabulary.pack(tokens))
+    assert list(ranks) == tokens
+    assert list(ranks.values()) == list(range(len(tokens)))
+    assert vocabulary.parse(vocabulary.serialise(ranks)) == tokens
+
+
+def test_gap_in_ranks_is_refused() -> None:
+    """A file with a gap would be packed wrongly."""
+    with pytest.raises(ValueError, match="line 2"):
+        vocabulary.parse(base64.b64encode(b"a") + b" 0\n" + base64.b64encode(b"b") + b" 2\n")
+
+
+def test_counting_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection is tried."""
+
+    def refuse(*args: object) -> None:
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    load_encoding.cache_clear()
+    assert counter_for("gpt-4o").count_text("hello world") == 2
+    assert counter_for("gpt-4").count_text("您好") == 2
+
+
+@given(TEXTS)
+def test_any_text_has_a_count(text: str) -> None:
+    """Lone surrogates, special-token spellings and emoji count; never more than one token a byte."""
+    for model in ("gpt-4o", "gpt-4"):
+        assert 0 <= counter_for(model).count_text(text) <= len(text.encode("utf-8", "surrogatepass"))
+
+
+def test_million_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where tiktoken panics the count is the upper bound, one token a byte."""
+    assert counter_for("gpt-4o").count_text(" " * 1_000_000) == 1_000_000
+    monkeypatch.setattr(chat, "LONGEST_SPACE_RUN", 4)
+    assert counter_for("gpt-4o").count_text("a    b") == 6
+    assert counter_for("gpt-4o").count_text("b   aa a") == 4
+    assert counter_for("gpt-4o").count_text("aaaa\u3000\u3000\u3000\u3000") == 16
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding", "exact"),
+    [
+        ("gpt-4o", "o200k_base", True),
+        ("gpt-4o-2024-08-06", "o200k_base", True),
+        ("openai/gpt-4o-mini", "o200k_base", True),
+        ("azure/gpt-35-turbo", "cl100k_base", True),
+        ("ft:gpt-4.1-mini:acme::abc", "o200k_base", True),
+        ("ft:gpt-3.5-turbo:acme::abc", "cl100k_base", True),
+        ("gpt-4-turbo", "cl100k_base", True),
+        ("gpt-5.4-mini", "o200k_base", True),
+        ("o3-mini", "o200k_base", True),
+        ("o200k_harmony", "o200k_base", True),
+        ("cl100k_base", "cl100k_base", True),
+        ("claude-sonnet-4-5", "o200k_base", False),
+        (None, "o200k_base", False),
+    ],
+)
+def test_names(name: str | None, encoding: str, exact: bool) -> None:
+    """A model's or an encoding's name finds its counter; an unknown one an estimate."""
+    counter = counter_for(name)
+    assert (counter.name, counter.exact, counter.additive) == (encoding, exact, True)
+    assert isinstance(counter, TokenCounter)
+    assert counter_for(name) is counter
+
+
+def test_plain_chat_is_counted_as_billed() -> None:
+    """The cookbook's example: 129 tokens on gpt-4 and gpt-3.5-turbo, 124 on gpt-4o (printed usage)."""
+    system = "You are a helpful, pattern-following assistant that translates corporate jargon into plain English."
+    pairs = [
+        ("example_user", "New synergies will help drive top-line growth."),
+        ("example_assistant", "Things working well together will increase revenue."),
+        (
+            "example_user",
+            "Let's circle back when we have more bandwidth to touch base on opportunities for increased leverage.",
+        ),
+        ("example_assistant", "Let's talk later when we're less busy about how to do better."),
+    ]
+    question = "This late pivot means we don't have time to boil the ocean for the client deliverable."
+    messages = [{"role": "system", "content": system}]
+    messages += [{"role": "system", "name": name, "content": text} for name, text in pairs]
+    messages += [{"role": "user", "content": question}]
+    assert counter_for("gpt-4").count_request(messages) == 129
+    assert counter_for("gpt-4o").count_request(messages) == 124
+
+
+def test_what_counts_beside_text() -> None:
+    """Names, calls, images, refusals, tools."""
+    counter = CallableCounter(len)
+    user = {"role": "user", "content": "abc"}
+    assert counter.count_message(user) == 7
+    assert counter.count_message({**user, "name": "ada"}) == 11
+    function = {"name": "f", "arguments": "{}"}
+    call = {"id": "a", "type": "function", "function": function}
+    custom = {"id": "a", "type": "custom", "custom": {"name": "f", "input": "xyz"}}
+    assert counter.count_message({"role": "assistant", "content": None, "tool_calls": [call]}) == 10
+    assert counter.count_message({"role": "assistant", "content": None, "tool_calls": [custom]}) == 11
+    assert counter.count_message({"role": "assistant", "content": None, "tool_calls": [call, call]}) == 32
+    assert counter.count_message({"role": "assistant", "content": None, "function_call": function}) == 10
+    assert counter.count_message({"role": "tool", "tool_call_id": "a", "content": "ab"}) == 8
+    parts: list[dict[str, Any]] = [
+        {"type": "text", "text": "ab"},
+        {"type": "image_url", "image_url": {"url": "x", "detail": "low"}},
+        {"type": "image_url", "image_url": {"url": "x"}},
+        {"type": "odd"},
+    ]
+    assert counter.count_message({"role": "user", "content": parts}) == 4 + 2 + 85 + 1445 + len('{"type":"odd"}')
+    assert counter.count_message({"role": "assistant", "content": None, "refusal": "no"}) == 6
+    assert counter.count_request([], [{"a": 1}]) == 3 + len('{"a":1}')
+    assert repr(counter).startswith("CallableCounter(")
+    assert repr(counter_for("gpt-4o")) == "TiktokenCounter('o200k_base', exact=True)"
+    with pytest.raises(NotImplementedError):
+        ChatCounter().count_text("")
+
+
+@given(histories())
+def test_a_request_is_the_sum_of_its_messages(history: list[dict[str, Any]]) -> None:
+    """The counters here are additive, exactly."""
+    for counter in (counter_for("gpt-4o"), CallableCounter(len)):
+        assert counter.count_request(history) == 3 + sum(map(counter.count_message, history))
+
+
+def test_encoding_object_is_taken() -> None:
+    """An encoding of one's own needs no name that is known here."""
+    counter = TiktokenCounter(load_encoding("o200k_base"), name="mine")
+    assert counter.count_text("hello world") == 2
+
+
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        ({"prompt_tokens": 10, "total_tokens": 99, "prompt_tokens_details": {"cached_tokens": 8}}, 10),
+        ({"input_tokens": 10, "output_tokens": 5}, 10),
+        ({"input_tokens": 10, "cache_read_input_tokens": 7, "cache_creation_input_tokens": 3}, 20),
+        ({"input_tokens": 10, "cache_read_input_tokens": None}, 10),
+        ({"promptTokenCount": 4, "totalTokenCount": 9}, 4),
+        (SimpleNamespace(prompt_token_count=4, total_token_count=9), 4),
+        (SimpleNamespace(prompt_tokens=10), 10),
+    ],
+)
+def test_usage(usage: object, tokens: int) -> None:
+    """Input tokens of every API, cached ones counted once."""
+    assert input_tokens(usage) == tokens
+
+
+@pytest.mark.parametrize("usage", [{}, {"total_tokens": 9}, None, {"prompt_tokens": -1}, {"prompt_tokens": "9"}])
+def test_usage_without_input_is_refused(usage: object) -> None:
+    """Totals are no substitute."""
+    with pytest.raises(ValueError, match="prompt_tokens"):
+        input_tokens(usage)
+
+
+class Panic(BaseException):
+    """As a Rust extension raises it."""
+
+
+@pytest.mark.parametrize("answer", [-1, 2.5, None, "7", ValueError("boom"), Panic("rust")])
+def test_junk_from_a_counter_is_a_counter_error(answer: Any) -> None:
+    """Whatever a counter raises or returns that is no count, the error says so."""
+
+    def count(text: str) -> Any:
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    with pytest.raises(CounterError, match="count_text"):
+        Costs(CallableCounter(count)).text("x")
+
+
+def test_interrupts_pass_through_a_counter() -> None:
+    """Ctrl-C while counting is no counting error."""
+
+    def count(text: str) -> int:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Costs(CallableCounter(count)).text("x")
+
+
+def test_what_may_be_given_as_a_counter() -> None:
+    """A counter, a callable, a name, a model's name; a name beats the model."""
+    counter = counter_for("gpt-4")
+    assert as_counter(counter, "gpt-4o") is counter
+    assert as_counter("cl100k_base", "gpt-4o") is counter
+    assert as_counter(None, "gpt-4") is counter
+    assert isinstance(as_counter(len, None), CallableCounter)
+    with pytest.raises(TypeError, match="int"):
+        as_counter(7, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("tools", ["f", {"a": 1}, ["f"], [1]])
+def test_junk_tools_are_refused(tools: Any) -> None:
+    """Tools are a sequence of schemas."""
+    with pytest.raises(TypeError, match="tools"):
+        Costs(CallableCounter(len), tools)

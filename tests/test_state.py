@@ -1,0 +1,177 @@
+"""States: exact, and refused where they are not ours."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_pruning import Fold, sync_answer
+
+from ctxwin import ContextManager, StateError
+from ctxwin.counting import CallableCounter, counter_for
+
+
+class Named(CallableCounter):
+    """A counter with a name, which counts its calls."""
+
+    name = "named"
+
+    def __init__(self) -> None:
+        super().__init__(len)
+        self.calls = 0
+
+    def count_message(self, message: Any) -> int:
+        self.calls += 1
+        return super().count_message(message)
+
+
+def sample(counter: Any, **options: Any) -> ContextManager:
+    """A conversation with a summary, an edit, a pin, a dropped unit and a dead call."""
+    manager = ContextManager(150, counter=counter, strategies=[Fold(sync_answer), "clear-tool-results"], **options)
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    manager.add_message("system", "be kind")
+    manager.add_message("assistant", None, tool_calls=[call])
+    manager.extend({"role": "user", "content": f"question {number}"} for number in range(14))
+    manager.messages()
+    manager.pin(manager.conversation_history[3])
+    manager.pin(next(message for message in manager if message.sources))
+    manager.observe({"prompt_tokens": manager.total_tokens + 3})
+    return manager
+
+
+OPTIONS: dict[str, Any] = {"strategies": [Fold(sync_answer), "clear-tool-results"]}
+
+
+def test_restored_manager_counts_nothing_again() -> None:
+    """The same named counter is not asked about any stored message."""
+    counter = Named()
+    state = json.loads(json.dumps(sample(counter).to_dict()))
+    before = counter.calls
+    manager = ContextManager.from_dict(state, 150, counter=counter, **OPTIONS)
+    assert manager.to_dict() == state
+    manager.prune_history()
+    assert counter.calls == before
+
+
+def test_other_counter_counts_again() -> None:
+    """A nameless counter stores no counts; another named one does not believe them."""
+    state = sample(len).to_dict()
+    assert {entry["tokens"] for entry in state["log"]} == {None}
+    assert ContextManager.from_dict(state, 150, counter=len, **OPTIONS).to_dict() == state
+    named = sample(Named()).to_dict()
+    manager = ContextManager.from_dict(named, 150, counter=counter_for("gpt-4o"), **OPTIONS)
+    assert manager.to_dict()["log"][0]["tokens"] == counter_for("gpt-4o").count_message(
+        {"role": "s", "content": "be kind"}
+    )
+
+
+def test_edits_are_restored() -> None:
+    """What a window shows for a message survives, with its cost."""
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    for counter in (len, Named()):
+        from ctxwin_plugins.clear_tool_results import ClearToolResults
+
+        options: dict[str, Any] = {
+            "counter": counter,
+            "strategies": [ClearToolResults(keep_last=0, min_freed_tokens=1)],
+        }
+        manager = ContextManager(160, **options)
+        manager.add_message("user", "hi")
+        manager.append({"role": "assistant", "content": None, "tool_calls": [call]})
+        manager.append({"role": "tool", "tool_call_id": "a", "content": "r" * 200})
+        window = manager.messages()
+        assert window[2]["content"].startswith("[tool output cleared")
+        state = json.loads(json.dumps(manager.to_dict()))
+        restored = ContextManager.from_dict(state, 160, **options)
+        assert restored.messages() == window
+        assert restored.total_tokens == manager.total_tokens
+        assert restored.to_dict() == manager.to_dict()
+        restored.pin(3)
+        assert [message.to_dict() for message in restored][2]["content"] == "r" * 200
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "text"),
+    [
+        (("schema",), 2, "schema 2"),
+        (("schema",), None, "schema"),
+        (("counter",), 7, "counter"),
+        (("log",), {}, "log"),
+        (("log", 0), 7, r"log\[0\]"),
+        (("log", 0, "id"), -1, "at least 0"),
+        (("log", 1, "id"), 1, "ascend"),
+        (("log", 0, "id"), True, "must be int"),
+        (("log", 0, "message"), {"role": "villain"}, "role"),
+        (("log", 0, "pinned"), "yes", "pinned"),
+        (("log", 0, "edited"), {"tokens": 3}, "content"),
+        (("log", 0, "edited"), {"tokens": 3, "content": 7}, "content"),
+        (("next_id",), 1, "next_id"),
+        (("correction",), 0, "correction"),
+        (("failures",), {"x": [1]}, "failures"),
+        (("failures",), {"x": ["1", 2]}, "failures"),
+        (("written", 0, "sources"), [], "sources"),
+        (("written", 0, "sources"), [3, 2], "sources"),
+        (("written", 0, "sources"), ["x"], "sources"),
+        (("written", 0, "message"), {}, "role"),
+        (("written", 0, "id"), 1, "is taken"),
+        (("settled",), 1, "settled"),
+    ],
+)
+def test_malformed_state_is_refused(path: tuple[Any, ...], value: Any, text: str) -> None:
+    """The error says where."""
+    state = sample(len).to_dict()
+    at = state
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = value
+    with pytest.raises(StateError, match=text):
+        ContextManager.from_dict(state, 150, counter=len, **OPTIONS)
+
+
+@pytest.mark.parametrize("key", sorted(sample(len).to_dict()))
+def test_missing_field_is_named(key: str) -> None:
+    """Nothing has a silent default."""
+    state = sample(len).to_dict()
+    del state[key]
+    with pytest.raises(StateError, match=key):
+        ContextManager.from_dict(state, 150, counter=len, **OPTIONS)
+
+
+JUNK = st.one_of(st.none(), st.booleans(), st.integers(-2, 20), st.text(max_size=3), st.just([]), st.just({}))
+
+
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items: list[tuple[Any, Any]] = []
+    if isinstance(value, dict):
+        items = list(value.items())
+    elif isinstance(value, list):
+        items = list(enumerate(value))
+    return [path] * bool(path) + [below for key, item in items for below in _paths(item, (*path, key))]
+
+
+SAMPLE = sample(Named()).to_dict()
+
+
+@given(st.sampled_from(_paths(SAMPLE)), JUNK)
+def test_any_state_is_restored_or_refused(path: tuple[Any, ...], junk: Any) -> None:
+    """Whatever stands anywhere in a state: a working manager or a `StateError`."""
+    state = copy.deepcopy(SAMPLE)
+    at = state
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = junk
+    try:
+        manager = ContextManager.from_dict(state, 10**6, counter=Named(), **OPTIONS)
+    except StateError:
+        return
+    manager.add_message("user", "go on")
+    assert manager.messages()[-1]["content"] == "go on"
+    assert manager.prune_history()
+
+
+def test_state_is_a_mapping() -> None:
+    """Anything else is refused."""
+    with pytest.raises(StateError, match="mapping"):
+        ContextManager.from_dict([], 150)  # type: ignore[arg-type]
