@@ -243,9 +243,11 @@ def _complain(text: str) -> None:
 def _explain(conversation: Conversation, manager: ContextManager, before: int) -> None:
     """Show what became of each message."""
     title = f"{conversation.name}: {before} -> {manager.total_tokens} of {manager.max_tokens} tokens"
-    table = Table("", "role", title=Text(title), title_justify="left", box=None)
-    table.add_column("message", no_wrap=True, ratio=1)
-    table.add_column("why", no_wrap=True)
+    table = Table(title=Text(title), title_justify="left", box=None, expand=True)
+    table.add_column("", no_wrap=True, min_width=9)
+    table.add_column("role", no_wrap=True, min_width=9)
+    table.add_column("message", no_wrap=True, ratio=3)
+    table.add_column("why", ratio=2)
     reasons = _reasons(manager)
     window = {message.id for message in manager}
     for message in manager.conversation_history:

@@ -158,7 +158,9 @@ class Conversation:
             return draft.context.base_tokens - self.costs.base_tokens
         while True:
             units = draft.units
-            true_tokens = self.costs.request([message for unit in units for message in unit.messages])
+            true_tokens = draft.used_tokens
+            if not self.costs.sums_are_exact:
+                true_tokens = self.costs.request([message for unit in units for message in unit.messages])
             draft.context = replace(
                 draft.context,
                 base_tokens=draft.context.base_tokens + true_tokens - draft.used_tokens,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import index
 from typing import Any
 
-from ctxwin.counting import CallableCounter, TokenCounter, counter_for
+from ctxwin.counting import CallableCounter, ChatCounter, TokenCounter, counter_for
 from ctxwin.errors import CounterError
 from ctxwin.messages import Message, copy_json
 
@@ -70,6 +70,11 @@ class Costs:
         """Return the true cost of a whole request."""
         wires = [message.to_dict() for message in messages]
         return self.corrected(self._ask("count_request", self.counter.count_request, wires, self.tools)) + self.offset
+
+    @property
+    def sums_are_exact(self) -> bool:
+        """Whether a request is known to cost just base plus messages, so that asking again can tell nothing new."""
+        return getattr(type(self.counter), "count_request", None) is ChatCounter.count_request
 
     def observe(self, predicted_tokens: int, real_tokens: int) -> bool:
         """

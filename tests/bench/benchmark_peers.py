@@ -2,12 +2,12 @@
 ctxwin beside `trim_messages` of langchain-core: what a turn costs as the history grows.
 
 A turn appends the assistant's answer and the user's next question, and gets the window. Both count with the same
-o200k_base encoding, and both have half the history's tokens as the budget, so that both trim. `trim_messages` keeps
-nothing between calls: it is shown counting every message each time, and with a memory of counts by message id, the
-quickest that its interface allows. ctxwin cuts once in many turns: its repetitions are long enough to hold cuts, and
-its figure includes them; the median turn, which has none, is shown beside it.
+o200k_base encoding, and both have half the history's tokens (or `--share`) as the budget, so that both trim.
+`trim_messages` keeps nothing between calls: it is shown counting every message each time, and with a memory of counts
+by message id, the quickest that its interface allows. ctxwin cuts once in many turns: its repetitions are long enough
+to hold cuts, and its figure includes them; the median turn, which has none, is shown beside it.
 
-    python tests/bench/benchmark_peers.py [--sizes 100 500 2000] [--repetitions 7]
+    python tests/bench/benchmark_peers.py [--sizes 100 500 2000] [--share 0.5] [--repetitions 7]
 """
 
 import argparse
@@ -119,14 +119,14 @@ def seconds(turn: Turn, pairs: Sequence[Sequence[Wire]]) -> tuple[list[float], i
     return taken, size
 
 
-def compare(size: int, repetitions: int) -> list[tuple[str, list[list[float]], int]]:
+def compare(size: int, share: float, repetitions: int) -> list[tuple[str, list[list[float]], int]]:
     """Return contender, the times of its turns by repetition, and the size of its last window."""
-    cycle = max(20, size * 3 // 20)  # turns that hold about two cuts: half of the history, cut by 0.3
+    cycle = max(20, int(size * share * 0.3))  # turns that hold two cuts, of 0.3 of the window each
     wires = [{**wire, "id": str(number)} for number, wire in enumerate(plain_chat(size + 2 * cycle))]
     chat, rest = wires[:size], wires[size:]
     pairs = list(zip(rest[::2], rest[1::2], strict=True))
     counter = counter_for(ENCODING)
-    budget_tokens = sum(map(counter.count_message, chat)) // 2
+    budget_tokens = int(sum(map(counter.count_message, chat)) * share)
     contenders: list[tuple[str, Callable[[], Turn], int]] = [
         ("ctxwin", lambda: ours(chat, budget_tokens), len(pairs)),
         ("trim_messages, counts remembered", lambda: theirs(chat, budget_tokens, remembering_counter()), 20),
@@ -141,12 +141,12 @@ def compare(size: int, repetitions: int) -> list[tuple[str, list[list[float]], i
     return [(name, runs[name], windows[name]) for name in runs]
 
 
-def report(sizes: Sequence[int], repetitions: int) -> None:
+def report(sizes: Sequence[int], share: float, repetitions: int) -> None:
     """Print the table, and which goals are reached at the largest size."""
     rows: list[list[object]] = []
     ratios: dict[str, float] = {}
     for size in sizes:
-        results = compare(size, repetitions)
+        results = compare(size, share, repetitions)
         means = {name: [fmean(run) for run in runs] for name, runs, _ in results}
         least, middle = min(means["ctxwin"]), median(means["ctxwin"])
         for name, runs, window in results:
@@ -157,7 +157,8 @@ def report(sizes: Sequence[int], repetitions: int) -> None:
                 [size, name, window, *shown, f"{median(means[name]) / middle:,.1f}", f"{ratios[name]:,.1f}"],
             )
     header = ["messages", "contender", "window", "us a turn, median", "min", "median turn", "ratio, medians", "minima"]
-    print(f"## A turn beside langchain-core {version('langchain-core')}, {repetitions} repetitions\n")
+    print(f"## A turn beside langchain-core {version('langchain-core')}\n")
+    print(f"The budget is {share:.0%} of the history's tokens; {repetitions} repetitions.\n")
     print_table(header, rows)
     for name, goal in GOALS.items():
         verdict = "reached" if ratios[name] >= goal else "MISSED"
@@ -172,9 +173,10 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="ctxwin beside langchain-core's trim_messages.")
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 500, 2000])
+    parser.add_argument("--share", type=float, default=0.5, help="the budget, as a share of the history's tokens")
     parser.add_argument("--repetitions", type=int, default=7)
     arguments = parser.parse_args()
-    report(arguments.sizes, arguments.repetitions)
+    report(arguments.sizes, arguments.share, arguments.repetitions)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,126 @@
+"""`clamp-oversized`."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ctxwin import BudgetError, ContextManager
+from ctxwin.graphemes import is_boundary
+from ctxwin_plugins.clamp_oversized import ClampOversized
+
+PIECES = ["word ", "é", "e\u0301", "👨‍👩‍👧", "🇨🇭", "中文", "\r\n", "\n", "\ud800", "x" * 30, "क्षि", "각"]
+TEXTS = st.lists(st.sampled_from(PIECES), min_size=30, max_size=80).map("".join)
+
+
+def clamped(content: Any, budget: int = 200, **options: Any) -> tuple[Any, ContextManager]:
+    manager = ContextManager(budget, counter=len, strategies=[ClampOversized(**options)])
+    manager.add_message("assistant", content)
+    manager.add_message("user", "and?")
+    window = manager.messages()
+    return (window[0]["content"] if len(window) > 1 else None), manager
+
+
+@given(TEXTS, st.floats(0, 1))
+def test_head_and_tail_are_kept_between_graphemes(text: str, head_share: float) -> None:
+    """A marker says how much is left out; what is kept is whole; the limit holds."""
+    content, manager = clamped(text, head_share=head_share, max_message_tokens=80)
+    if content == text:
+        return
+    assert content is not None
+    assert manager.last_receipt is not None
+    assert [action.kind for action in manager.last_receipt.actions] == ["edit"]
+    head, rest = content.split("[... ", 1)
+    count, tail = rest.split(" characters left out ...]", 1)
+    assert text.startswith(head)
+    assert text.endswith(tail)
+    assert len(head) + int(count) + len(tail) == len(text)
+    assert is_boundary(text, len(head))
+    assert is_boundary(text, len(text) - len(tail))
+    assert len(content) + 4 <= 80
+
+
+VALUES = st.recursive(
+    st.none() | st.integers() | st.text(max_size=60) | st.booleans(),
+    lambda inner: st.lists(inner, max_size=12) | st.dictionaries(st.text(max_size=8), inner, max_size=12),
+    max_leaves=60,
+).filter(lambda value: isinstance(value, list | dict) and len(json.dumps(value)) > 150)
+
+
+@given(VALUES)
+def test_json_stays_json(value: Any) -> None:
+    """Long strings, lists and mappings are thinned out, and the result still parses."""
+    text = json.dumps(value, ensure_ascii=False)
+    content, manager = clamped(text, max_message_tokens=90)
+    if content is not None and content != text:
+        assert type(json.loads(content)) is type(value)
+        assert len(content) + 4 <= 90
+    assert manager.last_receipt is None or not manager.last_receipt.rejected
+
+
+def test_structure_is_kept() -> None:
+    """What is short stays as it is."""
+    rows = [{"id": number, "text": "x" * 50} for number in range(100)]
+    content, _ = clamped(json.dumps({"status": "ok", "rows": rows}), budget=800)
+    parsed = json.loads(content)
+    assert parsed["status"] == "ok"
+    assert parsed["rows"][0]["id"] == 0
+    assert parsed["rows"][-1]["id"] == 99
+    assert "items left out" in json.dumps(parsed["rows"])
+
+
+def test_longest_part_of_a_list_is_clamped() -> None:
+    """Other parts stay, pictures included."""
+    image = {"type": "image_url", "image_url": {"url": "x", "detail": "low"}}
+    parts = [{"type": "text", "text": "short"}, image, {"type": "text", "text": "long " * 80}]
+    content, _ = clamped(parts, budget=400, max_message_tokens=200)
+    assert content[:2] == parts[:2]
+    assert "left out" in content[2]["text"]
+    assert clamped([image], budget=60)[0] is None
+    assert clamped([{"type": "text", "text": "x" * 50}, image], budget=60)[0] is None
+
+
+def test_the_current_question_is_never_clamped_unless_asked_to() -> None:
+    """It takes the strategy's word and the manager's."""
+    for asked in (False, True):
+        for allowed in (False, True):
+            manager = ContextManager(
+                300,
+                counter=len,
+                strategies=[ClampOversized(clamp_question=asked)],
+                allow_question_edit=allowed,
+            )
+            manager.add_message("user", "x" * 900)
+            if asked and allowed:
+                assert "left out" in manager.messages()[0]["content"]
+            else:
+                with pytest.raises(BudgetError):
+                    manager.messages()
+
+
+def test_longest_first_and_no_more_than_needed() -> None:
+    """The other long message stays as it is."""
+    manager = ContextManager(1000, counter=len, strategies=["clamp-oversized"])
+    manager.add_message("assistant", "a" * 350)
+    manager.add_message("assistant", "b" * 700)
+    manager.add_message("user", "and?")
+    window = manager.messages()
+    assert window[0]["content"] == "a" * 350
+    assert "left out" in window[1]["content"]
+
+
+def test_a_counter_that_nothing_satisfies() -> None:
+    """Where no cut is short enough by the counter, the message is left to the next strategy."""
+    manager = ContextManager(200, counter=lambda text: 300 if len(text) > 10 else 1, strategies=["clamp-oversized"])
+    manager.add_message("assistant", "x" * 500)
+    manager.add_message("user", "and?")
+    assert len(manager.messages()) == 1
+
+
+@pytest.mark.parametrize("bad", [{"max_message_tokens": 0}, {"head_share": 1.1}, {"head_share": -0.1}])
+def test_bad_arguments_are_refused(bad: dict[str, Any]) -> None:
+    """On construction."""
+    with pytest.raises(ValueError, match=r"\d"):
+        ClampOversized(**bad)
