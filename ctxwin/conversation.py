@@ -162,8 +162,7 @@ class Conversation:
             if not self.costs.sums_are_exact:
                 true_tokens = self.costs.request([message for unit in units for message in unit.messages])
             draft.context = replace(
-                draft.context,
-                base_tokens=draft.context.base_tokens + true_tokens - draft.used_tokens,
+                draft.context, base_tokens=draft.context.base_tokens + true_tokens - draft.used_tokens
             )
             if not draft.over_budget:
                 return draft.context.base_tokens - self.costs.base_tokens

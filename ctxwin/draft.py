@@ -12,18 +12,7 @@ from ctxwin import laws
 from ctxwin.costs import Costs
 from ctxwin.laws import Change, Context
 from ctxwin.messages import Message, read_message
-from ctxwin.plan import (
-    Action,
-    Drop,
-    Edit,
-    Plan,
-    PruneRequest,
-    Rejection,
-    Replace,
-    Step,
-    Unit,
-    make_unit,
-)
+from ctxwin.plan import Action, Drop, Edit, Plan, PruneRequest, Rejection, Replace, Step, Unit, make_unit
 
 CORE = "ctxwin"  # the strategy name under which the manager itself acts
 

@@ -37,10 +37,7 @@ class BudgetError(CtxwinError, ValueError):
     """
 
     def __init__(
-        self,
-        required_tokens: int,
-        budget_tokens: int,
-        culprits: "Sequence[Message | Literal['tools']]" = (),
+        self, required_tokens: int, budget_tokens: int, culprits: "Sequence[Message | Literal['tools']]" = ()
     ) -> None:
         self.required_tokens = required_tokens
         self.budget_tokens = budget_tokens

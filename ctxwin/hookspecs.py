@@ -27,9 +27,7 @@ def ctxwin_protect(request: PruneRequest) -> Iterable[Unit] | None:
 
 
 @hookspec
-def ctxwin_prune(
-    request: PruneRequest,
-) -> Plan | Generator[Summarize, str, Plan | None] | None:
+def ctxwin_prune(request: PruneRequest) -> Plan | Generator[Summarize, str, Plan | None] | None:
     """
     Propose how to free `request.excess_tokens`; strategies are asked one at a time, in the chain's order.
 

@@ -11,18 +11,14 @@ Rules for this module: no state, no repair, no trust. A function reads what was 
 never asks how it came about.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
-from ctxwin.graphemes import is_boundary
-from ctxwin.messages import RESULT_ROLES, Content, Message, answer_key, call_keys
+from ctxwin.edits import edit_faults
+from ctxwin.messages import RESULT_ROLES, Message, answer_key, call_keys
 from ctxwin.plan import Drop, Edit, Plan, Replace, Unit
-
-REASONING_TYPES = frozenset({"reasoning", "redacted_thinking", "thinking"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,18 +176,6 @@ def summaries_shrink(change: Change) -> Iterator[str]:
             yield f"the summary costs {unit.tokens} tokens, what it replaces {replaced}"
 
 
-def edit_faults(old: Content, new: Content) -> Iterator[str]:
-    """Yield what is wrong with an edit of content from `old` to `new`."""
-    for old_text, new_text in zip(_texts(old), _texts(new), strict=False):
-        if _is_json_document(old_text) and not _is_json(new_text):
-            yield "the old text was JSON, the new text is not"
-        if not _ends_on_graphemes(old_text, new_text):
-            yield "a part of the old text ends inside a grapheme"
-    old_blocks = _reasoning(old)
-    if any(block not in old_blocks for block in _reasoning(new)):
-        yield "reasoning blocks are kept whole or dropped whole"
-
-
 def sources_of(units: tuple[Unit, ...]) -> tuple[int, ...]:
     """Return the ids of the log's messages that units stand for, transitively, ascending."""
     ids: set[int] = set()
@@ -230,49 +214,6 @@ def _ids(unit: Unit) -> str:
     return ", ".join(map(str, unit.ids))
 
 
-def _texts(content: Content) -> list[str]:
-    if isinstance(content, str):
-        return [content]
-    return [part["text"] for part in content or () if part["type"] == "text"]
-
-
-def _reasoning(content: Content) -> list[dict[str, Any]]:
-    parts = content if isinstance(content, list) else ()
-    return [part for part in parts if part["type"] in REASONING_TYPES or "signature" in part]
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _is_json_document(text: str) -> bool:
-    """Return whether the text is a JSON object or array; a bare number or word is text."""
-    return text.lstrip()[:1] in ("{", "[") and _is_json(text)
-
-
-def _ends_on_graphemes(old: str, new: str) -> bool:
-    """Return whether what `new` keeps of `old` at either end was cut between graphemes."""
-    head = _common_prefix(old, new)
-    tail = _common_prefix(old[::-1], new[::-1])
-    return is_boundary(old, head) and is_boundary(old, len(old) - tail)
-
-
-def _common_prefix(left: str, right: str) -> int:
-    size = min(len(left), len(right))
-    low, high = 0, size
-    while low < high:  # bisect: comparing slices is quicker than comparing characters
-        middle = (low + high + 1) // 2
-        if left[:middle] == right[:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
 @dataclass(frozen=True, slots=True)
 class Law:
     """
@@ -294,79 +235,21 @@ class Law:
 
 
 LAWS = (
-    Law(
-        "L1",
-        "budget",
-        "W",
-        "A window costs at most the budget, or `BudgetError` says what cannot fit.",
-        budget,
-    ),
-    Law(
-        "L2",
-        "tool units",
-        "W",
-        "No tool result without its call, no call without all its results.",
-        tool_units,
-    ),
-    Law(
-        "L3",
-        "pins",
-        "W",
-        "System, developer and pinned messages are in the window, byte for byte.",
-        pins,
-    ),
-    Law(
-        "L4",
-        "current question",
-        "W",
-        "The last user message and the newest unit are there.",
-        current_question,
-    ),
-    Law(
-        "L5",
-        "order",
-        "W",
-        "Units keep the log's order; a summary stands at its oldest source.",
-        order,
-    ),
-    Law(
-        "L6",
-        "no silent edit",
-        "W",
-        "Content changes only by a declared edit, and well.",
-        silent_edits,
-    ),
+    Law("L1", "budget", "W", "A window costs at most the budget, or `BudgetError` says what cannot fit.", budget),
+    Law("L2", "tool units", "W", "No tool result without its call, no call without all its results.", tool_units),
+    Law("L3", "pins", "W", "System, developer and pinned messages are in the window, byte for byte.", pins),
+    Law("L4", "current question", "W", "The last user message and the newest unit are there.", current_question),
+    Law("L5", "order", "W", "Units keep the log's order; a summary stands at its oldest source.", order),
+    Law("L6", "no silent edit", "W", "Content changes only by a declared edit, and well.", silent_edits),
     Law("L7", "progress", "W", "An accepted plan makes the window cheaper; a prune ends.", progress),
-    Law(
-        "L8",
-        "failure is free",
-        "M",
-        "Whoever raises or returns junk changes nothing; the chain goes on.",
-    ),
+    Law("L8", "failure is free", "M", "Whoever raises or returns junk changes nothing; the chain goes on."),
     Law("L9", "no aliasing", "M", "Inputs are never mutated; what is returned is never live state."),
-    Law(
-        "L10",
-        "deterministic",
-        "M",
-        "Same calls and answers, same windows; meters and plans change nothing.",
-    ),
+    Law("L10", "deterministic", "M", "Same calls and answers, same windows; meters and plans change nothing."),
     Law("L11", "stable prefix", "M", "Between two cuts each window extends the one before it."),
     Law("L12", "counted once", "M", "A message is counted at most once per counter."),
     Law("L13", "nothing lost", "M", "The log keeps everything until the caller rewinds or forgets."),
-    Law(
-        "L14",
-        "explained",
-        "W",
-        "Whatever is dropped, replaced, edited or left out has a reason.",
-        explained,
-    ),
-    Law(
-        "L15",
-        "summaries shrink",
-        "W",
-        "A summary is not blank and costs less than its source.",
-        summaries_shrink,
-    ),
+    Law("L14", "explained", "W", "Whatever is dropped, replaced, edited or left out has a reason.", explained),
+    Law("L15", "summaries shrink", "W", "A summary is not blank and costs less than its source.", summaries_shrink),
     Law("L16", "no lost update", "M", "Two writers on one conversation lose nothing."),
 )
 

@@ -10,9 +10,8 @@ Rules:
 4. Adding never counts and never prunes; costs are settled when they are first asked for.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from contextlib import contextmanager
 from threading import RLock
 from typing import Any, Self
 
@@ -21,23 +20,11 @@ from ctxwin.budget import Budget
 from ctxwin.conversation import Conversation
 from ctxwin.costs import Costs, as_counter
 from ctxwin.counting import TokenCounter, input_tokens
-from ctxwin.draft import Draft, Snapshot
-from ctxwin.errors import BudgetError, CounterError, MessageError, StateError
-from ctxwin.messages import RESULT_ROLES, Content, Message, Wire, read_message
+from ctxwin.errors import CounterError, MessageError, StateError
+from ctxwin.messages import RESULT_ROLES, Content, Message, read_message
 from ctxwin.plan import Preview, Receipt
-from ctxwin.pruning import (
-    Steps,
-    Tally,
-    adrive,
-    call_hook,
-    drive,
-    prune,
-    refuse_inside_hook,
-    refuse_model,
-)
+from ctxwin.pruning import Steps, adrive, can_fit, drive, prune, refuse_inside_hook
 from ctxwin.registry import Chain, chain_of
-
-logger = logging.getLogger("ctxwin")
 
 
 class ContextManager:
@@ -120,8 +107,7 @@ class ContextManager:
         """
         Append one message; O(1), and it cannot fail for lack of room.
 
-        Raises:
-            MessageError: it is malformed; nothing has changed.
+        Raises `MessageError`: it is malformed; nothing has changed.
         """
         optional = {"name": name, "tool_calls": tool_calls, "tool_call_id": tool_call_id}
         given = {key: value for key, value in optional.items() if value is not None}
@@ -131,37 +117,35 @@ class ContextManager:
         """
         Append one message as it is sent: a mapping, or an SDK object with `model_dump` (request fields only).
 
-        Raises:
-            MessageError: it is malformed; nothing has changed.
+        Raises `MessageError`: it is malformed; nothing has changed.
         """
-        return self._add([read_message(message)], "append", pinned=pinned)[0]
+        wire = read_message(message)
+        with self._changing("append"):
+            return self._state.add(wire, pinned=pinned).clone()
 
     def extend(self, messages: Iterable[object]) -> list[Message]:
-        """
-        Append messages, all or none.
-
-        Raises:
-            MessageError: one is malformed; nothing has changed.
-        """
-        return self._add([read_message(message) for message in messages], "extend", pinned=False)
+        """Append messages, all or none. Raises `MessageError`: one is malformed; nothing has changed."""
+        wires = [read_message(message) for message in messages]
+        with self._changing("extend"):
+            return [self._state.add(wire, pinned=False).clone() for wire in wires]
 
     def pin(self, message: Message | int) -> None:
         """
         Keep a message whatever happens, byte for byte; one that had left the window comes back.
 
-        Raises:
-            MessageError: it is not in the log held in memory.
+        Raises `MessageError`: it is not in the log held in memory.
         """
-        self._set_pinned("pin", message, pinned=True)
+        with self._changing("pin"):
+            self._state.set_pinned(_id_of(message), pinned=True)
 
     def unpin(self, message: Message | int) -> None:
         """
         Make a message ordinary; a system or developer message too.
 
-        Raises:
-            MessageError: it is not in the log held in memory.
+        Raises `MessageError`: it is not in the log held in memory.
         """
-        self._set_pinned("unpin", message, pinned=False)
+        with self._changing("unpin"):
+            self._state.set_pinned(_id_of(message), pinned=False)
 
     def rewind(self, message: Message | int) -> tuple[Message, ...]:
         """
@@ -172,14 +156,12 @@ class ContextManager:
         Raises:
             MessageError: it is not in the log held in memory.
         """
-        refuse_inside_hook(self, "rewind")
-        with self._lock:
+        with self._changing("rewind"):
             return tuple(cut.clone() for cut in self._state.rewind(_id_of(message)))
 
     def forget(self) -> tuple[Message, ...]:
         """Release from memory what has left the window, and return it, oldest first; the window does not change."""
-        refuse_inside_hook(self, "forget")
-        with self._lock:
+        with self._changing("forget"):
             return tuple(self._state.forget())
 
     # The window.
@@ -194,35 +176,34 @@ class ContextManager:
         """
         refuse_inside_hook(self, "messages")
         while (window := self._fitting()) is None:
-            drive(self._pruning())
+            drive(self._steps())
         return window
 
     async def amessages(self) -> list[dict[str, Any]]:
         """Return what `messages` returns, for strategies whose summariser is async."""
         refuse_inside_hook(self, "amessages")
         while (window := self._fitting()) is None:
-            await adrive(self._pruning())
+            await adrive(self._steps())
         return window
 
     def prune_history(self) -> Receipt:
         """
         Prune now, down to the low mark; with nothing new since the last prune, do nothing.
 
-        Raises:
-            BudgetError: what must be kept does not fit; nothing has changed.
+        Raises `BudgetError`: what must be kept does not fit; nothing has changed.
         """
         refuse_inside_hook(self, "prune_history")
-        return drive(self._pruning())
+        return drive(self._steps())
 
     async def aprune_history(self) -> Receipt:
         """Do what `prune_history` does, for strategies whose summariser is async."""
         refuse_inside_hook(self, "aprune_history")
-        return await adrive(self._pruning())
+        return await adrive(self._steps())
 
     def plan(self) -> Receipt:
         """Return the receipt that `prune_history` would, or raise what it would; changes nothing."""
         refuse_inside_hook(self, "plan")
-        return drive(self._pruning(dry=True))
+        return drive(self._steps(dry=True))
 
     # Meters.
 
@@ -249,8 +230,7 @@ class ContextManager:
 
     @tools.setter
     def tools(self, tools: Sequence[Mapping[str, Any]]) -> None:
-        refuse_inside_hook(self, "tools")
-        with self._lock:
+        with self._changing("tools"):
             self._state.set_tools(tools)
 
     @property
@@ -274,8 +254,7 @@ class ContextManager:
         """
         Return what sending a draft would mean; changes nothing.
 
-        Raises:
-            MessageError: the draft is malformed, or of a role that only answers a call.
+        Raises `MessageError`: the draft is malformed, or of a role that only answers a call.
         """
         wire = read_message({"role": role, "content": content})
         if role in RESULT_ROLES:
@@ -283,7 +262,7 @@ class ContextManager:
         with self._lock:
             tokens, total, snapshot = self._state.try_out(wire)
         over = total > self.max_tokens
-        fits = not over or self._can_fit(snapshot)
+        fits = not over or can_fit(self._state, self._chain, snapshot, owner=self)
         return Preview(tokens, total, self.max_tokens - total, over, fits)
 
     # Strategies, usage, state.
@@ -297,8 +276,7 @@ class ContextManager:
             UnknownStrategyError: `before` names none of the chain.
             StrategyError: its hooks cannot work.
         """
-        refuse_inside_hook(self, "register")
-        with self._lock:
+        with self._changing("register"):
             self._chain = self._chain.adding(strategy, name, before)
             self._state.version += 1
 
@@ -315,9 +293,8 @@ class ContextManager:
         Raises:
             ValueError: it states no input tokens.
         """
-        refuse_inside_hook(self, "observe")
         tokens = input_tokens(usage)
-        with self._lock:
+        with self._changing("observe"):
             self._state.observe(tokens)
 
     def to_dict(self) -> dict[str, Any]:
@@ -348,15 +325,12 @@ class ContextManager:
 
     # Behind the scenes.
 
-    def _add(self, wires: list[Wire], method: str, *, pinned: bool) -> list[Message]:
+    @contextmanager
+    def _changing(self, method: str) -> Iterator[None]:
+        """Hold the lock for a method that changes something; refuse it inside a hook."""
         refuse_inside_hook(self, method)
         with self._lock:
-            return [self._state.add(wire, pinned=pinned).clone() for wire in wires]
-
-    def _set_pinned(self, method: str, message: Message | int, *, pinned: bool) -> None:
-        refuse_inside_hook(self, method)
-        with self._lock:
-            self._state.set_pinned(_id_of(message), pinned=pinned)
+            yield
 
     def _fitting(self) -> list[dict[str, Any]] | None:
         """Return the window, or None where it must be cut first."""
@@ -366,47 +340,8 @@ class ContextManager:
             self._state.sent_tokens = self._state.total_tokens
             return [message.to_dict() for unit in self._state.window.units for message in unit.messages]
 
-    def _pruning(self, *, dry: bool = False) -> Steps[Receipt]:
-        """Prune; the steps are the summaries that strategies ask for."""
-        with self._lock:
-            snapshot, chain, resting = self._state.snapshot(), self._chain, self._state.resting()
-            draft = Draft(snapshot, self._state.costs)
-            if self._state.nothing_new:
-                return self._state.receipt(draft)
-        tally = Tally()
-        yield from prune(draft, chain, self, resting, tally)
-        with self._lock:
-            if dry:
-                self._state.verify(draft)
-                return self._state.receipt(draft)
-            self._state.note_failures(tally.asked, tally.failed)
-            if self._state.version != snapshot.version:
-                draft = draft.replay(self._state.snapshot())
-                draft.drop_what_is_needed()
-            adjustment = self._state.verify(draft)
-            receipt = self._state.receipt(draft)
-            self._state.adopt(draft, adjustment, receipt)
-        self._tell(chain, receipt)
-        return receipt
-
-    def _tell(self, chain: Chain, receipt: Receipt) -> None:
-        """Show observers the receipt; what they raise is logged."""
-        for strategy in chain.strategies:
-            if strategy.pruned is not None:
-                try:
-                    call_hook(self, strategy.pruned, receipt=replace(receipt))
-                except Exception:
-                    logger.exception("ctxwin_pruned of strategy %r failed", strategy.name)
-
-    def _can_fit(self, snapshot: Snapshot) -> bool:
-        """Return whether the chain, without any summary, gets a snapshot within the budget."""
-        draft = Draft(snapshot, self._state.costs)
-        drive(prune(draft, self._chain, self, self._state.resting(), Tally()), refuse_model)
-        try:
-            self._state.verify(draft)
-        except BudgetError:
-            return False
-        return True
+    def _steps(self, *, dry: bool = False) -> Steps[Receipt]:
+        return prune(self._state, self._chain, self._lock, owner=self, dry=dry)
 
 
 def _id_of(message: Message | int) -> int:

@@ -219,12 +219,7 @@ def _check_content(wire: Wire, role: str) -> None:
         says_more = any(wire.get(key) for key in ("tool_calls", "function_call", "refusal", "audio"))
         if role != "assistant" or not says_more:
             raise MessageError(f"content is missing from a message of role {role!r}")
-    _expect(
-        content is None or isinstance(content, str | list),
-        "content",
-        "a string, None or a list",
-        content,
-    )
+    _expect(content is None or isinstance(content, str | list), "content", "a string, None or a list", content)
     for i, part in enumerate(content if isinstance(content, list) else ()):
         path = f"content[{i}]"
         _expect(isinstance(part, dict), path, "a mapping", part)
@@ -236,12 +231,7 @@ def _check_content(wire: Wire, role: str) -> None:
 def _check_call(call: object, path: str) -> None:
     if not isinstance(call, dict):
         raise MessageError(f"{path} must be a mapping, not {call!r}")
-    _expect(
-        call.get("id") is None or isinstance(call["id"], str),
-        f"{path}['id']",
-        "a string",
-        call.get("id"),
-    )
+    _expect(call.get("id") is None or isinstance(call["id"], str), f"{path}['id']", "a string", call.get("id"))
     if call.get("function") is None and call.get("custom") is not None:
         _check_function(call["custom"], f"{path}['custom']", "input")
     else:

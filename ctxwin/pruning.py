@@ -1,24 +1,32 @@
 """
 One prune: who is asked, in which order, and what becomes of the answers.
 
-`prune` is a generator. It yields every `Summarize` that a strategy yields and is sent the text, or thrown the error;
-who drives it decides how a model is called. `drive` does so with a sync summariser, `adrive` with either colour.
+`prune` is a generator. It looks at the conversation, lets the chain work on a draft, and has the conversation adopt
+that; where the conversation moved on meanwhile, the accepted plans are replayed on the newer window. It yields every
+`Summarize` that a strategy yields and is sent the text, or thrown the error; who drives it decides how a model is
+called. `drive` does so with a sync summariser, `adrive` with either colour.
+
 Strategies are foreign code: each is called inside a guard, and whatever it raises or returns ends up in the receipt.
 `KeyboardInterrupt`, `SystemExit` and cancellation pass through; the draft is then thrown away.
 """
 
 import inspect
+import logging
 from collections.abc import Callable, Collection, Generator
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, TypeVar
 
-from ctxwin.draft import Draft, describe
-from ctxwin.errors import StrategyError, SummarizerError
-from ctxwin.plan import Plan, Summarize, Unit
+from ctxwin.conversation import Conversation
+from ctxwin.draft import Draft, Snapshot, describe
+from ctxwin.errors import BudgetError, StrategyError, SummarizerError
+from ctxwin.plan import Plan, Receipt, Summarize, Unit
 from ctxwin.registry import Chain, Hook, Strategy
 
 MAX_EFFECTS = 1000  # a history of a million tokens in chunks of a thousand; beyond that a strategy runs away
+
+logger = logging.getLogger("ctxwin")
 
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Summarize, str, T]
@@ -58,7 +66,58 @@ class Tally:
     failed: set[str] = field(default_factory=set)
 
 
-def prune(draft: Draft, chain: Chain, owner: object, resting: Collection[str], tally: Tally) -> Steps[None]:
+def prune(
+    conversation: Conversation, chain: Chain, lock: AbstractContextManager[object], *, owner: object, dry: bool
+) -> Steps[Receipt]:
+    """
+    Prune a conversation; the steps are the summaries that strategies ask for.
+
+    The lock is held to look and to adopt, never while foreign code runs. A dry prune adopts nothing.
+    """
+    with lock:
+        snapshot, resting = conversation.snapshot(), conversation.resting()
+        draft = Draft(snapshot, conversation.costs)
+        if conversation.nothing_new:
+            return conversation.receipt(draft)
+    tally = Tally()
+    yield from ask_chain(draft, chain, owner, resting, tally)
+    with lock:
+        if dry:
+            conversation.verify(draft)
+            return conversation.receipt(draft)
+        conversation.note_failures(tally.asked, tally.failed)
+        if conversation.version != snapshot.version:
+            draft = draft.replay(conversation.snapshot())
+            draft.drop_what_is_needed()
+        adjustment = conversation.verify(draft)
+        receipt = conversation.receipt(draft)
+        conversation.adopt(draft, adjustment, receipt)
+    _tell(chain, receipt, owner)
+    return receipt
+
+
+def can_fit(conversation: Conversation, chain: Chain, snapshot: Snapshot, *, owner: object) -> bool:
+    """Return whether the chain, without any summary, gets a snapshot within the budget."""
+    draft = Draft(snapshot, conversation.costs)
+    drive(ask_chain(draft, chain, owner, conversation.resting(), Tally()), refuse_model)
+    try:
+        conversation.verify(draft)
+    except BudgetError:
+        return False
+    return True
+
+
+def _tell(chain: Chain, receipt: Receipt, owner: object) -> None:
+    """Show observers the receipt; what they raise is logged."""
+    for strategy in chain.strategies:
+        if strategy.pruned is not None:
+            try:
+                call_hook(owner, strategy.pruned, receipt=replace(receipt))
+            except Exception:
+                logger.exception("ctxwin_pruned of strategy %r failed", strategy.name)
+
+
+def ask_chain(draft: Draft, chain: Chain, owner: object, resting: Collection[str], tally: Tally) -> Steps[None]:
     """Ask the chain, left to right and each strategy once, until the draft costs no more than its target."""
     for strategy in chain.strategies:
         if strategy.protect is not None:
@@ -67,11 +126,7 @@ def prune(draft: Draft, chain: Chain, owner: object, resting: Collection[str], t
         if strategy.prune is None or not draft.over_target:
             continue
         if strategy.name in resting:
-            draft.reject(
-                strategy.name,
-                "",
-                "rests after three failures in a row, until the log has grown by a fifth",
-            )
+            draft.reject(strategy.name, "", "rests after three failures in a row, until the log has grown by a fifth")
             continue
         tally.asked.add(strategy.name)
         rejected = len(draft.rejected)

@@ -100,10 +100,7 @@ def _dump_entry(entry: Entry, *, named: bool) -> dict[str, Any]:
         "tokens": entry.tokens if named else None,
     }
     if entry.edited is not None:
-        item["edited"] = {
-            "content": entry.edited.content,
-            "tokens": entry.edited_tokens if named else None,
-        }
+        item["edited"] = {"content": entry.edited.content, "tokens": entry.edited_tokens if named else None}
     return item
 
 

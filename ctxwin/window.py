@@ -46,8 +46,7 @@ class Window:
         """
         Bring the window up to date with the log.
 
-        Raises:
-            CounterError: a message could not be counted; it and what follows wait for the next call.
+        Raises `CounterError`: a message could not be counted; it and what follows wait for the next call.
         """
         dirty = self._history.dirty
         done = 0

@@ -25,11 +25,7 @@ TEXTS = st.one_of(
     ),
     st.text(max_size=12),
 )
-CONTENTS = st.one_of(
-    TEXTS,
-    TEXTS,
-    st.lists(TEXTS.map(lambda text: {"type": "text", "text": text}), max_size=2),
-)
+CONTENTS = st.one_of(TEXTS, TEXTS, st.lists(TEXTS.map(lambda text: {"type": "text", "text": text}), max_size=2))
 CALL_IDS = st.sampled_from(["a", "b", "c", None])
 
 

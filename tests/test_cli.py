@@ -106,9 +106,8 @@ def test_chain_and_rejections_are_explained(file: Any) -> None:
 
 def test_rejected_plans_are_shown(file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A strategy that fails is named behind the table."""
-    from hostile import BEHAVIOURS, Hostile
-
     from ctxwin import registry
+    from hostile import BEHAVIOURS, Hostile
 
     monkeypatch.setitem(registry.BUILT_IN, "evil", "hostile:EVIL")
     monkeypatch.setattr(sys.modules["hostile"], "EVIL", lambda: Hostile("evil", BEHAVIOURS["junk"]), raising=False)

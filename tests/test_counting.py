@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from generators import TEXTS, histories
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from ctxwin import CounterError, TokenCounter
 from ctxwin.costs import Costs, as_counter
 from ctxwin.counting import CallableCounter, ChatCounter, TiktokenCounter, chat, counter_for, input_tokens, vocabulary
 from ctxwin.counting.encodings import PATTERNS, SPECIAL_TOKENS, load_encoding, read_vocabulary
+from generators import TEXTS, histories
 
 # Of the official files, as tiktoken checks them (tiktoken_ext/openai_public.py).
 SHA256 = {

@@ -3,14 +3,14 @@
 from typing import Any
 
 import pytest
-from checker import Logged, sendable, units_of
-from generators import Wire, calls, histories
 from hypothesis import given
 from hypothesis import strategies as st
 
+from checker import Logged, sendable, units_of
 from ctxwin import ContextManager
 from ctxwin.history import History
 from ctxwin.messages import Message
+from generators import Wire, calls, histories
 
 
 def user(text: str = "hi") -> Wire:

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from checker import SYSTEM, Logged, judge, kept_units, sendable
-from generators import Wire, budgets, counters, histories
-from hostile import BEHAVIOURS, INNOCENT, MANAGERS, Hostile
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from checker import SYSTEM, Logged, judge, kept_units, sendable
 from ctxwin import Budget, BudgetError, ContextManager, Receipt
 from ctxwin.counting import CallableCounter
 from ctxwin.laws import LAWS
+from generators import Wire, budgets, counters, histories
+from hostile import BEHAVIOURS, INNOCENT, MANAGERS, Hostile
 
 CHAINS = st.sampled_from(
     [

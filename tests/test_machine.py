@@ -8,17 +8,17 @@ import json
 from typing import Any
 
 import pytest
-from checker import SYSTEM, Logged, judge, kept_units
-from generators import Wire, budgets, counters, messages, results
-from hostile import BEHAVIOURS, MANAGERS, Hostile, HostileProtector
 from hypothesis import assume, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from checker import SYSTEM, Logged, judge, kept_units
 from ctxwin import Budget, BudgetError, ContextManager, Message
 from ctxwin.counting import CallableCounter
 from ctxwin.hookspecs import hookimpl
 from ctxwin.plan import Plan, PruneRequest, Summarize
+from generators import Wire, budgets, counters, messages, results
+from hostile import BEHAVIOURS, MANAGERS, Hostile, HostileProtector
 
 EDITORS = [("drop-oldest",), ("clear-tool-results",), ("clamp-oversized", "clear-tool-results")]
 

@@ -7,12 +7,12 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from generators import histories
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ctxwin import ContextManager, Message, MessageError
 from ctxwin.messages import read_message
+from generators import histories
 
 CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 

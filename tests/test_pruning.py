@@ -7,16 +7,7 @@ from typing import Any
 
 import pytest
 
-from ctxwin import (
-    ContextManager,
-    Message,
-    Plan,
-    PruneRequest,
-    StrategyError,
-    Summarize,
-    SummarizerError,
-    hookimpl,
-)
+from ctxwin import ContextManager, Message, Plan, PruneRequest, StrategyError, Summarize, SummarizerError, hookimpl
 from ctxwin.pruning import MAX_EFFECTS
 
 Answer = Callable[[Sequence[Message], str | None, int], str | Awaitable[str]]

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checker import judge, kept_units, uid_log
 
+from checker import judge, kept_units, uid_log
 from ctxwin import BudgetError, ContextManager
 from ctxwin.counting import CallableCounter, counter_for
 

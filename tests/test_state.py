@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_pruning import Fold, sync_answer
 
 from ctxwin import ContextManager, StateError
 from ctxwin.counting import CallableCounter, counter_for
+from test_pruning import Fold, sync_answer
 
 
 class Named(CallableCounter):

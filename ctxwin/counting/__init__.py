@@ -10,11 +10,4 @@ from ctxwin.counting.models import counter_for
 from ctxwin.counting.protocol import TokenCounter
 from ctxwin.counting.usage import input_tokens
 
-__all__ = [
-    "CallableCounter",
-    "ChatCounter",
-    "TiktokenCounter",
-    "TokenCounter",
-    "counter_for",
-    "input_tokens",
-]
+__all__ = ["CallableCounter", "ChatCounter", "TiktokenCounter", "TokenCounter", "counter_for", "input_tokens"]

@@ -115,11 +115,7 @@ class TiktokenCounter(ChatCounter):
     """
 
     def __init__(
-        self,
-        encoding: "tiktoken.Encoding | Callable[[], tiktoken.Encoding]",
-        *,
-        name: str,
-        exact: bool = True,
+        self, encoding: "tiktoken.Encoding | Callable[[], tiktoken.Encoding]", *, name: str, exact: bool = True
     ) -> None:
         self._encoding = encoding
         self._encode: Callable[[str], list[int]] | None = None

@@ -53,8 +53,5 @@ def load_encoding(name: str) -> "tiktoken.Encoding":
     import tiktoken  # noqa: PLC0415 - counting is when tiktoken is first needed
 
     return tiktoken.Encoding(
-        name,
-        pat_str=PATTERNS[name],
-        mergeable_ranks=read_vocabulary(name),
-        special_tokens=SPECIAL_TOKENS[name],
+        name, pat_str=PATTERNS[name], mergeable_ranks=read_vocabulary(name), special_tokens=SPECIAL_TOKENS[name]
     )

@@ -29,11 +29,7 @@ class ClampOversized:
     """
 
     def __init__(
-        self,
-        max_message_tokens: int | None = None,
-        head_share: float = 0.5,
-        *,
-        clamp_question: bool = False,
+        self, max_message_tokens: int | None = None, head_share: float = 0.5, *, clamp_question: bool = False
     ) -> None:
         if max_message_tokens is not None and max_message_tokens < 1:
             raise ValueError(f"max_message_tokens must be at least 1, it is {max_message_tokens}")
@@ -124,11 +120,7 @@ class ClampOversized:
             shown = [*value[:head], *value[len(value) - (len(kept) - head) :]]
             items = [self._shorten_json(item, share) for item, share in zip(shown, kept, strict=True)]
             left_out = len(value) - len(kept)
-            return [
-                *items[:head],
-                *([f"[{left_out} items left out]"] if left_out else []),
-                *items[head:],
-            ]
+            return [*items[:head], *([f"[{left_out} items left out]"] if left_out else []), *items[head:]]
         if isinstance(value, dict):
             kept = _fair_share([len(_dumps(item)) + len(key) for key, item in value.items()], keep)
             pairs = islice(value.items(), len(kept))

@@ -171,8 +171,7 @@ def importing(_: int) -> None:
     empty, full = [min(column) * 1e3 for column in zip(*runs, strict=True)]
     print("## Importing ctxwin, the least of ten, ms\n")
     print_table(
-        ["empty interpreter", "with the import", "difference"],
-        [[f"{empty:.1f}", f"{full:.1f}", f"{full - empty:.1f}"]],
+        ["empty interpreter", "with the import", "difference"], [[f"{empty:.1f}", f"{full:.1f}", f"{full - empty:.1f}"]]
     )
     print(f"Goal: at most 60 ms: {verdict(full - empty, 60)}.\n")
 

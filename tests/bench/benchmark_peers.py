@@ -153,9 +153,7 @@ def report(sizes: Sequence[int], share: float, repetitions: int) -> None:
             ratios[name] = min(means[name]) / least
             figures = [median(means[name]), min(means[name]), median(turn for run in runs for turn in run)]
             shown = [f"{figure * 1e6:,.0f}" for figure in figures]
-            rows.append(
-                [size, name, window, *shown, f"{median(means[name]) / middle:,.1f}", f"{ratios[name]:,.1f}"],
-            )
+            rows.append([size, name, window, *shown, f"{median(means[name]) / middle:,.1f}", f"{ratios[name]:,.1f}"])
     header = ["messages", "contender", "window", "us a turn, median", "min", "median turn", "ratio, medians", "minima"]
     print(f"## A turn beside langchain-core {version('langchain-core')}\n")
     print(f"The budget is {share:.0%} of the history's tokens; {repetitions} repetitions.\n")

@@ -155,14 +155,7 @@ def report(title: str, result: Mapping[str, Bill], goal: float | None) -> None:
     """Print the table of a scenario, and whether its goal is reached."""
     fit = result["prune to fit (low=1.0)"]
     print(f"## {title}\n\n{fit.requests} requests, minimum cached prefix {MIN_PREFIX} tokens.\n")
-    header = [
-        "policy",
-        *[f"price, {rule}" for rule in RULES],
-        "cache hits",
-        "cuts",
-        "average window",
-        "did not fit",
-    ]
+    header = ["policy", *[f"price, {rule}" for rule in RULES], "cache hits", "cuts", "average window", "did not fit"]
     rows = [
         [
             policy,

@@ -87,10 +87,7 @@ def test_the_current_question_is_never_clamped_unless_asked_to() -> None:
     for asked in (False, True):
         for allowed in (False, True):
             manager = ContextManager(
-                300,
-                counter=len,
-                strategies=[ClampOversized(clamp_question=asked)],
-                allow_question_edit=allowed,
+                300, counter=len, strategies=[ClampOversized(clamp_question=asked)], allow_question_edit=allowed
             )
             manager.add_message("user", "x" * 900)
             if asked and allowed:

@@ -1,0 +1,101 @@
+"""What is public: names, imports, layout, sizes, the wheel."""
+
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import ctxwin
+import ctxwin.graphemes
+
+ROOT = Path(__file__).parents[1]
+CORE = sorted((ROOT / "ctxwin").glob("*.py"))
+PLUGINS = sorted((ROOT / "plugins" / "ctxwin_plugins").glob("*.py"))
+
+
+def test_exported_names_are_sorted_and_exist() -> None:
+    """`__all__` lists every public class and function, sorted."""
+    assert ctxwin.__all__ == sorted(ctxwin.__all__)
+    public = {
+        name for name, value in vars(ctxwin).items() if not name.startswith("_") and not isinstance(value, type(sys))
+    }
+    assert public == set(ctxwin.__all__)
+
+
+def test_import_is_light() -> None:
+    """Neither tokenizer nor command line is loaded before it is needed."""
+    code = (
+        "import sys, ctxwin; print(*[m for m in ('tiktoken', 'typer', 'rich', 'regex', 'asyncio') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.stem)
+def test_plugins_use_public_names_only(path: Path) -> None:
+    """A first-party strategy uses nothing that a third party cannot use."""
+    allowed = {"ctxwin": set(ctxwin.__all__), "ctxwin.graphemes": {"ceil_boundary", "floor_boundary", "is_boundary"}}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ctxwin"):
+            assert node.module in allowed
+            assert {alias.name for alias in node.names} <= allowed[node.module]
+        elif isinstance(node, ast.Import):
+            assert not any(alias.name.startswith("ctxwin") for alias in node.names)
+
+
+# Who may import whom: a module imports only from rooms to its left.
+LAYERS = [
+    "errors",
+    "messages",
+    "counting",
+    "graphemes",
+    "edits",
+    "budget",
+    "costs",
+    "plan",
+    "laws",
+    "history",
+    "hookspecs",
+    "window",
+    "draft",
+    "registry",
+    "conversation",
+    "pruning",
+    "state",
+    "manager",
+    "__init__",
+    "cli",
+    "__main__",
+]
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda path: path.stem)
+def test_imports_run_one_way(path: Path) -> None:
+    """From errors and messages up to the command line."""
+    layer = LAYERS.index(path.stem)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ctxwin."):
+            assert LAYERS.index((node.module or "").split(".")[1]) < layer
+
+
+@pytest.mark.parametrize("path", [*CORE, *PLUGINS], ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_no_module_is_long(path: Path) -> None:
+    """Under 300 lines each."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_wheel_holds_the_two_packages(tmp_path: Path) -> None:
+    """Exactly `ctxwin` and `ctxwin_plugins`, typed, with the vocabularies and their licence, under 3 MB."""
+    pytest.importorskip("build", reason="the wheel is built where the extra `dev` is installed")
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.stat().st_size < 3_000_000
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names} == {"ctxwin", "ctxwin_plugins", "ctxwin-0.1.0.dist-info"}
+    for name in ("ctxwin/py.typed", "ctxwin_plugins/py.typed", "ctxwin/counting/data/LICENSE.tiktoken"):
+        assert name in names
+    assert sum(name.endswith(".vocab") for name in names) == 2
