@@ -5,12 +5,12 @@ Methods here are plain and quick: no locks, no hooks, no foreign code but the co
 change bumps `version`, so that a prune can tell whether its snapshot is still the present.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from ctxwin import laws
+from ctxwin.breaker import Breaker
 from ctxwin.budget import Budget
 from ctxwin.costs import Costs
 from ctxwin.draft import CORE, Draft, Snapshot
@@ -20,17 +20,7 @@ from ctxwin.messages import RESULT_ROLES, SYSTEM_ROLES, Message, Wire
 from ctxwin.plan import Action, Receipt
 from ctxwin.window import Window
 
-FAILURES_BEFORE_REST = 3
-GROWTH_BEFORE_RETRY = 1.2
 MAX_CULPRITS = 5
-
-
-@dataclass(slots=True)
-class Failures:
-    """How often a strategy failed in a row, and the length of the log until which it rests."""
-
-    in_a_row: int = 0
-    rests_until: int = 0
 
 
 class Conversation:
@@ -43,7 +33,7 @@ class Conversation:
         adjustment: what `count_request` said of the window at the last cut, minus the sum of its messages.
         sent_tokens: what the window of the latest `messages()` was predicted to cost; None since a cut.
         settled: the version after the last prune: while it is the present one, a prune has nothing new to do.
-        failures: strategy name -> its failures.
+        breaker: which strategies rest.
     """
 
     def __init__(self, budget: Budget, costs: Costs, *, allow_question_edit: bool = False) -> None:
@@ -57,7 +47,7 @@ class Conversation:
         self.adjustment = 0
         self.sent_tokens: int | None = None
         self.settled = -1
-        self.failures: dict[str, Failures] = {}
+        self.breaker = Breaker()
         self.last_receipt: Receipt | None = None
 
     @property
@@ -195,22 +185,6 @@ class Conversation:
         self.last_receipt = receipt
         self.version += 1
         self.settled = self.version
-
-    def note_failures(self, asked: set[str], failed: set[str]) -> None:
-        """Count failures in a row; the third sends a strategy to rest until the log has grown by a fifth."""
-        for name in sorted(asked):
-            if name not in failed:
-                self.failures.pop(name, None)
-                continue
-            record = self.failures.setdefault(name, Failures())
-            record.in_a_row += 1
-            if record.in_a_row >= FAILURES_BEFORE_REST:
-                record.rests_until = math.ceil(self.history.appended * GROWTH_BEFORE_RETRY)
-
-    def resting(self) -> frozenset[str]:
-        """Return the names of the strategies that rest."""
-        length = self.history.appended
-        return frozenset(name for name, record in self.failures.items() if record.rests_until > length)
 
     def observe(self, real_tokens: int) -> None:
         """Learn what the request of the latest `messages()` really cost; ignored after a cut."""

@@ -75,7 +75,7 @@ def prune(
     The lock is held to look and to adopt, never while foreign code runs. A dry prune adopts nothing.
     """
     with lock:
-        snapshot, resting = conversation.snapshot(), conversation.resting()
+        snapshot, resting = conversation.snapshot(), conversation.breaker.resting(conversation.history.appended)
         draft = Draft(snapshot, conversation.costs)
         if conversation.nothing_new:
             return conversation.receipt(draft)
@@ -85,7 +85,7 @@ def prune(
         if dry:
             conversation.verify(draft)
             return conversation.receipt(draft)
-        conversation.note_failures(tally.asked, tally.failed)
+        conversation.breaker.note(tally.asked, tally.failed, conversation.history.appended)
         if conversation.version != snapshot.version:
             draft = draft.replay(conversation.snapshot())
             draft.drop_what_is_needed()
@@ -99,7 +99,8 @@ def prune(
 def can_fit(conversation: Conversation, chain: Chain, snapshot: Snapshot, *, owner: object) -> bool:
     """Return whether the chain, without any summary, gets a snapshot within the budget."""
     draft = Draft(snapshot, conversation.costs)
-    drive(ask_chain(draft, chain, owner, conversation.resting(), Tally()), refuse_model)
+    resting = conversation.breaker.resting(conversation.history.appended)
+    drive(ask_chain(draft, chain, owner, resting, Tally()), refuse_model)
     try:
         conversation.verify(draft)
     except BudgetError:

@@ -9,7 +9,8 @@ same named counter; a nameless counter counts again.
 from collections.abc import Mapping
 from typing import Any
 
-from ctxwin.conversation import Conversation, Failures
+from ctxwin.breaker import Failures
+from ctxwin.conversation import Conversation
 from ctxwin.errors import MessageError, StateError
 from ctxwin.history import Entry
 from ctxwin.messages import Message, read_message
@@ -32,7 +33,8 @@ def dump(conversation: Conversation) -> dict[str, Any]:
         "sent_tokens": conversation.sent_tokens,
         "settled": conversation.nothing_new,
         "failures": {
-            strategy: [record.in_a_row, record.rests_until] for strategy, record in conversation.failures.items()
+            strategy: [record.in_a_row, record.rests_until]
+            for strategy, record in conversation.breaker.failures.items()
         },
         "log": [_dump_entry(entry, named=bool(name)) for entry in conversation.history.entries.values()],
         "written": [
@@ -85,7 +87,7 @@ def _load_figures(fields: "_Reader", conversation: Conversation) -> None:
     for name, record in fields.get("failures", dict).items():
         if not (isinstance(record, list) and len(record) == 2 and all(type(figure) is int for figure in record)):
             raise StateError(f"state['failures'][{name!r}] must be two integers, not {record!r}")
-        conversation.failures[name] = Failures(*record)
+        conversation.breaker.failures[name] = Failures(*record)
     conversation.version += 1
     if fields.get("settled", bool):
         conversation.settled = conversation.version

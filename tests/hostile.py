@@ -30,6 +30,10 @@ def _raises(error: BaseException) -> Callable[[PruneRequest], Any]:
     return behave
 
 
+def _recurses(request: PruneRequest) -> Any:
+    return _recurses(request)
+
+
 def _mutate(request: PruneRequest) -> None:
     """Try to change everything within reach, by fair means and foul."""
     for unit in request.units:
@@ -111,7 +115,7 @@ def _sleepy(request: PruneRequest) -> None:
     time.sleep(0.0001)
 
 
-class _Nameless(Exception):
+class _NamelessError(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no text either")
 
@@ -151,10 +155,10 @@ BEHAVIOURS: dict[str, Callable[[PruneRequest], Any]] = {
     "edit-and-drop": lambda r: Plan.edit(r.droppable[0].messages[0], "") + Plan.drop(r.droppable[:1]),
     "mutate": _mutate,
     "raise": _raises(ValueError("boom")),
-    "raise-nameless": _raises(_Nameless()),
+    "raise-nameless": _raises(_NamelessError()),
     "raise-stop": _raises(StopIteration()),
     "raise-panic": _raises(_Panic("panicked")),
-    "raise-recursion": lambda request: BEHAVIOURS["raise-recursion"](request),
+    "raise-recursion": _recurses,
     "recurse-append": _recurse("append"),
     "recurse-messages": _recurse("messages"),
     "recurse-prune": _recurse("prune_history"),

@@ -112,7 +112,7 @@ def test_l7_progress_and_l14_explained(
     history: list[Wire], pins: set[int], count: Count, budget: int, chain: list[str]
 ) -> None:
     """A receipt accounts for every token and every unit."""
-    manager, log = build(history, pins, max_tokens=budget, counter=count, strategies=chain)
+    manager, _ = build(history, pins, max_tokens=budget, counter=count, strategies=chain)
     before = {message.id for message in manager}
     start = manager.total_tokens
     window_of(manager)
