@@ -163,7 +163,7 @@ def test_l8_failure_is_free(name: str, history: list[Wire], budget: int, count: 
 def test_l8_hostile_strategies_are_named(name: str) -> None:
     """Each hostile strategy is named in the receipt, with a law and a reason."""
     call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    history = [
+    history: list[Wire] = [
         {"role": "system", "content": "be kind"},
         {"role": "user", "content": "please " * 20},
         {"role": "assistant", "content": None, "tool_calls": [call]},

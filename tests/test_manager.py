@@ -252,7 +252,7 @@ def test_tools_count_and_may_be_set() -> None:
     manager.tools = []
     assert (manager.tools, manager.total_tokens) == ([], 3)
     with pytest.raises(TypeError):
-        manager.tools = ["f"]
+        manager.tools = ["f"]  # type: ignore[list-item]
     assert manager.tools == []
 
 

@@ -17,7 +17,7 @@ def test_plans_combine() -> None:
     assert plan.steps == (Drop((UNIT,), "a"), Replace((UNIT,), "s", "user", "b"), Edit(MESSAGE, "y", "c"))
     assert (Plan() + Plan()).steps == ()
     with pytest.raises(TypeError):
-        Plan() + 7  # type: ignore[operator]
+        Plan() + 7
 
 
 @pytest.mark.parametrize(

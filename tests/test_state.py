@@ -168,7 +168,7 @@ def test_any_state_is_restored_or_refused(path: tuple[Any, ...], junk: Any) -> N
         return
     manager.add_message("user", "go on")
     assert manager.messages()[-1]["content"] == "go on"
-    assert manager.prune_history()
+    assert manager.prune_history().after_tokens <= 10**6
 
 
 def test_state_is_a_mapping() -> None:
