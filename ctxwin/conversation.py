@@ -68,9 +68,11 @@ class Conversation:
 
     def add(self, wire: Wire, *, pinned: bool) -> Message:
         """Append a message; system and developer messages are pinned from the start."""
-        message = self._append(wire, pinned=pinned)[0].message
+        entry, newest = self._append(wire, pinned=pinned)
+        if newest is not None:
+            self._bring_back_unit(newest)
         self.version += 1
-        return message
+        return entry.message
 
     def set_pinned(self, message_id: int, *, pinned: bool) -> None:
         """Pin or unpin; a pinned message comes back into the window as it was, wherever it had gone."""
@@ -144,7 +146,7 @@ class Conversation:
             BudgetError: what must be kept does not fit.
         """
         budget_tokens = self.budget.max_tokens
-        if not draft.units or (self.costs.counter.additive and not draft.over_budget):
+        if not draft.units or (self.costs.additive and not draft.over_budget):
             return draft.context.base_tokens - self.costs.base_tokens
         while True:
             units = draft.units
@@ -187,12 +189,14 @@ class Conversation:
         self.settled = self.version
 
     def observe(self, real_tokens: int) -> None:
-        """Learn what the request of the latest `messages()` really cost; ignored after a cut."""
-        if self.sent_tokens is None or not self.costs.observe(self.sent_tokens, real_tokens):
+        """Learn what the request of the latest `messages()` really cost; ignored after a cut, one bill a request."""
+        sent_tokens, self.sent_tokens = self.sent_tokens, None
+        if sent_tokens is None:
             return
-        self.window.recost()
-        self.sent_tokens = None  # one bill a request
-        self._changed()
+        self.window.settle()
+        if self.costs.observe(sent_tokens, real_tokens):
+            self.window.recost()
+            self._changed()
 
     def set_tools(self, tools: Sequence[Mapping[str, Any]]) -> None:
         """Send other tool schemas from now on."""
@@ -202,16 +206,19 @@ class Conversation:
     def try_out(self, wire: Wire) -> tuple[int, int, Snapshot]:
         """Append a message, look, and take it back: what it costs, the window with it, and a snapshot of that."""
         self.window.settle()
-        entry, revived = self._append(wire, pinned=False)
+        entry, newest = self._append(wire, pinned=False)
+        before = [(old, old.edited, old.edited_tokens, old.slot.gone) for old in newest.entries] if newest else []
         try:
+            if newest is not None:
+                self._bring_back_unit(newest)
             total = self.total_tokens
             return self.costs.corrected(entry.tokens or 0), total, self.snapshot()
         finally:
             self._take_out(self.history.rewind(entry.message.id))
             self.next_id -= 1
-            if revived is not None:
-                revived.gone = True
-                self.history.touch(revived)
+            for old, edited, edited_tokens, gone in before:
+                old.edited, old.edited_tokens, old.slot.gone = edited, edited_tokens, gone
+                self.history.touch(old.slot)
             self.window.settle()
 
     def _take_out(self, cut: Sequence[Entry]) -> None:
@@ -228,18 +235,18 @@ class Conversation:
 
     def _append(self, wire: Wire, *, pinned: bool) -> tuple[Entry, Slot | None]:
         """
-        Append a message; returns its entry, and a dropped slot that came back with it.
+        Append a message; returns its entry, and the slot that it made the newest again.
 
-        A system message behind a pending call makes that open, and the unit before it the newest one again.
+        A system message behind a pending call makes that open, and the unit before it the newest one.
         """
+        pending = self.history.pending
         message = Message(self.next_id, wire, pinned or wire["role"] in SYSTEM_ROLES)
         entry = self.history.append(message)
         self.next_id += 1
-        newest = self.history.newest if message.role in SYSTEM_ROLES else None
-        if newest is None or not newest.gone or not self._is_current(newest):
+        if pending is None or message.role not in SYSTEM_ROLES:
             return entry, None
-        self._restore(newest)
-        return entry, newest
+        newest = self.history.newest
+        return entry, newest if newest is not None and self._is_current(newest) else None
 
     def _is_current(self, slot: Slot) -> bool:
         """Return whether nothing but it comes after the question."""
@@ -262,9 +269,13 @@ class Conversation:
             self._bring_back(question)
         newest = self.history.newest
         if newest is not None and self._is_current(newest):
-            for entry in newest.entries:
-                if newest.gone or entry.message.role not in RESULT_ROLES:
-                    self._bring_back(entry)
+            self._bring_back_unit(newest)
+
+    def _bring_back_unit(self, slot: Slot) -> None:
+        """Put the newest unit back as the laws ask for it; its results may stay shortened."""
+        for entry in slot.entries:
+            if slot.gone or entry.message.role not in RESULT_ROLES:
+                self._bring_back(entry)
 
     def _left_out_actions(self) -> Iterator[Action]:
         for slot in sorted(self.history.open.values(), key=lambda slot: slot.first):

@@ -6,13 +6,14 @@ Counters are foreign code. Whatever they raise becomes a `CounterError`, and wha
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import index
-from typing import Any
+from typing import Any, cast
 
 from ctxwin.counting import CallableCounter, ChatCounter, TokenCounter, counter_for
 from ctxwin.errors import CounterError
-from ctxwin.messages import Message, copy_json
+from ctxwin.messages import Message, copy_json, read_json
 
 UNIT = 1000  # a correction is a whole number of thousandths, so that costs stay integers on every machine
+COUNTER_METHODS = ("count_text", "count_message", "count_request")
 BOUNDS = (500, 2000)  # an estimate is corrected by half to double, never further
 
 
@@ -42,9 +43,10 @@ class Costs:
 
     @tools.setter
     def tools(self, tools: Sequence[Mapping[str, Any]]) -> None:
-        if isinstance(tools, str | Mapping) or not all(isinstance(tool, Mapping) for tool in tools):
+        schemas = [] if isinstance(tools, str | Mapping) else list(tools)
+        if bool(tools) > bool(schemas) or not all(isinstance(tool, Mapping) for tool in schemas):
             raise TypeError("tools must be a sequence of mappings, the schemas as they are sent")
-        self._tools = [copy_json(dict(tool)) for tool in tools]
+        self._tools = [read_json(tool, f"tools[{position}]") for position, tool in enumerate(schemas)]
         self._base = None
 
     @property
@@ -72,6 +74,17 @@ class Costs:
         return self.corrected(self._ask("count_request", self.counter.count_request, wires, self.tools)) + self.offset
 
     @property
+    def name(self) -> str:
+        """The name under which counts are stored; `""` for never."""
+        name: str = getattr(self.counter, "name", "")
+        return name
+
+    @property
+    def additive(self) -> bool:
+        """Whether sums bound the cost of a request, so that none need be counted whole after a cut."""
+        return bool(getattr(self.counter, "additive", True))
+
+    @property
     def sums_are_exact(self) -> bool:
         """Whether a request is known to cost just base plus messages, so that asking again can tell nothing new."""
         return getattr(type(self.counter), "count_request", None) is ChatCounter.count_request
@@ -84,7 +97,7 @@ class Costs:
             Whether costs have changed.
         """
         before = (self.offset, self.correction)
-        if self.counter.exact:
+        if getattr(self.counter, "exact", False):
             self.offset = max(0, self.offset + real_tokens - predicted_tokens)
         elif predicted_tokens:
             wanted = round(self.correction * real_tokens / predicted_tokens)
@@ -92,7 +105,7 @@ class Costs:
         return before != (self.offset, self.correction)
 
     def _ask(self, method: str, count: Callable[..., int], *args: object) -> int:
-        name = self.counter.name or type(self.counter).__name__
+        name = self.name or type(self.counter).__name__
         try:
             tokens = index(count(*args))
         except (KeyboardInterrupt, SystemExit):
@@ -113,8 +126,9 @@ def as_counter(counter: TokenCounter | Callable[[str], int] | str | None, model:
     """
     if counter is None or isinstance(counter, str):
         return counter_for(model if counter is None else counter)
-    if isinstance(counter, TokenCounter):
-        return counter
-    if callable(counter):
-        return CallableCounter(counter)
-    raise TypeError(f"counter must be a TokenCounter, a callable or a name, not {type(counter).__name__}")
+    if not isinstance(counter, type):
+        if all(callable(getattr(counter, method, None)) for method in COUNTER_METHODS):
+            return cast("TokenCounter", counter)
+        if callable(counter):
+            return CallableCounter(counter)
+    raise TypeError(f"counter must be a TokenCounter, a callable or a name, not {counter!r}")

@@ -84,6 +84,10 @@ class Draft:
         """Whether there is more to free."""
         return self.used_tokens > self.snapshot.target_tokens
 
+    def count(self, text: str) -> int:
+        """Return the tokens of a text."""
+        return self._costs.text(text)
+
     def request(self) -> PruneRequest:
         """Show the window to a strategy: copies throughout."""
         units = tuple(

@@ -12,14 +12,25 @@ REASONING_TYPES = frozenset({"reasoning", "redacted_thinking", "thinking"})
 
 def edit_faults(old: Content, new: Content) -> Iterator[str]:
     """Yield what is wrong with an edit of content from `old` to `new`."""
-    for old_text, new_text in zip(_texts(old), _texts(new), strict=False):
-        if _is_json_document(old_text) and not _is_json(new_text):
-            yield "the old text was JSON, the new text is not"
-        if not _ends_on_graphemes(old_text, new_text):
+    old_texts, new_texts = _texts(old), _texts(new)
+    for new_text in new_texts:
+        origin = max(old_texts, key=lambda text: sum(_kept(text, new_text)), default="")
+        if not _ends_on_graphemes(origin, new_text):
             yield "a part of the old text ends inside a grapheme"
+    if len(old_texts) == len(new_texts):
+        pairs = list(zip(old_texts, new_texts, strict=True))
+    else:
+        pairs = [(text, new_text) for text in old_texts for new_text in new_texts]
+    if any(is_json_document(text) and not _is_json(new_text) for text, new_text in pairs):
+        yield "the old text was JSON, the new text is not"
     old_blocks = _reasoning(old)
     if any(block not in old_blocks for block in _reasoning(new)):
         yield "reasoning blocks are kept whole or dropped whole"
+
+
+def is_json_document(text: object) -> bool:
+    """Return whether a text is a JSON object or array; a bare number or word is text."""
+    return isinstance(text, str) and text.lstrip()[:1] in ("{", "[") and _is_json(text)
 
 
 def _texts(content: Content) -> list[str]:
@@ -35,22 +46,22 @@ def _reasoning(content: Content) -> list[dict[str, Any]]:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text)
+        json.loads(text, parse_int=str)  # as Python's int, a number of 5,000 digits is an error
     except (ValueError, RecursionError):
         return False
     return True
 
 
-def _is_json_document(text: str) -> bool:
-    """Return whether the text is a JSON object or array; a bare number or word is text."""
-    return text.lstrip()[:1] in ("{", "[") and _is_json(text)
+def _kept(old: str, new: str) -> tuple[int, int]:
+    """Return how many characters `new` keeps of `old`: at its head, and at its tail."""
+    return _common_prefix(old, new), _common_prefix(old[::-1], new[::-1])
 
 
 def _ends_on_graphemes(old: str, new: str) -> bool:
-    """Return whether what `new` keeps of `old` at either end was cut between graphemes."""
-    head = _common_prefix(old, new)
-    tail = _common_prefix(old[::-1], new[::-1])
-    return is_boundary(old, head) and is_boundary(old, len(old) - tail)
+    """Return whether what `new` keeps of `old` was cut between graphemes, and merges with nothing new."""
+    head, tail = _kept(old, new)
+    ends = [(old, head), (old, len(old) - tail), (new, head), (new, len(new) - tail)]
+    return all(is_boundary(text, position) for text, position in ends)
 
 
 def _common_prefix(left: str, right: str) -> int:

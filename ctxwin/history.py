@@ -75,6 +75,11 @@ class History:
         return self._users[-1] if self._users else None
 
     @property
+    def pending(self) -> Slot | None:
+        """The last slot, if it lacks results."""
+        return self._last if self._last is not None and self._last.missing else None
+
+    @property
     def newest(self) -> Slot | None:
         """The last slot that belongs in a window or would but for being dropped, system messages apart."""
         slots = (slot for slot in self._slots_backwards() if slot.first not in self.open)
@@ -127,12 +132,16 @@ class History:
         return cut[::-1]
 
     def forget(self) -> list[Entry]:
-        """Release the entries of every slot that is gone, and return them, oldest first."""
-        released = [entry for entry in self.entries.values() if entry.slot.gone]
+        """
+        Release the entries of every slot that is gone, and return them, oldest first.
+
+        The last slot stays: that something came after a call is what makes it open and not pending.
+        """
+        released = [entry for entry in self.entries.values() if entry.slot.gone and entry.slot is not self._last]
         for entry in released:
             del self.entries[entry.message.id]
         self.entries = dict(self.entries)  # without the holes that deleting left
-        self._users = [entry for entry in self._users if not entry.slot.gone]
+        self._users = [entry for entry in self._users if entry.message.id in self.entries]
         return released
 
     def _slot_for(self, message: Message) -> Slot:
@@ -161,8 +170,8 @@ class History:
 
     def _close_last(self) -> None:
         """Take notice that the last slot is no longer the last: what it lacks makes it open."""
-        last = self._last
-        if last is not None and last.missing:
+        last = self.pending
+        if last is not None:
             self.open[last.first] = last
             self.touch(last)
 
@@ -186,9 +195,10 @@ class History:
         for call in call_keys(entry.message):
             self._stop_waiting(call)
         self._last = next(self._slots_backwards(), None)
-        if self._last is not None and self._last.missing:
-            self.open.pop(self._last.first, None)
-            self.touch(self._last)
+        pending = self.pending
+        if pending is not None:
+            self.open.pop(pending.first, None)
+            self.touch(pending)
 
     def _slots_backwards(self) -> Iterator[Slot]:
         """Yield slots that are no orphans, newest first."""

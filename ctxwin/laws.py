@@ -135,11 +135,15 @@ def silent_edits(change: Change) -> Iterator[str]:
 
 
 def progress(change: Change) -> Iterator[str]:
-    """L7: the window gets strictly cheaper."""
+    """L7: the window gets strictly cheaper, and no unit of it dearer."""
     before = sum(unit.tokens for unit in change.before)
     after = sum(unit.tokens for unit in change.after)
     if after >= before:
         yield f"the plan frees nothing: {before} tokens before, {after} after"
+    costs = {unit.first: unit.tokens for unit in change.before}
+    for unit in change.after:
+        if unit.tokens > costs.get(unit.first, unit.tokens):
+            yield f"messages {_ids(unit)} would cost {unit.tokens} tokens, not {costs[unit.first]}"
 
 
 def explained(change: Change) -> Iterator[str]:

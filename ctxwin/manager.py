@@ -11,7 +11,7 @@ Rules:
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 from ctxwin import state as states
@@ -19,7 +19,7 @@ from ctxwin.budget import Budget
 from ctxwin.conversation import Conversation
 from ctxwin.costs import Costs, as_counter
 from ctxwin.counting import TokenCounter, input_tokens
-from ctxwin.errors import StateError
+from ctxwin.errors import CounterError, MessageError, StateError
 from ctxwin.messages import Content, Message, read_message
 from ctxwin.meters import Meters
 from ctxwin.plan import Receipt
@@ -224,7 +224,8 @@ class ContextManager(Meters):
     def to_dict(self) -> dict[str, Any]:
         """Return the state, JSON-ready and with a schema version; options are not part of it."""
         with self._lock:
-            self._state.window.settle()
+            with suppress(CounterError):  # what cannot be counted can still be saved
+                self._state.window.settle()
             return states.dump(self._state)
 
     @classmethod
@@ -259,9 +260,10 @@ class ContextManager(Meters):
     def _fitting(self) -> list[dict[str, Any]] | None:
         """Return the window, or None where it must be cut first."""
         with self._lock:
-            if self._state.over_budget:
+            total_tokens = self._state.total_tokens
+            if total_tokens > self.max_tokens and self._state.window.units:
                 return None
-            self._state.sent_tokens = self._state.total_tokens
+            self._state.sent_tokens = total_tokens
             return [message.to_dict() for unit in self._state.window.units for message in unit.messages]
 
     def _steps(self, *, dry: bool = False) -> Steps[Receipt]:
@@ -269,4 +271,8 @@ class ContextManager(Meters):
 
 
 def _id_of(message: Message | int) -> int:
-    return message.id if isinstance(message, Message) else message
+    if isinstance(message, Message):
+        return message.id
+    if type(message) is not int:
+        raise MessageError(f"name a message by itself or by its id, not by {message!r}")
+    return message

@@ -8,7 +8,7 @@ strategy ever holds live state.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from ctxwin.errors import MessageError
@@ -27,6 +27,7 @@ FIELDS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
 # What a request may carry of a reply; an SDK object also holds what only replies have (annotations, parsed output).
 REQUEST_FIELDS = (*sorted(FIELDS), "audio", "function_call", "refusal")
 CALL_FIELDS = ("id", "type", "function", "custom", "extra_content")
+_ATOMS = (str, bool, int)
 MAX_DEPTH = 64  # a real message nests half a dozen levels deep
 
 
@@ -46,6 +47,12 @@ class Message:
     _wire: Wire
     pinned: bool = False
     sources: tuple[int, ...] = ()
+    _nested: tuple[str, ...] | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if self._nested is None:  # which values a copy must go into, found once
+            nested = tuple([key for key, value in self._wire.items() if isinstance(value, dict | list)])
+            object.__setattr__(self, "_nested", nested)
 
     def __hash__(self) -> int:
         return hash(self.id)
@@ -92,11 +99,14 @@ class Message:
 
     def to_dict(self) -> Wire:
         """Return the message as it is sent, equal key for key to what came in; a fresh object."""
-        return {key: value if value.__class__ is str else copy_json(value) for key, value in self._wire.items()}
+        wire = self._wire.copy()
+        for key in self._nested or ():
+            wire[key] = copy_json(wire[key])
+        return wire
 
     def clone(self) -> "Message":
         """Return an equal message that shares nothing with this one."""
-        return Message(self.id, self.to_dict(), self.pinned, self.sources)
+        return Message(self.id, self.to_dict(), self.pinned, self.sources, self._nested)
 
     def with_content(self, content: Content) -> "Message":
         """Return the message with other content; raises `MessageError` where that is malformed."""
@@ -138,22 +148,25 @@ def read_message(message: object) -> Wire:
     Copy a caller's message into a wire dict of our own.
 
     Args:
-        message: a mapping, taken key for key; or an SDK object with `model_dump`, taken with its request fields.
+        message: a mapping, taken key for key (tuples in it become lists); a `Message`, taken as it is sent; or an
+            SDK object with `model_dump`, taken with its request fields.
 
     Raises:
         MessageError: it is malformed; the text names the field.
     """
-    if isinstance(message, Mapping):
+    if message.__class__ is dict or isinstance(message, Mapping):
         given: Mapping[Any, Any] = message
+    elif isinstance(message, Message):
+        return message.to_dict()
     elif hasattr(message, "model_dump"):
         try:
             given = _request_fields(message.model_dump())
-        except (AttributeError, KeyError, TypeError) as error:
+        except Exception as error:
             kind = type(message).__name__
             raise MessageError(f"model_dump() of {kind} gives no chat message: {error}") from error
     else:
         raise MessageError(f"a message is a mapping or an SDK object, not {type(message).__name__}")
-    wire: Wire = _read_json(given, "message", 0)
+    wire: Wire = read_json(given, "message")
     _check(wire)
     return wire
 
@@ -167,15 +180,16 @@ def _request_fields(dumped: Mapping[str, Any]) -> Wire:
             {key: call[key] for key in CALL_FIELDS if call.get(key) is not None} for call in wire["tool_calls"]
         ]
         for call in wire["tool_calls"]:
-            call.get("function", {}).pop("parsed_arguments", None)
+            if "function" in call:
+                call["function"] = {key: call["function"].get(key) for key in ("name", "arguments")}
     if "audio" in wire:
         wire["audio"] = {"id": wire["audio"]["id"]}
     return wire
 
 
-def _read_json(value: object, path: str, depth: int) -> Any:
-    """Copy a value, refusing what JSON cannot hold; `path` names it in the error."""
-    if value is None or isinstance(value, str | bool | int):
+def read_json(value: object, path: str, depth: int = 0) -> Any:
+    """Copy a value; `MessageError` names by its `path` what JSON cannot hold."""
+    if value is None or isinstance(value, _ATOMS):
         return value
     if depth > MAX_DEPTH:
         raise MessageError(f"{path} nests more than {MAX_DEPTH} levels deep")
@@ -187,15 +201,20 @@ def _read_json(value: object, path: str, depth: int) -> Any:
         for key in value:
             if not isinstance(key, str):
                 raise MessageError(f"{path} has the key {key!r}: keys must be strings")
-        return {key: _read_json(item, f"{path}[{key!r}]", depth + 1) for key, item in value.items()}
+        return {
+            key: item if item.__class__ is str else read_json(item, f"{path}[{key!r}]", depth + 1)
+            for key, item in value.items()
+        }
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
-        return [_read_json(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
+        return [read_json(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
     raise MessageError(f"{path} is of type {type(value).__name__}, which JSON cannot hold")
 
 
 def _check(wire: Wire) -> None:
     """Raise `MessageError` for the first field that no chat API would take."""
     role = wire.get("role")
+    if len(wire) == 2 and wire.get("content").__class__ is str and role.__class__ is str and role in ROLES:
+        return  # plain text, which most messages are
     if not isinstance(role, str) or role not in ROLES:
         raise MessageError(f"role must be one of {', '.join(sorted(ROLES))}, not {role!r}")
     _check_content(wire, role)

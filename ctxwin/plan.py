@@ -67,8 +67,7 @@ class Unit:
 
 def make_unit(messages: Sequence[Message], message_tokens: Sequence[int]) -> Unit:
     """Make a unit of messages and what each of them costs."""
-    figures = tuple(message_tokens)
-    return Unit(tuple(messages), sum(figures), figures, messages[0].role)
+    return Unit(tuple(messages), sum(message_tokens), tuple(message_tokens), messages[0].role)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ Strategies are foreign code: each is called inside a guard, and whatever it rais
 """
 
 import inspect
-import logging
 from collections.abc import Callable, Collection, Generator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
@@ -26,12 +25,18 @@ from ctxwin.registry import Chain, Hook, Strategy
 
 MAX_EFFECTS = 1000  # a history of a million tokens in chunks of a thousand; beyond that a strategy runs away
 
-logger = logging.getLogger("ctxwin")
-
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Summarize, str, T]
 
-_inside: ContextVar[frozenset[int]] = ContextVar("ctxwin_inside_hook", default=frozenset())
+
+class Mark:
+    """Says that a hook of the owner runs; a task that the hook starts inherits the mark, but not its being active."""
+
+    def __init__(self, owner: object) -> None:
+        self.owner: object | None = owner
+
+
+_inside: ContextVar[tuple[Mark, ...]] = ContextVar("ctxwin_inside_hook", default=())
 
 
 def call_hook(owner: object, hook: Callable[..., T], *args: object, **arguments: object) -> T:
@@ -41,7 +46,8 @@ def call_hook(owner: object, hook: Callable[..., T], *args: object, **arguments:
     What it raises comes out as an `Exception`, a Rust panic (a `BaseException`) included; only `KeyboardInterrupt`
     and `SystemExit` pass through as they are.
     """
-    token = _inside.set(_inside.get() | {id(owner)})
+    mark = Mark(owner)
+    token = _inside.set((*_inside.get(), mark))
     try:
         return hook(*args, **arguments)
     except (Exception, KeyboardInterrupt, SystemExit):
@@ -49,12 +55,13 @@ def call_hook(owner: object, hook: Callable[..., T], *args: object, **arguments:
     except BaseException as error:
         raise RuntimeError(describe(error)) from error
     finally:
+        mark.owner = None
         _inside.reset(token)
 
 
 def refuse_inside_hook(owner: object, method: str) -> None:
     """Raise `StrategyError` where a hook of the owner runs: it must not change what it is asked about."""
-    if id(owner) in _inside.get():
+    if any(mark.owner is owner for mark in _inside.get()):
         raise StrategyError(f"{method}() was called from inside a hook: return a plan instead, the manager applies it")
 
 
@@ -115,7 +122,9 @@ def _tell(chain: Chain, receipt: Receipt, owner: object) -> None:
             try:
                 call_hook(owner, strategy.pruned, receipt=replace(receipt))
             except Exception:
-                logger.exception("ctxwin_pruned of strategy %r failed", strategy.name)
+                import logging  # noqa: PLC0415 - rarely needed, and slow to import
+
+                logging.getLogger("ctxwin").exception("ctxwin_pruned of strategy %r failed", strategy.name)
 
 
 def ask_chain(draft: Draft, chain: Chain, owner: object, resting: Collection[str], tally: Tally) -> Steps[None]:
@@ -153,7 +162,7 @@ def _ask(draft: Draft, name: str, hook: Hook, owner: object) -> Steps[None]:
     try:
         answer = call_hook(owner, hook, request=draft.request())
         if isinstance(answer, Generator):
-            answer = yield from _run(answer, owner)
+            answer = yield from _run(answer, owner, draft.count)
         if inspect.iscoroutine(answer):
             answer.close()
         if answer is not None and type(answer) is not Plan:
@@ -165,7 +174,7 @@ def _ask(draft: Draft, name: str, hook: Hook, owner: object) -> Steps[None]:
         draft.accept(name, answer)
 
 
-def _run(flow: Generator[Any, Any, Any], owner: object) -> Steps[object]:
+def _run(flow: Generator[Any, Any, Any], owner: object, count: Callable[[str], int]) -> Steps[object]:
     """Carry effects from a strategy's generator outwards, and answers or errors back in."""
     try:
         effect = call_hook(owner, next, flow)
@@ -173,7 +182,7 @@ def _run(flow: Generator[Any, Any, Any], owner: object) -> Steps[object]:
             if not isinstance(effect, Summarize):
                 raise TypeError(f"a strategy may yield Summarize only, not {type(effect).__name__}")
             try:
-                text = yield effect
+                text = _bounded((yield effect), effect.max_tokens, count)
             except SummarizerError as error:
                 effect = call_hook(owner, flow.throw, error)
             else:
@@ -183,6 +192,16 @@ def _run(flow: Generator[Any, Any, Any], owner: object) -> Steps[object]:
         return stop.value
     finally:
         call_hook(owner, flow.close)
+
+
+def _bounded(text: str, max_tokens: int, count: Callable[[str], int]) -> str:
+    """Return a summary that says something in no more tokens than were asked for."""
+    if not text.strip():
+        raise SummarizerError("the summariser returned a blank text")
+    tokens = count(text)
+    if tokens > max_tokens:
+        raise SummarizerError(f"the summary is {tokens} tokens long, {max_tokens} were asked for")
+    return text
 
 
 def call_model(effect: Summarize) -> object:

@@ -15,14 +15,16 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pluggy
 
 from ctxwin import hookspecs
 from ctxwin.errors import StrategyError, UnknownStrategyError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint, EntryPoints
 
 GROUP = "ctxwin"
 LAST = "drop-oldest"
@@ -77,6 +79,8 @@ class Chain:
             _register(manager, LAST, load(LAST))
         self.strategies = tuple(_strategy(manager, name, plugin) for name, plugin in manager.list_name_plugin())
         pruners = [strategy.name for strategy in self.strategies if strategy.prune is not None]
+        if LAST not in pruners:
+            raise StrategyError(f"{LAST!r} must have ctxwin_prune", strategy=LAST)
         if LAST in pruners[:-1]:
             raise ValueError(f"{LAST!r} must stand last in the chain, after {pruners[-1]!r}")
 
@@ -140,7 +144,7 @@ def load(name: str) -> object:
         module, _, attribute = BUILT_IN[name].partition(":")
         strategy: object = getattr(import_module(module), attribute)()
         return strategy
-    found = list(entry_points(group=GROUP, name=name))
+    found = [entry for entry in entry_points() if entry.name == name]
     if not found:
         raise UnknownStrategyError(f"no strategy {name!r} is installed; there are {', '.join(sorted(installed()))}")
     if len(found) > 1:
@@ -149,7 +153,7 @@ def load(name: str) -> object:
     entry = found[0]
     try:
         return entry.load()()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise StrategyError(
             f"strategy {name!r} of {_distribution(entry)} ({entry.value}) cannot be loaded: "
             f"{type(error).__name__}: {error}",
@@ -159,13 +163,16 @@ def load(name: str) -> object:
 
 def installed() -> dict[str, str]:
     """Return name -> where it comes from, for every strategy that can be asked for; nothing is imported."""
-    found = {entry.name: f"{entry.value} ({_distribution(entry)})" for entry in entry_points(group=GROUP)}
+    found = {entry.name: f"{entry.value} ({_distribution(entry)})" for entry in entry_points()}
     return found | {name: f"{value} (ctxwin)" for name, value in BUILT_IN.items()}
 
 
 def name_of(plugin: object) -> str:
     """Return a strategy object's name: its `.name`, else its class name in kebab case."""
-    own = getattr(plugin, "name", None)
+    try:
+        own = getattr(plugin, "name", None)
+    except Exception as error:
+        raise StrategyError(f"the name of a {type(plugin).__name__} cannot be read: {error}") from error
     if isinstance(own, str) and own:
         return own
     if isinstance(plugin, ModuleType):
@@ -174,12 +181,21 @@ def name_of(plugin: object) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).replace("_", "-").lower()
 
 
-def _distribution(entry: EntryPoint) -> str:
+def entry_points() -> "EntryPoints":
+    """Look up what is installed; imported on use, since the names that come with ctxwin need no look-up."""
+    from importlib import metadata  # noqa: PLC0415
+
+    return metadata.entry_points(group=GROUP)
+
+
+def _distribution(entry: "EntryPoint") -> str:
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown distribution"
 
 
 def _register(manager: pluggy.PluginManager, name: str, plugin: object) -> None:
     """Register a plugin, refusing what pluggy would silently not call or call wrongly."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a strategy is a string, not {name!r}")
     if manager.has_plugin(name):
         raise ValueError(f"two strategies of one chain are called {name!r}: give one another name")
     try:
@@ -202,13 +218,16 @@ def _check(plugin: object) -> None:
         raise StrategyError(f"{kind} is a class: register an instance, {kind}()")
     if inspect.isroutine(plugin):
         raise StrategyError(f"{plugin!r} is a function: register an object or a module that has hooks")
-    marked = 0
+    marked: set[str] = set()
     for attribute in dir(plugin):
         function = _unwrapped(inspect.getattr_static(plugin, attribute, None))
         options = getattr(function, f"{hookspecs.PROJECT}_impl", None)
         if options is not None:
-            marked += 1
-            _check_hook(f"{kind}.{attribute}", function, options.get("specname") or attribute, options)
+            hook = options.get("specname") or attribute
+            _check_hook(f"{kind}.{attribute}", function, hook, options)
+            if hook in marked:
+                raise StrategyError(f"{kind} implements {hook} twice: only one of them could be called")
+            marked.add(hook)
         elif attribute in HOOKS:
             raise StrategyError(f"{kind}.{attribute} lacks @hookimpl: it would never be called")
     if not marked:
@@ -219,6 +238,8 @@ def _check_hook(where: str, function: Callable[..., object], hook: str, options:
     """Raise `StrategyError` for a hook implementation that cannot work."""
     if hook not in HOOKS:
         raise StrategyError(f"{where} is no hook of ctxwin and would never be called; hooks: {', '.join(HOOKS)}")
+    if not inspect.isroutine(function):
+        raise StrategyError(f"{where} is no function, and pluggy would never call it")
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise StrategyError(
             f"{where} is async, and pluggy does not await: write a generator that yields Summarize, "

@@ -7,13 +7,15 @@ same named counter; a nameless counter counts again.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from ctxwin.breaker import Failures
 from ctxwin.conversation import Conversation
-from ctxwin.errors import MessageError, StateError
+from ctxwin.costs import BOUNDS
+from ctxwin.errors import CounterError, MessageError, StateError
 from ctxwin.history import Entry
-from ctxwin.messages import Message, read_message
+from ctxwin.messages import RESULT_ROLES, Message, call_keys, read_message
 from ctxwin.plan import make_unit
 
 SCHEMA = 1
@@ -21,7 +23,7 @@ SCHEMA = 1
 
 def dump(conversation: Conversation) -> dict[str, Any]:
     """Return the state: JSON values only, nothing shared with the conversation."""
-    name = conversation.costs.counter.name
+    name = conversation.costs.name
     return {
         "schema": SCHEMA,
         "counter": name,
@@ -31,7 +33,7 @@ def dump(conversation: Conversation) -> dict[str, Any]:
         "correction": conversation.costs.correction,
         "adjustment": conversation.adjustment,
         "sent_tokens": conversation.sent_tokens,
-        "settled": conversation.nothing_new,
+        "settled": not conversation.history.dirty and conversation.nothing_new,
         "failures": {
             strategy: [record.in_a_row, record.rests_until]
             for strategy, record in conversation.breaker.failures.items()
@@ -61,28 +63,35 @@ def load(state: object, conversation: Conversation) -> None:
     schema = fields.get("schema", int)
     if schema != SCHEMA:
         raise StateError(f"the state is of schema {schema}, this release reads {SCHEMA}")
-    same_counter = fields.get("counter", str) == conversation.costs.counter.name != ""
+    same_name = fields.get("counter", str) == conversation.costs.name
+    same_counter = same_name and conversation.costs.name != ""
     try:
         for position, item in enumerate(fields.get("log", list)):
             _load_entry(_Reader(item, f"log[{position}]"), conversation, same_counter=same_counter)
-        conversation.window.settle()
+        _check_gone(conversation)
+        with suppress(CounterError):  # what cannot be counted now is counted when it is needed
+            conversation.window.settle()
         for position, item in enumerate(fields.get("written", list)):
             _load_written(_Reader(item, f"written[{position}]"), conversation, same_counter=same_counter)
     except MessageError as error:
         raise StateError(f"the state holds a malformed message: {error}") from error
-    _load_figures(fields, conversation)
+    _load_figures(fields, conversation, same_counter=same_name)
 
 
-def _load_figures(fields: "_Reader", conversation: Conversation) -> None:
+def _load_figures(fields: "_Reader", conversation: Conversation, *, same_counter: bool) -> None:
     next_id = fields.get("next_id", int)
     if next_id < conversation.next_id:
         raise StateError(f"next_id is {next_id}, but message {conversation.next_id - 1} exists")
     conversation.next_id = next_id
-    conversation.history.appended = fields.get("appended", int)
-    conversation.costs.offset = fields.get("offset", int)
-    conversation.costs.correction = fields.get("correction", int, at_least=1)
-    conversation.window.recost()
-    conversation.adjustment = fields.get("adjustment", int, at_least=None)
+    conversation.history.appended = fields.get("appended", int, at_least=len(conversation.history.entries))
+    offset, correction = fields.get("offset", int), fields.get("correction", int, at_least=BOUNDS[0])
+    adjustment = fields.get("adjustment", int, at_least=-conversation.window.total_tokens)
+    if correction > BOUNDS[1] or (adjustment and conversation.costs.sums_are_exact):
+        raise StateError(f"no manager gets to a correction of {correction} and an adjustment of {adjustment}")
+    if same_counter:  # what was learnt of one counter says nothing of another
+        conversation.costs.offset, conversation.costs.correction = offset, correction
+        conversation.adjustment = adjustment
+        conversation.window.recost()
     conversation.sent_tokens = fields.get("sent_tokens", int, optional=True)
     for name, record in fields.get("failures", dict).items():
         if not (isinstance(record, list) and len(record) == 2 and all(type(figure) is int for figure in record)):
@@ -91,6 +100,16 @@ def _load_figures(fields: "_Reader", conversation: Conversation) -> None:
     conversation.version += 1
     if fields.get("settled", bool):
         conversation.settled = conversation.version
+
+
+def _check_gone(conversation: Conversation) -> None:
+    """Raise `StateError` where the log says that something is gone which no window may lack."""
+    history = conversation.history
+    question = history.question
+    for entry in history.entries.values():
+        slot, path = entry.slot, f"message {entry.message.id}"
+        if slot.gone and (entry.message.pinned or entry is question or slot.missing or slot.orphan):
+            raise StateError(f"{path} is gone, which no plan can have brought about")
 
 
 def _dump_entry(entry: Entry, *, named: bool) -> dict[str, Any]:
@@ -113,7 +132,10 @@ def _load_entry(fields: "_Reader", conversation: Conversation, *, same_counter: 
     message = Message(message_id, read_message(fields.get("message", dict)), fields.get("pinned", bool))
     tokens = fields.get("tokens", int, optional=True)
     entry = conversation.history.append(message, tokens if same_counter else None)
-    entry.slot.gone = fields.get("gone", bool)
+    gone = fields.get("gone", bool)
+    if len(entry.slot.entries) > 1 and entry.slot.gone != gone:
+        raise StateError(f"{fields.path}: a part of a tool exchange cannot be gone")
+    entry.slot.gone = gone
     conversation.next_id = message_id + 1
     if fields.has("edited"):
         edit = _Reader(fields.get("edited", dict), f"{fields.path}['edited']")
@@ -130,6 +152,8 @@ def _load_written(fields: "_Reader", conversation: Conversation, *, same_counter
         raise StateError(f"{fields.path}: sources must be ascending ids, not {sources!r}")
     wire = read_message(fields.get("message", dict))
     message = Message(fields.get("id", int), wire, fields.get("pinned", bool), tuple(sources))
+    if wire["role"] in RESULT_ROLES or call_keys(message) or sources[-1] >= message.id:
+        raise StateError(f"{fields.path} is no message that a strategy can have written")
     tokens = fields.get("tokens", int, optional=True)
     if not same_counter or tokens is None:
         tokens = conversation.costs.message(message)

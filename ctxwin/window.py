@@ -92,16 +92,13 @@ class Window:
         return next(unit for unit in self.units if unit.first == message_id)
 
     def recost(self) -> None:
-        """Price every unit anew after the correction changed; nothing is counted again."""
-        units, self.units, self._unit_tokens = self.units, [], 0
+        """Price every unit of a settled window anew after the correction changed; nothing is counted again."""
+        units = [self._repriced(unit) for unit in self.units]
         for unit in units:
-            first = unit.messages[0]
-            if unit.written:
-                self.insert(make_unit(unit.messages, [self._costs.corrected(self.written[first.id])]))
-            else:
-                slot = self._history.entries[first.id].slot
-                slot.unit = self._build(slot)
-                self.insert(slot.unit)
+            if not unit.written:
+                self._history.entries[unit.first].slot.unit = unit
+        self.units = units
+        self._unit_tokens = sum(unit.tokens for unit in units)
 
     def adopt(self, units: Iterable[Unit], tokens: Mapping[int, int]) -> None:
         """
@@ -129,6 +126,13 @@ class Window:
             if entry.slot.unit is not None:
                 entry.edited = next(message for message in entry.slot.unit.messages if message.id == message_id)
                 entry.edited_tokens = tokens[message_id]
+
+    def _repriced(self, unit: Unit) -> Unit:
+        if unit.written:
+            figures = [self.written[unit.first]]
+        else:
+            figures = [_shown_tokens(self._history.entries[message.id]) for message in unit.messages]
+        return make_unit(unit.messages, [self._costs.corrected(tokens) for tokens in figures])
 
     def _build(self, slot: Slot) -> Unit:
         """Make the unit of a slot, counting what was never counted."""

@@ -233,8 +233,9 @@ def test_what_may_be_given_as_a_counter() -> None:
     assert as_counter("cl100k_base", "gpt-4o") is counter
     assert as_counter(None, "gpt-4") is counter
     assert isinstance(as_counter(len, None), CallableCounter)
-    with pytest.raises(TypeError, match="int"):
-        as_counter(7, None)  # type: ignore[arg-type]
+    for junk in (7, TiktokenCounter):
+        with pytest.raises(TypeError, match="must be a TokenCounter"):
+            as_counter(junk, None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("tools", ["f", {"a": 1}, ["f"], [1]])
@@ -242,3 +243,10 @@ def test_junk_tools_are_refused(tools: Any) -> None:
     """Tools are a sequence of schemas."""
     with pytest.raises(TypeError, match="tools"):
         Costs(CallableCounter(len), tools)
+
+
+def test_unknown_shapes_count_as_their_json() -> None:
+    """A provider's own fields may hold anything."""
+    counter = CallableCounter(len)
+    odd = {"role": "assistant", "content": "x", "reasoning": [{"text": "abc"}], "reasoning_content": ["abc"]}
+    assert counter.count_message(odd) == 4 + 1 + len('{"text":"abc"}') + len('"abc"')

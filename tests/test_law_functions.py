@@ -75,6 +75,7 @@ BROKEN: dict[str, tuple[Any, Change]] = {
     "another edit than declared": (laws.silent_edits, change([A, edited(B, "other"), C], edit(B, "declared"))),
     "more than content": (laws.silent_edits, change([A, unit(2, "x", name="ada"), C], edit(B, "x"))),
     "written edited": (laws.silent_edits, change([edited(SUMMARY, "s")], edit(SUMMARY, "s"), before=(SUMMARY,))),
+    "one unit dearer": (laws.progress, change([A, edited(C, "w", 25)], Plan.drop([B]))),
     "frees nothing": (laws.progress, change([A, B, C])),
     "unexplained": (laws.explained, change([A, C])),
     "blank summary": (
@@ -159,6 +160,11 @@ TEXT = {"type": "text", "text": "long text"}
         ([TEXT, {**TEXT, "signature": "s"}], [TEXT, {**TEXT, "signature": "t"}], False),
         ([{"type": "text", "text": '{"a": 1}'}], [TEXT], False),
         (None, "something", True),
+        ('{"n":' + "9" * 5000 + "}", "cut", False),
+        ("abce and more", "abce\u0301[cut]", False),
+        ([TEXT, {"type": "text", "text": "👨‍👩‍👧👨‍👩‍👧"}], [{"type": "text", "text": "👨"}], False),
+        ([TEXT, {"type": "text", "text": '{"n":1}'}], [{"type": "text", "text": "no JSON"}], False),
+        ([TEXT, TEXT], [TEXT], True),
     ],
 )
 def test_edits(old: Any, new: Any, lawful: bool) -> None:

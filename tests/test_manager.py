@@ -468,7 +468,7 @@ def test_counter_that_raises_changes_nothing() -> None:
     manager.messages()
     poison = manager.add_message("user", "poison")
     manager.add_message("user", "after")
-    for call in (manager.messages, manager.plan, manager.to_dict, lambda: len(manager), lambda: manager.total_tokens):
+    for call in (manager.messages, manager.plan, lambda: len(manager), lambda: manager.total_tokens):
         with pytest.raises(CounterError, match="cannot count that"):
             call()
     assert repr(manager) == "<ContextManager ?/100 tokens, drop-oldest>"
@@ -555,3 +555,136 @@ def test_threads_lose_nothing() -> None:
     for name in "abcd":
         assert [text for text in contents if text.startswith(name)] == [f"{name} {number}" for number in range(100)]
     assert manager.total_tokens <= 200
+
+
+def test_a_counter_that_fails_once_while_observing() -> None:
+    """Nothing has changed, and everything works again when the counter does."""
+    fail = [True]
+
+    def count(text: str) -> int:
+        if text == "r" and fail[0]:
+            raise OSError("away")
+        return len(text)
+
+    manager = ContextManager(1000, counter=count)
+    manager.add_message("user", "hello")
+    manager.messages()
+    manager.append({"role": "assistant", "content": None, "tool_calls": [CALL]})
+    assert len(manager) == 2
+    manager.add_message("tool", "r", tool_call_id="a")
+    with pytest.raises(CounterError):
+        manager.observe({"prompt_tokens": 50})
+    fail[0] = False
+    assert len(manager.messages()) == 3
+
+
+def test_the_newest_unit_is_whole_again_behind_an_opened_call() -> None:
+    """A system message opens a pending call; what was clamped before is then the newest unit, byte for byte."""
+    manager = ContextManager(300, counter=len, strategies=["clamp-oversized"])
+    manager.add_message("user", "q")
+    manager.add_message("assistant", "A" * 200)
+    call = {**CALL, "function": {"name": "f", "arguments": "x" * 100}}
+    manager.append({"role": "assistant", "content": None, "tool_calls": [call]})
+    assert "left out" in manager.messages()[1]["content"]
+    before = manager.to_dict()
+    total = manager.preview("s", "system").total_tokens
+    assert manager.to_dict() == before
+    manager.add_message("system", "s")
+    assert manager.messages()[1]["content"] == "A" * 200
+    assert manager.total_tokens == total
+
+
+def test_no_plan_makes_a_message_dearer() -> None:
+    """Freeing much elsewhere is no licence to grow what must be kept."""
+
+    class Grow:
+        @hookimpl
+        def ctxwin_prune(self, request: PruneRequest) -> Plan:
+            result = next(message for message in request.editable if message.role == "tool")
+            return Plan.drop(request.droppable, "d") + Plan.edit(result, "w" * 110, "grow")
+
+    manager = ContextManager(130, counter=len, strategies=[Grow()])
+    manager.extend({"role": "assistant", "content": "x" * 40} for _ in range(3))
+    manager.add_message("user", "q")
+    manager.append({"role": "assistant", "content": None, "tool_calls": [CALL]})
+    manager.add_message("tool", "r", tool_call_id="a")
+    assert manager.messages()
+    assert manager.last_receipt is not None
+    assert manager.last_receipt.rejected[0].law == "L7"
+
+
+def test_appending_many_system_messages_is_linear() -> None:
+    """Complexity by counting calls: no walk over what stands before."""
+    manager = ContextManager(10**9, counter=len)
+    walks: list[int] = []
+    history = manager._state.history
+    original = type(history)._slots_backwards
+
+    class Watched(type(history)):  # type: ignore[misc]
+        def _slots_backwards(self) -> Any:
+            walks.append(1)
+            return original(self)
+
+    history.__class__ = Watched
+    for _ in range(100):
+        manager.add_message("system", "s")
+    assert walks == []
+
+
+def test_one_bill_a_request() -> None:
+    """A second usage for the same request is ignored, whatever the first one said."""
+
+    class Exact(CallableCounter):
+        exact = True
+
+    manager = ContextManager(100, counter=Exact(len))
+    manager.add_message("user", "hello")
+    manager.messages()
+    manager.observe({"prompt_tokens": manager.total_tokens})
+    manager.observe({"prompt_tokens": 50})
+    assert manager.total_tokens == 12
+
+
+def test_a_counter_without_the_optional_attributes() -> None:
+    """The three methods are enough: an estimate, additive, its counts not stored."""
+
+    class Bare:
+        def count_text(self, text: str) -> int:
+            return len(text)
+
+        def count_message(self, message: Any) -> int:
+            return 5
+
+        def count_request(self, messages: Sequence[Any], tools: Sequence[Any] = ()) -> int:
+            assert not messages, "additive is the default"
+            return 1
+
+    manager = ContextManager(20, counter=Bare())  # type: ignore[arg-type]
+    manager.extend({"role": "user", "content": "x"} for _ in range(5))
+    assert len(manager.messages()) == 2
+    manager.observe({"prompt_tokens": 8})
+    assert manager.to_dict()["counter"] == ""
+
+
+def test_junk_tools_and_ids() -> None:
+    """A generator of schemas is read once; what is no schema, and what is no id, is refused."""
+    manager = ContextManager(100, counter=len, tools=({"name": name} for name in "ab"))  # type: ignore[arg-type]
+    assert manager.tools == [{"name": "a"}, {"name": "b"}]
+    loop: dict[str, Any] = {}
+    loop["loop"] = loop
+    with pytest.raises(MessageError, match=r"tools\[0\]"):
+        manager.tools = [loop]
+    manager.add_message("user", "x")
+    junk: Any
+    for junk in (True, 1.0, [], "1"):
+        with pytest.raises(MessageError, match="name a message"):
+            manager.pin(junk)
+
+
+def test_messages_may_be_appended_again() -> None:
+    """What a rewind returned can be appended as it is."""
+    manager = chat(100, 3)
+    cut = manager.rewind(2)
+    again = manager.extend(cut)
+    assert [message.to_dict() for message in again] == [message.to_dict() for message in cut]
+    assert [message.id for message in again] == [4, 5]

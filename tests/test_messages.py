@@ -157,3 +157,22 @@ def test_id_is_part_of_equality(text: str) -> None:
     """Two messages with the same text are not the same message."""
     manager = ContextManager(10**6, counter=len)
     assert manager.add_message("user", text) != manager.add_message("user", text)
+
+
+def test_what_an_object_dumps_is_not_changed() -> None:
+    """An object may dump its own state; whatever it raises is a `MessageError`."""
+    call = {**CALL, "function": {"name": "f", "arguments": "{}", "parsed_arguments": {"x": 1}}}
+    dumped = {"role": "assistant", "content": None, "tool_calls": [call]}
+
+    class Live:
+        def model_dump(self) -> Any:
+            return dumped
+
+    class Broken:
+        def model_dump(self) -> Any:
+            raise RuntimeError("cannot dump")
+
+    assert read_message(Live())["tool_calls"] == [CALL]
+    assert call["function"] == {"name": "f", "arguments": "{}", "parsed_arguments": {"x": 1}}
+    with pytest.raises(MessageError, match="cannot dump"):
+        read_message(Broken())

@@ -208,6 +208,26 @@ class Explosive:
         raise RuntimeError("explodes when looked at")
 
 
+class Partial:
+    ctxwin_prune = hookimpl(functools.partial(lambda request: None))
+
+
+class Twice:
+    @hookimpl
+    def ctxwin_prune(self, request: PruneRequest) -> None:
+        return None
+
+    @hookimpl(specname="ctxwin_prune")
+    def again(self, request: PruneRequest) -> None:
+        return None
+
+
+class BadName(Passive):
+    @property
+    def name(self) -> str:
+        raise ValueError("no name today")
+
+
 @hookimpl
 def ctxwin_prune(request: PruneRequest) -> None:
     return None
@@ -230,6 +250,9 @@ def ctxwin_prune(request: PruneRequest) -> None:
         (Passive, r"register an instance, Passive\(\)"),
         (ctxwin_prune, "is a function"),
         (Explosive(), "explodes"),
+        (Partial(), "is no function"),
+        (Twice(), "twice"),
+        (BadName(), "no name today"),
     ],
     ids=lambda value: type(value).__name__ + getattr(value, "__name__", "") if not isinstance(value, str) else "",
 )
@@ -302,6 +325,8 @@ def test_register() -> None:
     manager.register(HTMLTrim2Fit(), name="first", before="passive")
     assert names(manager) == ["first", "passive", "drop-oldest"]
     assert names(other) == ["drop-oldest"]
+    with pytest.raises(TypeError, match="string"):
+        manager.register(Passive(), name=5)  # type: ignore[arg-type]
     with pytest.raises(UnknownStrategyError, match="nobody"):
         manager.register(Passive(), name="x", before="nobody")
     with pytest.raises(ValueError, match="passive"):
@@ -362,7 +387,7 @@ def test_both_lists_of_built_ins_agree() -> None:
 def test_entry_point_without_a_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
     """Metadata without an owner still loads and lists."""
     entry = importlib.metadata.EntryPoint("lonely", f"{__name__}:make", "ctxwin")
-    monkeypatch.setattr(registry, "entry_points", lambda **_: [entry])
+    monkeypatch.setattr(registry, "entry_points", lambda: [entry])
     monkeypatch.setattr(sys.modules["importlib.metadata"].EntryPoint, "load", lambda _: Passive)
     assert registry.installed()["lonely"].endswith("(an unknown distribution)")
     assert isinstance(registry.load("lonely"), Passive)
@@ -384,3 +409,22 @@ def test_observers_are_told_and_cannot_hurt(caplog: pytest.LogCaptureFixture) ->
     assert seen == [manager.last_receipt]
     assert "an observer fails" in caplog.text
     assert functools.reduce(lambda total, action: total + action.freed_tokens, seen[0].actions, 0) == 24
+
+
+def test_a_drop_oldest_that_cannot_prune_is_refused() -> None:
+    """The last link of the chain must be one."""
+
+    class DropOldest:
+        @hookimpl
+        def ctxwin_pruned(self, receipt: Receipt) -> None:
+            return None
+
+    with pytest.raises(StrategyError, match="must have ctxwin_prune"):
+        ContextManager(10, strategies=[DropOldest()])
+
+
+def test_an_import_that_exits_is_an_error(install: Callable[[str, str, str], None]) -> None:
+    """A plugin cannot end the process."""
+    install("ctxwin-exits", "exits = ctxwin_exits:Quiet", "raise SystemExit(3)")
+    with pytest.raises(StrategyError, match="SystemExit: 3"):
+        ContextManager(10, strategies=["exits"])

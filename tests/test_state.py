@@ -115,7 +115,15 @@ def test_edits_are_restored() -> None:
         (("written", 0, "sources"), [3, 2], "sources"),
         (("written", 0, "sources"), ["x"], "sources"),
         (("written", 0, "message"), {}, "role"),
-        (("written", 0, "id"), 1, "is taken"),
+        (("written", 0, "id"), 16, "is taken"),
+        (("written", 0, "id"), 1, "can have written"),
+        (("written", 0, "message"), {"role": "tool", "content": "x"}, "can have written"),
+        (("log", 0, "gone"), True, "message 1 is gone"),
+        (("log", 15, "gone"), True, "message 16 is gone"),
+        (("correction",), 10**9, "correction of"),
+        (("adjustment",), -1, "adjustment of"),
+        (("adjustment",), -(10**6), "at least"),
+        (("appended",), 0, "appended"),
         (("settled",), 1, "settled"),
     ],
 )
@@ -175,3 +183,57 @@ def test_state_is_a_mapping() -> None:
     """Anything else is refused."""
     with pytest.raises(StateError, match="mapping"):
         ContextManager.from_dict([], 150)  # type: ignore[arg-type]
+
+
+def test_half_an_exchange_cannot_be_gone() -> None:
+    """What a plan can never have done is refused."""
+    manager = ContextManager(100, counter=len)
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    manager.append({"role": "assistant", "content": None, "tool_calls": [call]})
+    manager.append({"role": "tool", "tool_call_id": "a", "content": "r"})
+    manager.add_message("user", "q")
+    state = manager.to_dict()
+    state["log"][1]["gone"] = True
+    with pytest.raises(StateError, match="a part of a tool exchange"):
+        ContextManager.from_dict(state, 100, counter=len)
+
+
+def test_what_was_learnt_of_one_counter_is_not_told_of_another() -> None:
+    """An offset or correction belongs to the counter that it was observed with."""
+    manager = ContextManager(10**6, counter=len)
+    manager.add_message("user", "x" * 100)
+    manager.messages()
+    manager.observe({"prompt_tokens": 200})
+    state = manager.to_dict()
+    assert ContextManager.from_dict(state, 10**6, counter=len).total_tokens == manager.total_tokens
+    fresh = ContextManager(10**6, model="gpt-4o")
+    fresh.add_message("user", "x" * 100)
+    assert ContextManager.from_dict(state, 10**6, model="gpt-4o").total_tokens == fresh.total_tokens
+
+
+def test_a_conversation_that_cannot_be_counted_can_be_saved() -> None:
+    """And is loaded by a counter that can, or cannot, count it."""
+
+    def fails(text: str) -> int:
+        raise OSError("away")
+
+    manager = ContextManager(100, counter=fails)
+    manager.add_message("user", "hello")
+    state = json.loads(json.dumps(manager.to_dict()))
+    assert state["settled"] is False
+    assert ContextManager.from_dict(state, 100, counter=len).messages() == [{"role": "user", "content": "hello"}]
+    assert len(ContextManager.from_dict(state, 100, counter=fails).conversation_history) == 1
+
+
+def test_an_open_call_stays_open_after_forgetting() -> None:
+    """What came after it is what makes it open: that much is not forgotten."""
+    manager = ContextManager(60, counter=len)
+    manager.add_message("user", "q")
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    manager.append({"role": "assistant", "content": None, "tool_calls": [call]})
+    manager.unpin(manager.add_message("system", "s" * 100))
+    window = manager.messages()
+    manager.forget()
+    restored = ContextManager.from_dict(manager.to_dict(), 60, counter=len)
+    assert restored.messages() == manager.messages() == window == [{"role": "user", "content": "q"}]
+    assert restored.left_out == manager.left_out

@@ -46,6 +46,9 @@ class ChatCounter:
 
     def count_message(self, message: Mapping[str, Any]) -> int:
         """Return the tokens that the message adds to a request, its overhead included."""
+        content = message.get("content")
+        if len(message) == 2 and isinstance(content, str) and message["role"] != "tool":
+            return PER_MESSAGE + self.count_text(content)  # plain text, which most messages are
         tokens = PER_MESSAGE + sum(self._field(message.get(key)) for key in TEXT_FIELDS)
         if message.get("name"):
             tokens += PER_NAME + self.count_text(message["name"])
@@ -69,8 +72,10 @@ class ChatCounter:
             return sum(self._part(part) for part in value)
         return 0
 
-    def _part(self, part: Mapping[str, Any]) -> int:
-        """Return the tokens of one content part."""
+    def _part(self, part: object) -> int:
+        """Return the tokens of one content part; what is of no known shape counts as its JSON."""
+        if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
+            return self.count_text(_compact(part))
         kind = part["type"]
         if isinstance(part.get(kind), str):  # {"type": "text", "text": "..."}, and refusals alike
             return self.count_text(part[kind])

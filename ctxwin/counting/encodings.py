@@ -7,7 +7,6 @@ the encodings; source: `tiktoken_ext/openai_public.py`, MIT licence beside the d
 """
 
 import functools
-from importlib import resources
 from typing import TYPE_CHECKING
 
 from ctxwin.counting.vocabulary import unpack
@@ -44,6 +43,8 @@ ALIASES = {"o200k_harmony": "o200k_base"}
 
 def read_vocabulary(name: str) -> dict[bytes, int]:
     """Return the embedded vocabulary: token -> rank, in rank order."""
+    from importlib import resources  # noqa: PLC0415 - counting is when the data is first needed
+
     return unpack(resources.files("ctxwin.counting").joinpath(f"data/{name}.vocab").read_bytes())
 
 

@@ -23,7 +23,8 @@ class TokenCounter(Protocol):
 
     @property
     def additive(self) -> bool:
-        """Whether `count_request` never exceeds base plus the sum of `count_message`; usually true."""
+        """Whether `count_request` never exceeds base plus the sum of `count_message`; true where it is missing."""
+        return True
 
     def count_text(self, text: str) -> int:
         """Return the tokens of a bare text."""

@@ -15,7 +15,6 @@ import itertools
 import sys
 import zlib
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 
 def pack(tokens: Sequence[bytes]) -> bytes:
@@ -60,6 +59,8 @@ def serialise(tokens: Iterable[bytes]) -> bytes:
 
 def main(source: str, target: str) -> None:
     """Pack the official file `source` into `target`."""
+    from pathlib import Path  # noqa: PLC0415 - a contributor's tool, not a user's
+
     Path(target).write_bytes(pack(parse(Path(source).read_bytes())))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from ctxwin import Message, Plan, PruneRequest, hookimpl
 from ctxwin.graphemes import ceil_boundary, floor_boundary
 
+LONGEST_NUMBER = 1000
 ATTEMPTS = 24  # each attempt keeps less by a twentieth at least, mostly the second fits
 
 
@@ -100,7 +101,7 @@ class ClampOversized:
     def _shortener(self, text: str) -> Callable[[int], str]:
         """Return a function that shortens the text to about so many characters."""
         try:
-            value = json.loads(text)
+            value = json.loads(text, parse_int=_number)
         except (ValueError, RecursionError):
             return lambda keep: self._cut(text, keep)
         if not isinstance(value, dict | list):
@@ -138,6 +139,11 @@ class ClampOversized:
         return f"{text[:head]}[... {tail - head} characters left out ...]{text[tail:]}"
 
 
+def _number(digits: str) -> int | str:
+    """Read an integer; one of thousands of digits, which Python refuses to read, as a string."""
+    return int(digits) if len(digits) < LONGEST_NUMBER else digits
+
+
 def _fair_share(sizes: list[int], keep: int, least: int = 8) -> list[int]:
     """Return how many characters each of the items to keep may take: as many items as get a least share each."""
     count = min(len(sizes), max(1, keep // (2 * least)))
@@ -145,4 +151,7 @@ def _fair_share(sizes: list[int], keep: int, least: int = 8) -> list[int]:
 
 
 def _dumps(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if any("\ud800" <= character <= "\udfff" for character in text):  # as an escape it has an encoding
+        return json.dumps(value, separators=(",", ":"))
+    return text

@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Iterator
 
 from ctxwin import Message, Plan, PruneRequest, Unit, hookimpl
+from ctxwin.edits import is_json_document
 
 # A result costs some tokens beside its content (delimiters, its name), which clearing cannot free.
 OVERHEAD_TOKENS = 16
@@ -61,8 +62,6 @@ def _results(unit: Unit) -> Iterator[tuple[Message, int, str | None]]:
 def _placeholder(message: Message, tokens: int) -> str:
     """Return what stands in for an output: JSON where it was JSON, so that whoever parses it still can."""
     note = f"tool output cleared, {tokens} tokens"
-    try:
-        was_json = isinstance(json.loads(str(message.content)), dict | list)
-    except (ValueError, RecursionError):
-        was_json = False
-    return json.dumps({"note": note}) if was_json else f"[{note}]"
+    content = message.content
+    texts = [content] if isinstance(content, str) else [part.get("text") for part in content or ()]
+    return json.dumps({"note": note}) if any(map(is_json_document, texts)) else f"[{note}]"

@@ -121,3 +121,20 @@ def test_bad_arguments_are_refused(bad: dict[str, Any]) -> None:
     """On construction."""
     with pytest.raises(ValueError, match=r"\d"):
         ClampOversized(**bad)
+
+
+def test_odd_json() -> None:
+    """Numbers of thousands of digits, and escapes that have no encoding, come out as JSON that can be sent."""
+    digits = '{"n":' + "9" * 5000 + "}"
+    assert json.loads(clamped(digits, budget=2000)[0])
+    escaped = '{"log":"\\ud83d' + "word " * 400 + '"}'
+    content, _ = clamped(escaped, budget=900)
+    assert json.loads(content)
+    assert content.encode()
+
+
+def test_flags_and_marks_take_linear_time() -> None:
+    """A hundred thousand flags are cut between two of them."""
+    content, _ = clamped("🇨🇭" * 20_000, budget=20_000)
+    head = content.split("[", 1)[0]
+    assert len(head) % 2 == 0

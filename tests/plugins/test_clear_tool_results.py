@@ -54,6 +54,11 @@ def test_json_stays_json() -> None:
     assert all(json.loads(content) for content in contents)
     assert "cleared" in contents[0]
     assert cleared(agent(ClearToolResults(), [{"type": "text", "text": "r" * 200}])) == [0, 1]
+    parts = [{"type": "text", "text": json.dumps({"rows": list(range(50))})}]
+    manager = agent(ClearToolResults(), parts)
+    assert cleared(manager) == [0, 1]
+    assert manager.last_receipt is not None
+    assert manager.last_receipt.rejected == ()
 
 
 def test_function_results_and_custom_tools() -> None:
