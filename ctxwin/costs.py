@@ -58,7 +58,7 @@ class Costs:
 
     def corrected(self, tokens: int) -> int:
         """Return a count with the correction of an estimate, rounded up."""
-        return -(-tokens * self.correction // UNIT)
+        return tokens if self.correction == UNIT else -(-tokens * self.correction // UNIT)
 
     def text(self, text: str) -> int:
         """Return the cost of a bare text."""
@@ -105,15 +105,14 @@ class Costs:
         return before != (self.offset, self.correction)
 
     def _ask(self, method: str, count: Callable[..., int], *args: object) -> int:
-        name = self.name or type(self.counter).__name__
         try:
             tokens = index(count(*args))
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a Rust panic is no Exception
-            raise CounterError(f"counter {name!r}: {method} failed: {type(error).__name__}: {error}") from error
+            raise CounterError(f"{self.counter!r}: {method} failed: {type(error).__name__}: {error}") from error
         if tokens < 0:
-            raise CounterError(f"counter {name!r}: {method} returned {tokens}, a count is not negative")
+            raise CounterError(f"{self.counter!r}: {method} returned {tokens}, a count is not negative")
         return tokens
 
 

@@ -107,7 +107,7 @@ class Draft:
         return PruneRequest(
             units=units,
             droppable=tuple(unit for unit in units if not unit.protected),
-            editable=tuple(m for unit in units for m in unit.messages if laws.may_edit(m, unit, self.context)),
+            editable=laws.editable(units, self.context),
             used_tokens=used,
             max_tokens=self.context.max_tokens,
             target_tokens=self.snapshot.target_tokens,

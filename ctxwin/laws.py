@@ -14,6 +14,7 @@ never asks how it came about.
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 from ctxwin.edits import edit_faults
@@ -43,7 +44,7 @@ class Context:
     spared: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Change:
     """A window before and after a plan; units oldest first, the plan's units and messages as they stood before."""
 
@@ -51,6 +52,18 @@ class Change:
     after: tuple[Unit, ...]
     plan: Plan
     context: Context
+
+    @cached_property
+    def gone(self) -> tuple[Unit, ...]:
+        """The units of before that are not in after as the same object: what most laws need look at."""
+        kept = set(map(id, self.after))
+        return tuple([unit for unit in self.before if id(unit) not in kept])
+
+    @cached_property
+    def new(self) -> tuple[Unit, ...]:
+        """The units of after that are not in before as the same object."""
+        known = set(map(id, self.before))
+        return tuple([unit for unit in self.after if id(unit) not in known])
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +86,10 @@ def tool_units(change: Change) -> Iterator[str]:
     last = change.after[-1] if change.after else None
     for unit in change.after:
         head, results = unit.messages[0], unit.messages[1:]
-        calls = Counter(call_keys(head))
+        keys = call_keys(head)
+        if not keys and not results and head.role not in RESULT_ROLES:
+            continue  # a message and nothing more, which most units are
+        calls = Counter(keys)
         answers = Counter(answer_key(message) for message in results)
         if head.role in RESULT_ROLES:
             yield f"result {head.id} stands without its call"
@@ -85,10 +101,8 @@ def tool_units(change: Change) -> Iterator[str]:
 
 def pins(change: Change) -> Iterator[str]:
     """L3: pinned units, and units that are spared, stay as they are (a pin on one message keeps its exchange)."""
-    after = {unit.first: unit for unit in change.after}
-    for unit in change.before:
-        first = unit.first
-        if (unit.pinned or first in change.context.spared) and after.get(first) != unit:
+    for unit in change.gone:
+        if (unit.pinned or unit.first in change.context.spared) and unit not in change.after:
             kept = "pinned" if unit.pinned else "spared by a plugin"
             yield f"messages {_ids(unit)} are {kept} and must stay as they are"
 
@@ -96,8 +110,8 @@ def pins(change: Change) -> Iterator[str]:
 def current_question(change: Change) -> Iterator[str]:
     """L4: the question and the newest unit stay, but for a declared edit where one is allowed."""
     context = change.context
-    after = _messages(change.after)
-    for message in _messages(change.before).values():
+    after = _messages(change.new)
+    for message in _messages(change.gone).values():
         if message.id != context.question and message.id not in context.newest:
             continue
         kind = "the current question" if message.id == context.question else "of the newest unit"
@@ -109,11 +123,11 @@ def current_question(change: Change) -> Iterator[str]:
 
 def order(change: Change) -> Iterator[str]:
     """L5: units of the log keep their order and are whole; a written unit stands at its oldest source."""
-    before = {unit.first: unit.ids for unit in change.before}
     places = [unit.place for unit in change.after]
     if any(left >= right for left, right in pairwise(places)):
         yield "units stand out of order"
-    for unit in change.after:
+    before = {unit.first: unit.ids for unit in change.gone}
+    for unit in change.new:
         if not unit.written and before.get(unit.first) != unit.ids:
             yield f"messages {_ids(unit)} are no unit of the window before"
 
@@ -121,8 +135,8 @@ def order(change: Change) -> Iterator[str]:
 def silent_edits(change: Change) -> Iterator[str]:
     """L6: content changes only as the plan declares, and well: whole graphemes, JSON stays JSON, reasoning whole."""
     declared = {step.message.id: step.content for step in change.plan.steps if isinstance(step, Edit)}
-    before = _messages(change.before)
-    for after in _messages(change.after).values():
+    before = _messages(change.gone)
+    for after in _messages(change.new).values():
         old = before.get(after.id)
         if old is None or old == after:
             continue
@@ -140,32 +154,27 @@ def progress(change: Change) -> Iterator[str]:
     after = sum(unit.tokens for unit in change.after)
     if after >= before:
         yield f"the plan frees nothing: {before} tokens before, {after} after"
-    costs = {unit.first: unit.tokens for unit in change.before}
-    for unit in change.after:
+    costs = {unit.first: unit.tokens for unit in change.gone}
+    for unit in change.new:
         if unit.tokens > costs.get(unit.first, unit.tokens):
             yield f"messages {_ids(unit)} would cost {unit.tokens} tokens, not {costs[unit.first]}"
 
 
 def explained(change: Change) -> Iterator[str]:
     """L14: every unit that is gone is named by the plan."""
-    named = {
-        first.id
-        for step in change.plan.steps
-        if isinstance(step, Drop | Replace)
-        for first in (unit.messages[0] for unit in step.units)
-    }
-    kept = {unit.first for unit in change.after}
-    for unit in change.before:
-        first = unit.first
-        if first not in kept and first not in named:
+    steps = [step for step in change.plan.steps if isinstance(step, Drop | Replace)]
+    named = {unit.first for step in steps for unit in step.units}
+    kept = {unit.first for unit in change.new}
+    for unit in change.gone:
+        if unit.first not in kept and unit.first not in named:
             yield f"messages {_ids(unit)} are gone and the plan does not say why"
 
 
 def summaries_shrink(change: Change) -> Iterator[str]:
     """L15: a summary is not blank, costs less than what it replaces, and names all its transitive sources."""
-    known = {unit.first for unit in change.before}
+    known = {unit.first for unit in change.gone}
     covered = {sources_of(step.units): step for step in change.plan.steps if isinstance(step, Replace)}
-    for unit in change.after:
+    for unit in change.new:
         message = unit.messages[0]
         if not unit.written or message.id in known:
             continue
@@ -195,13 +204,18 @@ def must_keep(unit: Unit, context: Context) -> bool:
     return first == context.question or context.newest[:1] == (first,) or unit.pinned
 
 
-def may_edit(message: Message, unit: Unit, context: Context) -> bool:
-    """Return whether the laws leave room for an edit of a message: what `PruneRequest.editable` lists."""
-    first = unit.first
-    if unit.pinned or unit.written or first in context.spared:
-        return False
-    kept = message.id == context.question or message.id in context.newest
-    return not kept or _may_edit(message, context)
+def editable(units: tuple[Unit, ...], context: Context) -> tuple[Message, ...]:
+    """Return the messages for whose editing the laws leave room."""
+    found: list[Message] = []
+    for unit in units:
+        first = unit.first
+        if unit.pinned or unit.written or first in context.spared:
+            continue
+        if first == context.question or first in context.newest:
+            found += [message for message in unit.messages if _may_edit(message, context)]
+        else:
+            found += unit.messages
+    return tuple(found)
 
 
 def _may_edit(message: Message, context: Context) -> bool:

@@ -20,7 +20,7 @@ from ctxwin.conversation import Conversation
 from ctxwin.costs import Costs, as_counter
 from ctxwin.counting import TokenCounter, input_tokens
 from ctxwin.errors import CounterError, MessageError, StateError
-from ctxwin.messages import Content, Message, read_message
+from ctxwin.messages import Content, Message, read_message, to_dicts
 from ctxwin.meters import Meters
 from ctxwin.plan import Receipt
 from ctxwin.pruning import Steps, adrive, drive, prune, refuse_inside_hook
@@ -94,14 +94,15 @@ class ContextManager(Meters):
         Raises `MessageError`: it is malformed; nothing has changed.
         """
         wire = read_message(message)
-        with self._changing("append"):
-            return self._state.add(wire, pinned=pinned).clone()
+        refuse_inside_hook(self, "append")
+        with self._lock:
+            return self._state.add(wire, pinned=pinned)
 
     def extend(self, messages: Iterable[object]) -> list[Message]:
         """Append messages, all or none. Raises `MessageError`: one is malformed; nothing has changed."""
         wires = [read_message(message) for message in messages]
         with self._changing("extend"):
-            return [self._state.add(wire, pinned=False).clone() for wire in wires]
+            return [self._state.add(wire, pinned=False) for wire in wires]
 
     def pin(self, message: Message | int) -> None:
         """
@@ -264,7 +265,7 @@ class ContextManager(Meters):
             if total_tokens > self.max_tokens and self._state.window.units:
                 return None
             self._state.sent_tokens = total_tokens
-            return [message.to_dict() for unit in self._state.window.units for message in unit.messages]
+            return to_dicts([message for unit in self._state.window.units for message in unit.messages])
 
     def _steps(self, *, dry: bool = False) -> Steps[Receipt]:
         return prune(self._state, self._chain, self._lock, owner=self, dry=dry)

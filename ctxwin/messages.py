@@ -7,7 +7,7 @@ strategy ever holds live state.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -112,6 +112,11 @@ class Message:
         """Return the message with other content; raises `MessageError` where that is malformed."""
         wire = read_message({**self._wire, "content": content})
         return Message(self.id, wire, self.pinned, self.sources)
+
+
+def to_dicts(messages: Iterable[Message]) -> list[Wire]:
+    """Return messages as they are sent, fresh objects: `to_dict` of each, without a call for plain ones."""
+    return [message.to_dict() if message._nested else message._wire.copy() for message in messages]  # noqa: SLF001
 
 
 def copy_json(value: Any) -> Any:

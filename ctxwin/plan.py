@@ -46,7 +46,7 @@ class Unit:
     @property
     def ids(self) -> tuple[int, ...]:
         """The ids of its messages."""
-        return tuple(message.id for message in self.messages)
+        return tuple([message.id for message in self.messages])
 
     @property
     def written(self) -> bool:
@@ -56,7 +56,8 @@ class Unit:
     @property
     def pinned(self) -> bool:
         """Whether one of its messages is pinned, which keeps all of them."""
-        return any(message.pinned for message in self.messages)
+        messages = self.messages
+        return messages[0].pinned or (len(messages) > 1 and any(message.pinned for message in messages))
 
     @property
     def place(self) -> tuple[int, int]:

@@ -61,7 +61,8 @@ def call_hook(owner: object, hook: Callable[..., T], *args: object, **arguments:
 
 def refuse_inside_hook(owner: object, method: str) -> None:
     """Raise `StrategyError` where a hook of the owner runs: it must not change what it is asked about."""
-    if any(mark.owner is owner for mark in _inside.get()):
+    marks = _inside.get()
+    if marks and any(mark.owner is owner for mark in marks):
         raise StrategyError(f"{method}() was called from inside a hook: return a plan instead, the manager applies it")
 
 

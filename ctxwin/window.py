@@ -139,10 +139,8 @@ class Window:
         for entry in slot.entries:
             if entry.tokens is None:
                 entry.tokens = self._costs.message(entry.message)
-        return make_unit(
-            [entry.edited or entry.message for entry in slot.entries],
-            [self._costs.corrected(_shown_tokens(entry)) for entry in slot.entries],
-        )
+        messages = [entry.edited or entry.message for entry in slot.entries]
+        return make_unit(messages, [self._costs.corrected(_shown_tokens(entry)) for entry in slot.entries])
 
     def _index(self, unit: Unit) -> int:
         return bisect_left(self.units, unit.place, key=lambda other: other.place)
