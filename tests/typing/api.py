@@ -1,0 +1,80 @@
+"""Never executed, only type-checked: what a user may write, and what the checker must tell her."""
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import Any, assert_type
+
+from ctxwin import (
+    Budget,
+    ContextManager,
+    Message,
+    Plan,
+    Preview,
+    PruneRequest,
+    Receipt,
+    Summarize,
+    TokenCounter,
+    Unit,
+    hookimpl,
+)
+
+
+class Sparing:
+    """A strategy with every hook."""
+
+    @hookimpl
+    def ctxwin_protect(self, request: PruneRequest) -> Iterable[Unit]:
+        return request.units[:1]
+
+    @hookimpl
+    def ctxwin_prune(self, request: PruneRequest) -> Generator[Summarize, str, Plan | None]:
+        text = yield Summarize(shorten, request.units[0].messages, max_tokens=100)
+        assert_type(text, str)
+        return Plan.replace(request.droppable, text) + Plan.drop(request.droppable[:1])
+
+    @hookimpl
+    def ctxwin_pruned(self, receipt: Receipt) -> None:
+        assert_type(receipt.evicted, tuple[Message, ...])
+
+
+def shorten(messages: Sequence[Message], previous_summary: str | None, max_tokens: int) -> str:
+    """A sync summariser."""
+    return str(len(messages))
+
+
+class Letters:
+    """A counter of one's own."""
+
+    name = "letters"
+    exact = False
+    additive = True
+
+    def count_text(self, text: str) -> int:
+        return len(text)
+
+    def count_message(self, message: Mapping[str, Any]) -> int:
+        return len(str(message))
+
+    def count_request(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> int:
+        return sum(map(self.count_message, messages))
+
+
+def backend() -> None:
+    """A backend's lines."""
+    counter: TokenCounter = Letters()
+    manager = ContextManager(4000, strategies=["keep-pinned", Sparing()], counter=counter)
+    ContextManager(budget=Budget(4000), counter=len, model="gpt-4o")
+    message = manager.add_message("user", "hi", pinned=True, metadata={"a": 1})
+    assert_type(message, Message)
+    assert_type(manager.messages(), list[dict[str, Any]])
+    assert_type(manager.preview("draft"), Preview)
+    assert_type(manager.rewind(message), tuple[Message, ...])
+    assert_type(ContextManager.from_dict(manager.to_dict(), 4000), ContextManager)
+    ContextManager("4000")  # type: ignore[arg-type]
+    ContextManager(4000, strategies=7)  # type: ignore[arg-type]
+    message.role = "assistant"  # type: ignore[misc]
+
+
+async def async_backend(manager: ContextManager) -> None:
+    """The same, awaited."""
+    assert_type(await manager.amessages(), list[dict[str, Any]])
+    assert_type(await manager.aprune_history(), Receipt)
