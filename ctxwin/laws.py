@@ -273,13 +273,11 @@ LAWS = (
 
 # Of a chain only the last plan must fit, so L1 is not asked of each; and L7 comes last, since a plan that breaks
 # another law as well is better told about that one.
-PLAN_LAWS = tuple(
-    sorted((law for law in LAWS if law.check not in (None, budget)), key=lambda law: law.check is progress)
-)
+PLAN_LAWS = ("L2", "L3", "L4", "L5", "L6", "L14", "L15", "L7")
+_PLAN_CHECKS = [(law.id, law.check) for name in PLAN_LAWS for law in LAWS if law.id == name and law.check is not None]
 
 
 def check_plan(change: Change) -> Iterator[Violation]:
     """Yield what a plan breaks, L1 apart."""
-    for law in PLAN_LAWS:
-        if law.check is not None:
-            yield from (Violation(law.id, reason) for reason in law.check(change))
+    for law, check in _PLAN_CHECKS:
+        yield from (Violation(law, reason) for reason in check(change))

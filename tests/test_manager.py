@@ -20,7 +20,8 @@ from ctxwin import (
     Unit,
     hookimpl,
 )
-from ctxwin.counting import CallableCounter
+from ctxwin.counting import CallableCounter, TokenCounter
+from ctxwin.plan import Drop
 
 CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
@@ -659,6 +660,11 @@ def test_a_counter_without_the_optional_attributes() -> None:
             assert not messages, "additive is the default"
             return 1
 
+    class Declared(Bare, TokenCounter):
+        name = "declared"
+        exact = False
+
+    assert Declared().additive
     manager = ContextManager(20, counter=Bare())  # type: ignore[arg-type]
     manager.extend({"role": "user", "content": "x"} for _ in range(5))
     assert len(manager.messages()) == 2
@@ -688,3 +694,34 @@ def test_messages_may_be_appended_again() -> None:
     again = manager.extend(cut)
     assert [message.to_dict() for message in again] == [message.to_dict() for message in cut]
     assert [message.id for message in again] == [4, 5]
+
+
+def test_forged_plans_are_rejected() -> None:
+    """A message that is not in the window, and a reason that is none."""
+    for plan, law in (
+        (Plan.edit(Message(999, {"role": "user", "content": "x"}), ""), "L5"),
+        (Plan((Drop((), 7),)), "L14"),  # type: ignore[arg-type]
+    ):
+
+        class Forger:
+            forged = plan
+
+            @hookimpl
+            def ctxwin_prune(self, request: PruneRequest) -> Plan:
+                return self.forged
+
+        manager = chat(100, 9, strategies=[Forger()])
+        manager.messages()
+        assert manager.last_receipt is not None
+        assert [rejected.law for rejected in manager.last_receipt.rejected] == [law]
+
+
+def test_unpinning_leaves_an_edit_alone() -> None:
+    """Only a pin brings the text back."""
+    manager = ContextManager(300, counter=len, strategies=["clamp-oversized"])
+    long = manager.add_message("assistant", "x" * 400)
+    manager.add_message("user", "and?")
+    window = manager.messages()
+    manager.unpin(long)
+    assert manager.messages() == window
+    assert not next(iter(manager)).pinned

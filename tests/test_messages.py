@@ -172,7 +172,9 @@ def test_what_an_object_dumps_is_not_changed() -> None:
         def model_dump(self) -> Any:
             raise RuntimeError("cannot dump")
 
+    custom = {"id": "b", "type": "custom", "custom": {"name": "f", "input": "x"}}
     assert read_message(Live())["tool_calls"] == [CALL]
+    assert read_message(Reply(role="assistant", tool_calls=[custom]))["tool_calls"] == [custom]
     assert call["function"] == {"name": "f", "arguments": "{}", "parsed_arguments": {"x": 1}}
     with pytest.raises(MessageError, match="cannot dump"):
         read_message(Broken())

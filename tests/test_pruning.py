@@ -63,6 +63,7 @@ def test_summary_stands_in_for_what_it_covers() -> None:
     assert [action.kind for action in one.last_receipt.actions] == ["replace"]
     assert one.conversation_history[1].content == "question 0"
     assert asyncio.run(one.aprune_history()).actions == ()
+    assert asyncio.run(manager_with(Fold(sync_answer)).amessages()) == window
 
 
 def test_summary_of_a_summary_names_all_sources() -> None:

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Any
 
 from ctxwin import Message, Plan, PruneRequest, hookimpl
+from ctxwin.edits import is_json_document
 from ctxwin.graphemes import ceil_boundary, floor_boundary
 
 LONGEST_NUMBER = 1000
@@ -100,12 +101,9 @@ class ClampOversized:
 
     def _shortener(self, text: str) -> Callable[[int], str]:
         """Return a function that shortens the text to about so many characters."""
-        try:
-            value = json.loads(text, parse_int=_number)
-        except (ValueError, RecursionError):
+        if not is_json_document(text):
             return lambda keep: self._cut(text, keep)
-        if not isinstance(value, dict | list):
-            return lambda keep: self._cut(text, keep)
+        value = json.loads(text, parse_int=_number)
         return lambda keep: _dumps(self._shorten_json(value, keep))
 
     def _shorten_json(self, value: Any, keep: int) -> Any:
