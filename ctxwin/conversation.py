@@ -190,10 +190,10 @@ class Conversation:
 
     def observe(self, real_tokens: int) -> None:
         """Learn what the request of the latest `messages()` really cost; ignored after a cut, one bill a request."""
-        sent_tokens, self.sent_tokens = self.sent_tokens, None
-        if sent_tokens is None:
+        if self.sent_tokens is None:
             return
         self.window.settle()
+        sent_tokens, self.sent_tokens = self.sent_tokens, None
         if self.costs.observe(sent_tokens, real_tokens):
             self.window.recost()
             self._changed()

@@ -223,12 +223,7 @@ def drive(steps: Steps[T], call: Callable[[Summarize], object] = call_model) -> 
     try:
         effect = next(steps)
         while True:
-            try:
-                text = _text(_sync(call(effect)))
-            except SummarizerError as error:
-                effect = steps.throw(error)
-            else:
-                effect = steps.send(text)
+            effect = _resume(steps, _answer(effect, call))
     except StopIteration as stop:
         result: T = stop.value
         return result
@@ -241,12 +236,7 @@ async def adrive(steps: Steps[T]) -> T:
     try:
         effect = next(steps)
         while True:
-            try:
-                text = _text(await _async(call_model(effect)))
-            except SummarizerError as error:
-                effect = steps.throw(error)
-            else:
-                effect = steps.send(text)
+            effect = _resume(steps, await _aanswer(effect))
     except StopIteration as stop:
         result: T = stop.value
         return result
@@ -254,24 +244,34 @@ async def adrive(steps: Steps[T]) -> T:
         steps.close()
 
 
-def _sync(answer: object) -> object:
+def _resume(steps: Steps[T], answer: str | SummarizerError) -> Summarize:
+    """Hand an answer back, or throw the error that came in its place; returns the next effect."""
+    return steps.throw(answer) if isinstance(answer, SummarizerError) else steps.send(answer)
+
+
+def _answer(effect: Summarize, call: Callable[[Summarize], object]) -> str | SummarizerError:
+    try:
+        answer = call(effect)
+    except SummarizerError as error:
+        return error
     if inspect.isawaitable(answer):
         if inspect.iscoroutine(answer):
             answer.close()
-        raise SummarizerError("the summariser is async: call amessages() or aprune_history(), or give a sync one")
-    return answer
+        return SummarizerError("the summariser is async: call amessages() or aprune_history(), or give a sync one")
+    return _text(answer)
 
 
-async def _async(answer: object) -> object:
-    if not inspect.isawaitable(answer):
-        return answer
+async def _aanswer(effect: Summarize) -> str | SummarizerError:
     try:
-        return await answer
-    except Exception as error:
-        raise SummarizerError(f"the summariser raised {describe(error)}") from error
+        answer = call_model(effect)
+        return _text(await answer if inspect.isawaitable(answer) else answer)
+    except SummarizerError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 - the caller's own callable may raise anything
+        return SummarizerError(f"the summariser raised {describe(error)}")
 
 
-def _text(answer: object) -> str:
-    if not isinstance(answer, str):
-        raise SummarizerError(f"the summariser returned {type(answer).__name__}, not a string")
-    return answer
+def _text(answer: object) -> str | SummarizerError:
+    if isinstance(answer, str):
+        return answer
+    return SummarizerError(f"the summariser returned {type(answer).__name__}, not a string")
