@@ -90,17 +90,7 @@ class Draft:
 
     def request(self) -> PruneRequest:
         """Show the window to a strategy: copies throughout."""
-        units = tuple(
-            Unit(
-                tuple([message.clone() for message in unit.messages]),
-                unit.tokens,
-                unit.message_tokens,
-                unit.role,
-                not self.is_droppable(unit),
-                index,
-            )
-            for index, unit in enumerate(self.units)
-        )
+        units = tuple([self._shown(unit, index) for index, unit in enumerate(self.units)])
         used = self.used_tokens
         written = [message for unit in units if unit.written for message in unit.messages]
         summary = max(written, key=lambda message: message.id).content if written else None
@@ -115,6 +105,11 @@ class Draft:
             previous_summary=summary if isinstance(summary, str) else None,
             count=self._costs.text,
         )
+
+    def _shown(self, unit: Unit, index: int) -> Unit:
+        """Return a copy of a unit, all the way down."""
+        messages = tuple([message.clone() for message in unit.messages])
+        return Unit(messages, unit.tokens, unit.message_tokens, unit.role, not self.is_droppable(unit), index)
 
     def is_droppable(self, unit: Unit) -> bool:
         """Return whether a plan may drop the unit."""
@@ -196,7 +191,8 @@ class Draft:
     def _resolve(self, plan: Plan) -> Plan:
         """Return the plan with our own units and messages in place of those that the strategy names."""
         units = {unit.first: unit for unit in self.units}
-        messages = {message.id: message for unit in self.units for message in unit.messages}
+        edits = any(isinstance(step, Edit) for step in plan.steps)
+        messages = {message.id: message for unit in self.units for message in unit.messages} if edits else {}
         dropped: set[int] = set()
         touched: set[int] = set()
         steps: list[Step] = []
@@ -224,7 +220,8 @@ class Draft:
     def _outcome(self, strategy: str, plan: Plan) -> tuple[tuple[Unit, ...], dict[int, int], list[Action]]:
         """Return the window that a plan leads to, what it wrote costs, and what it did."""
         window = {unit.first: unit for unit in self.units}
-        home = {message.id: unit.first for unit in self.units for message in unit.messages}
+        edits = any(isinstance(step, Edit) for step in plan.steps)
+        home = {message.id: unit.first for unit in self.units for message in unit.messages} if edits else {}
         tokens: dict[int, int] = {}
         actions: list[Action] = []
         next_id = self.next_id
@@ -247,7 +244,10 @@ class Draft:
             freed = sum(unit.tokens for unit in step.units) - window[next_id].tokens
             actions.append(Action("replace", strategy, reason, replaced, freed))
             next_id += 1
-        return tuple(sorted(window.values(), key=lambda unit: unit.place)), tokens, actions
+        units = list(window.values())
+        if next_id > self.next_id:  # what was written stands at its oldest source; the rest is in order
+            units.sort(key=lambda unit: unit.place)
+        return tuple(units), tokens, actions
 
     def _written(self, step: Replace, message_id: int, tokens: dict[int, int]) -> Unit:
         """Make the unit of a written message."""

@@ -28,6 +28,7 @@ FIELDS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
 REQUEST_FIELDS = (*sorted(FIELDS), "audio", "function_call", "refusal")
 CALL_FIELDS = ("id", "type", "function", "custom", "extra_content")
 _ATOMS = (str, bool, int)
+_CONTAINERS = (dict, list)
 MAX_DEPTH = 64  # a real message nests half a dozen levels deep
 
 
@@ -48,11 +49,6 @@ class Message:
     pinned: bool = False
     sources: tuple[int, ...] = ()
     _nested: tuple[str, ...] | None = field(default=None, compare=False)
-
-    def __post_init__(self) -> None:
-        if self._nested is None:  # which values a copy must go into, found once
-            nested = tuple([key for key, value in self._wire.items() if isinstance(value, dict | list)])
-            object.__setattr__(self, "_nested", nested)
 
     def __hash__(self) -> int:
         return hash(self.id)
@@ -100,6 +96,9 @@ class Message:
     def to_dict(self) -> Wire:
         """Return the message as it is sent, equal key for key to what came in; a fresh object."""
         wire = self._wire.copy()
+        if self._nested is None:  # which values a copy must go into: found once, handed on to clones
+            nested = tuple([key for key, value in wire.items() if isinstance(value, _CONTAINERS)])
+            object.__setattr__(self, "_nested", nested)
         for key in self._nested or ():
             wire[key] = copy_json(wire[key])
         return wire
@@ -116,7 +115,7 @@ class Message:
 
 def to_dicts(messages: Iterable[Message]) -> list[Wire]:
     """Return messages as they are sent, fresh objects: `to_dict` of each, without a call for plain ones."""
-    return [message.to_dict() if message._nested else message._wire.copy() for message in messages]  # noqa: SLF001
+    return [message._wire.copy() if message._nested == () else message.to_dict() for message in messages]  # noqa: SLF001
 
 
 def copy_json(value: Any) -> Any:

@@ -140,7 +140,8 @@ class Window:
             if entry.tokens is None:
                 entry.tokens = self._costs.message(entry.message)
         messages = [entry.edited or entry.message for entry in slot.entries]
-        return make_unit(messages, [self._costs.corrected(_shown_tokens(entry)) for entry in slot.entries])
+        figures = [self._costs.corrected(_shown_tokens(entry)) for entry in slot.entries]
+        return make_unit(messages, figures)
 
     def _index(self, unit: Unit) -> int:
         return bisect_left(self.units, unit.place, key=lambda other: other.place)
