@@ -10,7 +10,7 @@ To rebuild a data file from the official vocabulary:
     python -m ctxwin.counting.vocabulary o200k_base.tiktoken o200k_base.vocab
 """
 
-import base64
+import binascii
 import itertools
 import sys
 import zlib
@@ -48,13 +48,13 @@ def parse(official: bytes) -> list[bytes]:
         token, stated = line.split()
         if int(stated) != rank:
             raise ValueError(f"line {rank + 1} states rank {int(stated)}: ranks must be dense")
-        tokens.append(base64.b64decode(token))
+        tokens.append(binascii.a2b_base64(token))
     return tokens
 
 
 def serialise(tokens: Iterable[bytes]) -> bytes:
     """Write tokens back as the official file, byte for byte: its sha256 proves that nothing was lost."""
-    return b"".join(b"%s %d\n" % (base64.b64encode(token), rank) for rank, token in enumerate(tokens))
+    return b"".join(b"%s %d\n" % (binascii.b2a_base64(token, newline=False), rank) for rank, token in enumerate(tokens))
 
 
 def main(source: str, target: str) -> None:
