@@ -261,10 +261,9 @@ class ContextManager(Meters):
     def _fitting(self) -> list[dict[str, Any]] | None:
         """Return the window, or None where it must be cut first."""
         with self._lock:
-            total_tokens = self._state.total_tokens
-            if total_tokens > self.max_tokens and self._state.window.units:
+            if self._state.over_budget:
                 return None
-            self._state.sent_tokens = total_tokens
+            self._state.sent_tokens = self._state.total_tokens
             return to_dicts([message for unit in self._state.window.units for message in unit.messages])
 
     def _steps(self, *, dry: bool = False) -> Steps[Receipt]:

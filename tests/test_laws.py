@@ -64,6 +64,13 @@ def test_l1_budget(history: list[Wire], pins: set[int], count: Count, budget: in
         assert cost(kept) > budget
         assert error.required_tokens > error.budget_tokens == budget
         assert manager.total_tokens > budget
+        if chain == ["drop-oldest"]:  # to the token: what is required fits, one token less does not
+            assert error.required_tokens == cost(kept)
+            fits, _ = build(history, pins, max_tokens=cost(kept), counter=count)
+            assert cost(fits.messages()) == cost(kept)
+            short, _ = build(history, pins, max_tokens=cost(kept) - 1, counter=count)
+            with pytest.raises(BudgetError):
+                short.messages()
         return
     assert not window or cost(window) <= budget
     assert manager.total_tokens == cost(window)
