@@ -280,6 +280,9 @@ def _own(unit: Unit, units: dict[int, Unit]) -> Unit:
     """Return our own unit for one that a strategy names."""
     mine = units.get(unit.first) if unit.messages else None
     if mine is None:
+        whole = next((other for other in units.values() if unit.ids and set(unit.ids) < set(other.ids)), None)
+        if whole is not None:
+            raise Refusal("L2", f"messages {unit.ids} are a part of the unit {whole.ids}")
         raise Refusal("L5", f"{unit!r} is no unit of the window")
     if mine.ids != unit.ids:
         raise Refusal("L2", f"messages {unit.ids} are a part of the unit {mine.ids}")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ctxwin.graphemes import is_boundary
+from ctxwin.graphemes import ceil_boundary, floor_boundary, is_boundary
 from ctxwin.messages import Content
 
 REASONING_TYPES = frozenset({"reasoning", "redacted_thinking", "thinking"})
@@ -60,6 +60,11 @@ def _kept(old: str, new: str) -> tuple[int, int]:
 def _ends_on_graphemes(old: str, new: str) -> bool:
     """Return whether what `new` keeps of `old` was cut between graphemes, and merges with nothing new."""
     head, tail = _kept(old, new)
+    # Two different graphemes may have a part in common, as two emoji have their last character: that keeps nothing.
+    if head and head < min(ceil_boundary(old, 1), ceil_boundary(new, 1)):
+        head = 0
+    if tail and tail < min(len(text) - floor_boundary(text, len(text) - 1) for text in (old, new)):
+        tail = 0
     ends = [(old, head), (old, len(old) - tail), (new, head), (new, len(new) - tail)]
     return all(is_boundary(text, position) for text, position in ends)
 

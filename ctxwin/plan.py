@@ -6,7 +6,7 @@ with a generator that yields `Summarize`). What came of a prune is told in a `Re
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
 
 from ctxwin.messages import Content, Message
@@ -259,6 +259,11 @@ class Receipt:
     rejected: tuple[Rejection, ...] = ()
     left_out: tuple[Message, ...] = ()
     evicted: tuple[Message, ...] = ()
+
+    def clone(self) -> "Receipt":
+        """Return an equal receipt that shares no message with this one."""
+        left_out = tuple(message.clone() for message in self.left_out)
+        return replace(self, left_out=left_out, evicted=tuple(message.clone() for message in self.evicted))
 
 
 @dataclass(frozen=True, slots=True)

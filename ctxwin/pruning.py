@@ -14,7 +14,7 @@ import inspect
 from collections.abc import Callable, Collection, Generator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 from ctxwin.conversation import Conversation
@@ -121,7 +121,7 @@ def _tell(chain: Chain, receipt: Receipt, owner: object) -> None:
     for strategy in chain.strategies:
         if strategy.pruned is not None:
             try:
-                call_hook(owner, strategy.pruned, receipt=replace(receipt))
+                call_hook(owner, strategy.pruned, receipt=receipt.clone())
             except Exception:
                 import logging  # noqa: PLC0415 - rarely needed, and slow to import
 

@@ -219,7 +219,7 @@ def _check(plugin: object) -> None:
     if inspect.isroutine(plugin):
         raise StrategyError(f"{plugin!r} is a function: register an object or a module that has hooks")
     marked: set[str] = set()
-    for attribute in dir(plugin):
+    for attribute in (name for name in dir(plugin) if not name.startswith("__")):
         function = _unwrapped(inspect.getattr_static(plugin, attribute, None))
         options = getattr(function, f"{hookspecs.PROJECT}_impl", None)
         if options is not None:

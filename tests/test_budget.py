@@ -46,3 +46,9 @@ def test_floats_are_no_token_counts() -> None:
     """A budget is an integer."""
     with pytest.raises(TypeError):
         Budget(10.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("soft", [None, 0.01, 0.8, 1])
+def test_soft_marks(soft: float | None) -> None:
+    """Any share above 0 and up to 1, or none."""
+    assert Budget(10, soft=soft).soft == soft

@@ -107,10 +107,10 @@ def test_chain_and_rejections_are_explained(file: Any) -> None:
 def test_rejected_plans_are_shown(file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A strategy that fails is named behind the table."""
     from ctxwin import registry
-    from hostile import BEHAVIOURS, Hostile
+    from ctxwin.testing import HostileStrategy, hostile
 
-    monkeypatch.setitem(registry.BUILT_IN, "evil", "hostile:EVIL")
-    monkeypatch.setattr(sys.modules["hostile"], "EVIL", lambda: Hostile("evil", BEHAVIOURS["junk"]), raising=False)
+    monkeypatch.setitem(registry.BUILT_IN, "evil", "ctxwin.testing.hostile:EVIL")
+    monkeypatch.setattr(hostile, "EVIL", lambda: HostileStrategy("junk"), raising=False)
     chat = lines(*({"role": "user", "content": "word " * 20} for _ in range(3)))
     _, err = run("fit", file(chat), "--budget", "60", "--strategy", "evil", "--explain")
     assert "evil: not applied (L8)" in err

@@ -17,7 +17,7 @@ from ctxwin import CounterError, TokenCounter
 from ctxwin.costs import Costs, as_counter
 from ctxwin.counting import CallableCounter, ChatCounter, TiktokenCounter, chat, counter_for, input_tokens, vocabulary
 from ctxwin.counting.encodings import PATTERNS, SPECIAL_TOKENS, load_encoding, read_vocabulary
-from generators import TEXTS, histories
+from ctxwin.testing.strategies import histories, texts
 
 # Of the official files, as tiktoken checks them (tiktoken_ext/openai_public.py).
 SHA256 = {
@@ -74,7 +74,7 @@ def test_counting_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     assert counter_for("gpt-4").count_text("您好") == 2
 
 
-@given(TEXTS)
+@given(texts())
 def test_any_text_has_a_count(text: str) -> None:
     """Lone surrogates, special-token spellings and emoji count; never more than one token a byte."""
     for model in ("gpt-4o", "gpt-4"):

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checker import Logged, sendable, units_of
 from ctxwin import ContextManager
 from ctxwin.history import History
-from ctxwin.messages import Message
-from generators import Wire, calls, histories
+from ctxwin.messages import Message, Wire
+from ctxwin.testing.grouping import sendable, units_of
+from ctxwin.testing.strategies import histories
 
 
 def user(text: str = "hi") -> Wire:
@@ -18,7 +18,9 @@ def user(text: str = "hi") -> Wire:
 
 
 def call(*ids: str | None) -> Wire:
-    return {"role": "assistant", "content": None, "tool_calls": calls(list(ids))}
+    function = {"name": "f", "arguments": "{}"}
+    calls = [{"id": id_, "type": "function", "function": function} for id_ in ids]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
 
 
 def result(id_: str | None, content: str = "r") -> Wire:
@@ -65,7 +67,7 @@ def test_exchanges(log: list[Wire], window: list[int], left_out: list[int]) -> N
 
 
 @given(histories(), st.data())
-def test_units_agree_with_the_checker(history: list[Wire], data: st.DataObject) -> None:
+def test_units_agree_with_the_judge(history: list[Wire], data: st.DataObject) -> None:
     """Grouping one by one, with rewinds in between, is grouping the whole log at once."""
     manager = ContextManager(10**9, counter=len)
     kept: list[Wire] = []
@@ -76,11 +78,20 @@ def test_units_agree_with_the_checker(history: list[Wire], data: st.DataObject) 
             back = data.draw(st.integers(1, min(5, len(kept))))
             manager.rewind(manager.conversation_history[-back])
             del kept[-back:]
-    log = [Logged(wire) for wire in kept]
-    expected = [kept[position] for unit in sendable(log) for position in unit.positions]
+    expected = [kept[position] for unit in sendable(kept) for position in unit.positions]
     assert manager.messages() == expected
-    missing = {position for unit in units_of(log) for position in unit.positions}
-    assert len(missing) == len(kept)
+    assert sorted(position for unit in units_of(kept) for position in unit.positions) == list(range(len(kept)))
+
+
+def test_an_exchange_that_lacks_a_result_again_is_no_longer_gone() -> None:
+    """A plan dropped it whole; what is left after a rewind is not what was dropped."""
+    history = History()
+    for number, wire in enumerate([user(), call("a", "b"), result("a"), result("b")], 1):
+        entry = history.append(Message(number, wire))
+    entry.slot.gone = True
+    history.rewind(4)
+    assert not entry.slot.gone
+    assert history.pending is entry.slot
 
 
 @given(histories(), st.integers(0, 24))

@@ -149,6 +149,9 @@ TEXT = {"type": "text", "text": "long text"}
         ("7", "a number is no document", True),
         ("[" * 100_000, "too deep to be parsed", True),
         ("👨‍👩‍👧 family", "👨‍ cut inside", False),
+        ("Thanks a lot \u2764\ufe0f", "cleared \u2702\ufe0f", True),  # two emoji with one last character
+        ("\u2764\ufe0f ok", "\u2764", False),
+        ("\u2764\ufe0f yes", "\u2764\u20e3 no", True),  # and two with one first character
         ("family 👨‍👩‍👧", "[...]\u200d👧", False),
         ("family 👨‍👩‍👧 at home", "family 👨‍👩‍👧[...]", True),
         ("e\u0301tude", "e[...]", False),
@@ -178,6 +181,22 @@ def test_editable_is_what_the_laws_leave_room_for() -> None:
     context = Context(base_tokens=3, max_tokens=100, question=3, newest=(4, 5), spared=frozenset({8}))
     units = (A, B, C, fresh, unit(8), SUMMARY)
     assert [message.id for message in laws.editable(units, context)] == [2, 5]
+
+
+def test_what_must_stay_is_named() -> None:
+    """The question as the question, the newest unit as that."""
+    question = next(laws.current_question(change([A, B], Plan.drop([C]))))
+    assert question == "message 3 is the current question and must stay"
+    newest = next(laws.current_question(change([A, B], Plan.drop([C]), question=2)))
+    assert newest == "message 3 is of the newest unit and must stay"
+
+
+@pytest.mark.parametrize(("cost", "lawful"), [(9, True), (10, False), (11, False)])
+def test_summaries_shrink_to_the_token(cost: int, lawful: bool) -> None:
+    """A summary costs less than what it replaces: as much is too much, and more is."""
+    written = unit(9, "short", sources=(2,), cost=cost)
+    found = list(laws.summaries_shrink(change([A, written, C], Plan.replace([B], "short"))))
+    assert (not found) == lawful
 
 
 def test_laws_are_numbered_in_order() -> None:

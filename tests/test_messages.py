@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ctxwin import ContextManager, Message, MessageError
 from ctxwin.messages import read_message
-from generators import histories
+from ctxwin.testing.strategies import histories
 
 CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 

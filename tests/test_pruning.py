@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from ctxwin import ContextManager, Message, Plan, PruneRequest, StrategyError, Summarize, SummarizerError, hookimpl
+from ctxwin import (
+    ContextManager,
+    Message,
+    Plan,
+    PruneRequest,
+    StrategyError,
+    Summarize,
+    SummarizerError,
+    Unit,
+    hookimpl,
+)
 from ctxwin.pruning import MAX_EFFECTS
 
 Answer = Callable[[Sequence[Message], str | None, int], str | Awaitable[str]]
@@ -351,3 +361,19 @@ def test_a_task_started_by_an_observer_may_change_the_manager() -> None:
     manager = manager_with(Observer())
     asyncio.run(run())
     assert manager.conversation_history[-1].content == "later"
+
+
+def test_a_plugin_that_spares_what_is_not_there_is_named() -> None:
+    """A unit of another conversation; the rest of what it asks for counts."""
+
+    class Elsewhere:
+        @hookimpl
+        def ctxwin_protect(self, request: PruneRequest) -> list[Unit]:
+            message = Message(10**6, {"role": "user", "content": "elsewhere"})
+            return [Unit((message,), 5, (5,), "user"), request.units[0]]
+
+    manager = ContextManager(30, counter=len, strategies=[Elsewhere()])
+    manager.extend({"role": "user", "content": text} for text in ("one", "two", "three", "four"))
+    assert [wire["content"] for wire in manager.messages()] == ["one", "four"]
+    assert manager.last_receipt is not None
+    assert [(rejection.strategy, rejection.law) for rejection in manager.last_receipt.rejected] == [("elsewhere", "L5")]

@@ -1,18 +1,22 @@
 """What is public: names, imports, layout, sizes, the wheel."""
 
 import ast
+import inspect
 import subprocess
 import sys
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 import ctxwin
 import ctxwin.graphemes
+from ctxwin import testing
 
 ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "ctxwin").glob("*.py"))
+KIT = sorted((ROOT / "ctxwin" / "testing").glob("*.py"))
 PLUGINS = sorted((ROOT / "plugins" / "ctxwin_plugins").glob("*.py"))
 
 
@@ -72,6 +76,28 @@ LAYERS = [
     "__init__",
     "cli",
     "__main__",
+    "testing",
+    "_hypothesis",
+]
+# The same within the kit.
+KIT_LAYERS = [
+    "grouping",
+    "windows",
+    "fakes",
+    "cases",
+    "drawing",
+    "strategies",
+    "clocks",
+    "spy",
+    "subjects",
+    "trials",
+    "reports",
+    "checks_window",
+    "checks_manager",
+    "contract",
+    "hostile",
+    "machine",
+    "__init__",
 ]
 
 
@@ -90,7 +116,40 @@ def test_imports_run_one_way(path: Path) -> None:
             assert LAYERS.index((node.module or "").split(".")[1]) < layer
 
 
-@pytest.mark.parametrize("path", [*CORE, *PLUGINS], ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize("path", KIT, ids=lambda path: path.stem)
+def test_imports_of_the_kit_run_one_way(path: Path) -> None:
+    """From the judge up to the contract; and the judge shares no code with what it judges."""
+    layer = KIT_LAYERS.index(path.stem)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
+        names = [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else []
+        inside = [module.split(".")[2]] if module.startswith("ctxwin.testing.") else []
+        inside += names if module == "ctxwin.testing" else []
+        assert all(KIT_LAYERS.index(name) < layer for name in inside)
+        if path.stem in ("grouping", "windows"):
+            assert module not in ("ctxwin.history", "ctxwin.window", "ctxwin.draft")
+            assert module != "ctxwin.laws" or names == ["Violation"]
+
+
+def test_nothing_runs_in_a_session_that_does_not_import_the_kit() -> None:
+    """No plugin for pytest; ctxwin brings neither Hypothesis nor the kit, Hypothesis does not bring the kit."""
+    assert not [entry for entry in metadata.distribution("ctxwin").entry_points if entry.group == "pytest11"]
+    code = (
+        "import sys, ctxwin; print('hypothesis' in sys.modules); import hypothesis.strategies; "
+        "print('ctxwin.testing' in sys.modules, 'pytest' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False", "False"]
+
+
+def test_exported_names_of_the_kit_are_sorted_and_exist() -> None:
+    """`ctxwin.testing.__all__` lists every public class and function."""
+    assert testing.__all__ == sorted(testing.__all__)
+    public = {name for name, value in vars(testing).items() if not name.startswith("_") and not inspect.ismodule(value)}
+    assert public == set(testing.__all__)
+
+
+@pytest.mark.parametrize("path", [*CORE, *KIT, *PLUGINS], ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_no_module_is_long(path: Path) -> None:
     """Under 300 lines each."""
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 300

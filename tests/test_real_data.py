@@ -1,4 +1,4 @@
-"""Recorded conversations: every window at every budget, judged by the independent checker."""
+"""Recorded conversations: every window at every budget, judged by the independent judge of the kit."""
 
 import gzip
 import json
@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from checker import judge, kept_units, uid_log
 from ctxwin import BudgetError, ContextManager
 from ctxwin.counting import CallableCounter, counter_for
+from ctxwin.testing.grouping import kept_messages
+from ctxwin.testing.windows import window_faults
 
 FILES = ["tau_bench", "agentdojo", "swe_agent", "crosswoz", "aider_chat"]
 STEPS = 5
@@ -21,37 +22,41 @@ def conversations(data: Path, name: str) -> list[list[dict[str, Any]]]:
     return [[message for messages in found for message in messages]] if name == "aider_chat" else found
 
 
+class Stored(CallableCounter):
+    """Real costs, each message counted once and looked up from then on."""
+
+    def __init__(self, count_text: Any, messages: list[dict[str, Any]]) -> None:
+        super().__init__(count_text)
+        self.known: dict[str, int] = {}
+        for message in messages:
+            self.count_message(message)
+
+    def count_message(self, message: Any) -> int:
+        key = repr(message)
+        if key not in self.known:
+            self.known[key] = super().count_message(message)
+        return self.known[key]
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_every_window_keeps_the_laws(name: str, data: Path) -> None:
     """From the smallest feasible budget to the full size, with and without edits."""
     tokens = counter_for("gpt-4o")
     windows = 0
     for messages in conversations(data, name):
-        log = uid_log(messages)
-        costs = {logged.uid: tokens.count_message(logged.wire) for logged in log}
-
-        class Stored(CallableCounter):
-            """Costs counted before: real counts, quick to look up."""
-
-            def count_message(self, message: Any, known: dict[int, int] = costs) -> int:
-                uid = message["uid"]
-                same = message["content"] == log[uid].wire["content"]  # noqa: B023 - used within this round
-                return known[uid] if same else tokens.count_message(message)
-
-        counter = Stored(tokens.count_text)
-        least = 3 + sum(costs[log[position].uid] for unit in kept_units(log) for position in unit.positions)
-        full = 3 + sum(costs.values())
+        counter = Stored(tokens.count_text, messages)
+        least, full = counter.count_request(kept_messages(messages)), counter.count_request(messages)
         for step in range(STEPS + 1):
             budget = least + (full - least) * step // STEPS
             for chain in (["drop-oldest"], ["clear-tool-results", "clamp-oversized"]):
                 manager = ContextManager(budget, counter=counter, strategies=chain)
-                manager.extend(logged.wire for logged in log)
+                manager.extend(messages)
                 window = manager.messages()
-                faults = judge(log, window, max_tokens=budget, cost=counter.count_request, may_edit=len(chain) > 1)
+                faults = list(window_faults(messages, window, budget, counter, edits=len(chain) > 1))
                 assert not faults, faults
                 windows += 1
         manager = ContextManager(least - 1, counter=counter)
-        manager.extend(logged.wire for logged in log)
+        manager.extend(messages)
         with pytest.raises(BudgetError):
             manager.messages()
     assert windows

@@ -138,3 +138,8 @@ def test_flags_and_marks_take_linear_time() -> None:
     content, _ = clamped("🇨🇭" * 20_000, budget=20_000)
     head = content.split("[", 1)[0]
     assert len(head) % 2 == 0
+
+
+def test_what_cannot_be_shortened_stays() -> None:
+    """A number has no middle to leave out."""
+    assert ClampOversized()._shorten_json(123456, 2) == 123456

@@ -1,26 +1,14 @@
-"""Strategies that break every rule there is."""
+"""Strategies that break every rule there is, to try a manager (or another plugin of its chain) with."""
 
 import asyncio
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
-from ctxwin import ContextManager, Message, Plan, PruneRequest, Receipt, Summarize, Unit, hookimpl
-
-
-class Hostile:
-    """A strategy whose behaviour is given as a function of the request."""
-
-    def __init__(self, name: str, behave: Callable[[PruneRequest], Any]) -> None:
-        self.name = name
-        self.behave = behave
-
-    def __repr__(self) -> str:
-        return f"Hostile({self.name})"
-
-    @hookimpl
-    def ctxwin_prune(self, request: PruneRequest) -> Any:
-        return self.behave(request)
+from ctxwin.hookspecs import hookimpl
+from ctxwin.manager import ContextManager
+from ctxwin.messages import Message
+from ctxwin.plan import Plan, PruneRequest, Receipt, Summarize, Unit
 
 
 def _raises(error: BaseException) -> Callable[[PruneRequest], Any]:
@@ -81,21 +69,18 @@ def _edit_kept(request: PruneRequest) -> Plan:
     return Plan.edit(kept[0].messages[0] if kept else request.units[0].messages[0], "", "edit what is kept")
 
 
-def _recurse(method: str) -> Callable[[PruneRequest], Any]:
-    def behave(request: PruneRequest) -> Any:
-        manager = MANAGERS[-1]
-        calls: dict[str, Callable[[], object]] = {
-            "append": lambda: manager.add_message("user", "from inside"),
-            "messages": manager.messages,
-            "prune_history": manager.prune_history,
-            "plan": manager.plan,
-            "forget": manager.forget,
-            "rewind": lambda: manager.rewind(1),
-            "register": lambda: manager.register(Hostile("late", _raises(ValueError()))),
-        }
-        return calls[method]()
-
-    return behave
+def _recursion(method: str) -> Callable[[ContextManager], object]:
+    """Return a call that changes the manager whose hook makes it."""
+    calls: dict[str, Callable[[ContextManager], object]] = {
+        "append": lambda manager: manager.add_message("user", "from inside"),
+        "messages": lambda manager: manager.messages(),
+        "prune": lambda manager: manager.prune_history(),
+        "plan": lambda manager: manager.plan(),
+        "forget": lambda manager: manager.forget(),
+        "rewind": lambda manager: manager.rewind(1),
+        "register": lambda manager: manager.register(HostileStrategy("junk")),
+    }
+    return calls[method]
 
 
 def _endless(request: PruneRequest) -> Generator[Summarize, str, Plan]:
@@ -128,10 +113,7 @@ class _Panic(BaseException):
     """As Rust extensions raise it."""
 
 
-# The manager under test, for strategies that try to change it from inside.
-MANAGERS: list[ContextManager] = []
-
-BEHAVIOURS: dict[str, Callable[[PruneRequest], Any]] = {
+_BEHAVIOURS: dict[str, Callable[[PruneRequest], Any]] = {
     "junk": lambda _: "junk",
     "number": lambda _: 7,
     "true": lambda _: True,
@@ -159,13 +141,6 @@ BEHAVIOURS: dict[str, Callable[[PruneRequest], Any]] = {
     "raise-stop": _raises(StopIteration()),
     "raise-panic": _raises(_Panic("panicked")),
     "raise-recursion": _recurses,
-    "recurse-append": _recurse("append"),
-    "recurse-messages": _recurse("messages"),
-    "recurse-prune": _recurse("prune_history"),
-    "recurse-plan": _recurse("plan"),
-    "recurse-forget": _recurse("forget"),
-    "recurse-rewind": _recurse("rewind"),
-    "recurse-register": _recurse("register"),
     "endless": _endless,
     "yields-junk": _yields_junk,
     "coroutine": lambda _: _coroutine(),
@@ -173,19 +148,60 @@ BEHAVIOURS: dict[str, Callable[[PruneRequest], Any]] = {
     "forged-plan": _forged_plan,
 }
 
-# What answers "not my case", or proposes what is lawful: rightly in no receipt's `rejected`.
-INNOCENT = {"sleepy", "mutate"}
+_RECURSIONS = {
+    f"recurse-{method}": method for method in ("append", "messages", "prune", "plan", "forget", "rewind", "register")
+}
 
 
-class HostileProtector:
-    """A protector that returns junk, and an observer that raises."""
+class HostileStrategy:
+    """
+    A strategy that misbehaves.
 
-    name = "hostile-protector"
+    Args:
+        kind: how, one of `KINDS`.
+        managers: for the kinds that begin with `recurse-`: the managers that its hook tries to change.
+
+    Attributes:
+        INNOCENT: the kinds whose plans keep the laws, so that no receipt turns them down.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+
+    KINDS = (*_BEHAVIOURS, *_RECURSIONS)
+    INNOCENT = ("sleepy", "mutate")
+
+    def __init__(self, kind: str, managers: Sequence[ContextManager] = ()) -> None:
+        if kind not in self.KINDS:
+            raise ValueError(f"kind must be one of {', '.join(self.KINDS)}, not {kind!r}")
+        self.kind = kind
+        self.managers = managers
+        self.name = f"hostile-{kind}"
+
+    def __repr__(self) -> str:
+        return f"HostileStrategy({self.kind!r})"
+
+    @hookimpl
+    def ctxwin_prune(self, request: PruneRequest) -> Any:
+        """Misbehave."""
+        if self.kind in _BEHAVIOURS:
+            return _BEHAVIOURS[self.kind](request)
+        for manager in self.managers:
+            _recursion(_RECURSIONS[self.kind])(manager)
+        raise RuntimeError("it has no manager to change")
+
+
+class HostilePlugin:
+    """A plugin whose `ctxwin_protect` returns junk and whose `ctxwin_pruned` raises."""
+
+    name = "hostile-plugin"
 
     @hookimpl
     def ctxwin_protect(self, request: PruneRequest) -> Any:
-        return ["junk"]
+        """Return junk."""
+        return ["junk", request]
 
     @hookimpl
     def ctxwin_pruned(self, receipt: Receipt) -> None:
-        raise RuntimeError("an observer fails")
+        """Fail."""
+        raise RuntimeError(f"an observer fails on {receipt!r}")

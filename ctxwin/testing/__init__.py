@@ -1,0 +1,45 @@
+"""
+Prove that a strategy keeps the laws: `pip install 'ctxwin[testing]'`.
+
+    from ctxwin.testing import StrategyContract
+    from my_package import DropLongest
+
+    class TestDropLongest(StrategyContract):
+        def strategy(self):
+            return DropLongest()
+
+`check_strategy(DropLongest())` does the same without pytest. `HistoryMachine` tries any sequence of calls on a
+manager. `assert_valid_window` judges a window whoever made it. `ctxwin.testing.strategies` generates histories.
+"""
+
+from importlib.util import find_spec as _find_spec
+
+if _find_spec("hypothesis") is None:
+    raise ImportError("ctxwin.testing needs Hypothesis: pip install 'ctxwin[testing]'")
+
+from ctxwin.testing.cases import Case
+from ctxwin.testing.contract import StrategyContract, check_strategy
+from ctxwin.testing.fakes import FailingSummarizer, OddCounter, ScriptedSummarizer, SlowSummarizer, Sparing, WordCounter
+from ctxwin.testing.hostile import HostilePlugin, HostileStrategy
+from ctxwin.testing.machine import HistoryMachine
+from ctxwin.testing.reports import ContractError, Finding
+from ctxwin.testing.windows import InvalidWindowError, assert_valid_window
+
+__all__ = [
+    "Case",
+    "ContractError",
+    "FailingSummarizer",
+    "Finding",
+    "HistoryMachine",
+    "HostilePlugin",
+    "HostileStrategy",
+    "InvalidWindowError",
+    "OddCounter",
+    "ScriptedSummarizer",
+    "SlowSummarizer",
+    "Sparing",
+    "StrategyContract",
+    "WordCounter",
+    "assert_valid_window",
+    "check_strategy",
+]

@@ -1,0 +1,293 @@
+"""
+The contract of a strategy: a search for a history on which it breaks a law.
+
+`check_strategy` needs no pytest; `StrategyContract` is the same as a class of tests, one a law. Both run the strategy
+in a real manager over generated histories and let `checks_window` and `checks_manager` look at what happened.
+"""
+
+import logging
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import hypothesis
+from hypothesis import strategies as st
+from hypothesis.errors import Flaky, HypothesisWarning
+
+from ctxwin.testing import checks_manager, checks_window
+from ctxwin.testing.cases import Case
+from ctxwin.testing.reports import STATEMENTS, ContractError, Finding, table_of
+from ctxwin.testing.strategies import cases as default_cases
+from ctxwin.testing.subjects import Capabilities, Subject, adapted, fresh
+from ctxwin.testing.trials import Trial
+
+CHECKS: dict[str, Callable[[Trial], Iterator[checks_window.Breach]]] = {
+    "L1": checks_window.budget,
+    "L2": checks_window.tool_units,
+    "L3": checks_window.pins,
+    "L4": checks_window.current_question,
+    "L5": checks_window.order,
+    "L6": checks_window.silent_edits,
+    "L7": checks_window.progress,
+    "L8": checks_manager.failure_is_free,
+    "L9": checks_manager.no_aliasing,
+    "L10": checks_manager.deterministic,
+    "L11": checks_manager.stable_prefix,
+    "L12": checks_manager.counted_once,
+    "L13": checks_manager.nothing_lost,
+    "L14": checks_window.explained,
+    "L15": checks_window.summaries_shrink,
+    "L16": checks_manager.no_lost_update,
+}
+
+
+class _Broken(Exception):  # noqa: N818 - never leaves this module
+    """A law is broken: raised through Hypothesis, so that it shrinks the case."""
+
+
+def check_strategy(
+    strategy: object,
+    *,
+    before: Sequence[object] = (),
+    reaches_target: bool = False,
+    bounds_summaries: bool = False,
+    max_source_tokens: int | None = None,
+    cases: st.SearchStrategy[Case] | None = None,
+    max_examples: int | None = None,
+    expected_failures: Mapping[str, str] | None = None,
+) -> None:
+    """
+    Prove a strategy against all sixteen laws; no pytest needed.
+
+    Args:
+        strategy: the strategy object, or the name of an installed one. It is copied for each history, if it can be.
+        before: strategies asked before it, names or objects, so that it is shown what they leave.
+        reaches_target: it claims to free `excess_tokens` whenever the droppable units cost that much.
+        bounds_summaries: it claims that its plan stands whatever text of at most `max_tokens` a summariser gives.
+        max_source_tokens: it claims never to have more than this summarised at once.
+        cases: what it is tried on; `ctxwin.testing.strategies.cases()` where it is missing.
+        max_examples: how many histories; by default what the loaded Hypothesis profile says.
+        expected_failures: law -> why it is known to break it; an error where it does not.
+
+    Raises:
+        ContractError: an `AssertionError` that lists every law broken, each with the smallest history found.
+        StrategyError: its hooks cannot work, so that no manager would take it.
+        UnknownStrategyError: no strategy of that name is installed.
+        ValueError: an expected failure names no law, or gives no reason.
+    """
+    expected = checked_failures(expected_failures or {})
+    adapted(strategy)  # what no manager would take is said at once
+    subject = Subject(
+        make=lambda: fresh(strategy),
+        before=before,
+        capabilities=Capabilities(reaches_target, bounds_summaries, max_source_tokens),
+    )
+    laws = list(CHECKS)
+    found: dict[str, Finding] = {}
+    while (finding := search(subject, laws, cases, max_examples)) is not None:
+        laws.remove(finding.searched)
+        found.setdefault(finding.law, finding)
+    unexpected = [found[law] for law in CHECKS if law in found and law not in expected]
+    if unexpected:
+        raise ContractError(unexpected)
+    missing = expected.keys() - found
+    if missing:
+        raise AssertionError(f"expected to break {', '.join(sorted(missing))} and does not any more")
+
+
+def search(
+    subject: Subject, laws: Sequence[str], cases: st.SearchStrategy[Case] | None = None, max_examples: int | None = None
+) -> Finding | None:
+    """Return the smallest case found on which a law is broken, or None; all laws are looked at in turn."""
+    wanted = list(laws)
+    broken: list[Finding] = []
+
+    def look(case: Case) -> None:
+        trial = Trial(case, subject)
+        for law in wanted:
+            breach = _first_breach(law, trial)
+            if breach is not None:
+                wanted[:] = [law]  # from now on Hypothesis shrinks this one
+                broken.append(_finding(law, breach, trial))
+                raise _Broken
+
+    logger = logging.getLogger("ctxwin")
+    quiet, logger.disabled = logger.disabled, True  # a failing observer is a finding, and need not be logged too
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", HypothesisWarning)  # that a case is long to show: the finding shows it
+            _explored(max_examples)(hypothesis.given(case=default_cases() if cases is None else cases)(look))()
+    except _Broken:
+        return broken[-1]
+    except Flaky:
+        return _flaky(broken[-1])
+    finally:
+        logger.disabled = quiet
+    return None
+
+
+def _explored(max_examples: int | None) -> hypothesis.settings:
+    """Return the loaded profile's settings, but for what a search does its own way."""
+    profile = hypothesis.settings()
+    return hypothesis.settings(
+        profile,
+        max_examples=max_examples or profile.max_examples,
+        deadline=None,
+        database=None,
+        phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink],
+        suppress_health_check=list(hypothesis.HealthCheck),
+        report_multiple_bugs=False,
+        print_blob=False,
+        verbosity=hypothesis.Verbosity.quiet,
+    )
+
+
+def _first_breach(law: str, trial: Trial) -> checks_window.Breach | None:
+    """Return what a check yields first; what it comes upon that raises is a breach too."""
+    try:
+        return next(CHECKS[law](trial), None)
+    except Exception as error:  # noqa: BLE001 - no call that a check makes may raise
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"a call raised {checks_manager.described(error)} ({where.filename}:{where.lineno})"
+        return checks_window.Breach(reason)
+
+
+def _finding(law: str, breach: checks_window.Breach, trial: Trial) -> Finding:
+    snippet = trial.case.snippet([*trial.before, trial.strategy.plugin])
+    return Finding(law, trial.name, breach.reason, trial.case, table_of(breach.ask, trial), snippet, searched=law)
+
+
+def _flaky(finding: Finding) -> Finding:
+    """Return a finding that did not come about again on the very same case: that is L10."""
+    return replace(finding, law="L10", reason=f"it did this once, and not again on the same history: {finding.reason}")
+
+
+def checked_failures(expected: Mapping[str, str]) -> Mapping[str, str]:
+    """Return expected failures; raises `ValueError` where one names no law or gives no reason."""
+    for law, reason in expected.items():
+        if law not in STATEMENTS:
+            raise ValueError(f"expected_failures names {law!r}; the laws are {', '.join(STATEMENTS)}")
+        if not str(reason or "").strip():
+            raise ValueError(f"expected_failures[{law!r}] needs a reason")
+    return expected
+
+
+class StrategyContract:
+    """
+    The contract of a strategy as tests, one a law: subclass it, and give `strategy()`.
+
+    Attributes:
+        before: strategies asked before it, names or objects, so that it is shown what they leave.
+        reaches_target: it claims to free `excess_tokens` whenever the droppable units cost that much.
+        bounds_summaries: it claims that its plan stands whatever text of at most `max_tokens` a summariser gives.
+        max_source_tokens: it claims never to have more than this summarised at once.
+        expected_failures: law -> why it is known to break it; the test fails when it no longer does.
+        max_examples: how many histories a law; by default what the loaded Hypothesis profile says.
+    """
+
+    before: ClassVar[Sequence[object]] = ()
+    reaches_target: ClassVar[bool] = False
+    bounds_summaries: ClassVar[bool] = False
+    max_source_tokens: ClassVar[int | None] = None
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+    max_examples: ClassVar[int | None] = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        checked_failures(cls.expected_failures)
+        overridden = [name for name in vars(cls) if name.startswith("test_l") and hasattr(StrategyContract, name)]
+        if overridden:
+            raise TypeError(f"{cls.__name__} overrides {', '.join(overridden)}: use expected_failures, with a reason")
+
+    def strategy(self) -> object:
+        """Make the strategy under test; called anew for each history."""
+        raise NotImplementedError(f"{type(self).__name__} must define strategy(), which returns the strategy to test")
+
+    def cases(self) -> st.SearchStrategy[Case]:
+        """Return what the strategy is tried on."""
+        return default_cases()
+
+    def test_l1_budget(self) -> None:
+        """L1: windows fit; and the target is reached by a strategy that claims to."""
+        self._prove("L1")
+
+    def test_l2_tool_units(self) -> None:
+        """L2: it never plans to part a call from its results. Name units of the request, never parts of them."""
+        self._prove("L2")
+
+    def test_l3_pins(self) -> None:
+        """L3: it never plans to drop or edit what is pinned or spared. Choose from `request.droppable`."""
+        self._prove("L3")
+
+    def test_l4_current_question(self) -> None:
+        """L4: nor the question or the newest unit. Choose from `droppable` to drop, from `editable` to edit."""
+        self._prove("L4")
+
+    def test_l5_order(self) -> None:
+        """L5: it names only units of the request that it was given."""
+        self._prove("L5")
+
+    def test_l6_no_silent_edit(self) -> None:
+        """L6: its edits cut between graphemes and keep JSON JSON. `ctxwin.graphemes` finds the places."""
+        self._prove("L6")
+
+    def test_l7_progress(self) -> None:
+        """L7: its plans free something. Return None when there is nothing to free."""
+        self._prove("L7")
+
+    def test_l8_failure_is_free(self) -> None:
+        """L8: it raises nothing, on empty or missing content, lists of parts, or no droppable unit either."""
+        self._prove("L8")
+
+    def test_l9_no_aliasing(self) -> None:
+        """L9: it does not change what it is shown."""
+        self._prove("L9")
+
+    def test_l10_deterministic(self) -> None:
+        """L10: it answers the same to the same: no clock, no randomness, no memory of a conversation."""
+        self._prove("L10")
+
+    def test_l11_stable_prefix(self) -> None:
+        """L11: with it, a window is cut only when it is over the budget."""
+        self._prove("L11")
+
+    def test_l12_counted_once(self) -> None:
+        """L12: with it, no message is counted twice."""
+        self._prove("L12")
+
+    def test_l13_nothing_lost(self) -> None:
+        """L13: with it, the log keeps everything, and a saved conversation goes on the same."""
+        self._prove("L13")
+
+    def test_l14_explained(self) -> None:
+        """L14: each step of its plans gives a reason, and no message is named by two steps."""
+        self._prove("L14")
+
+    def test_l15_summaries_shrink(self) -> None:
+        """L15: its summaries say something and cost less than their sources."""
+        self._prove("L15")
+
+    def test_l16_no_lost_update(self) -> None:
+        """L16: with it, what another thread appends or pins meanwhile is there, and kept."""
+        self._prove("L16")
+
+    def _prove(self, law: str) -> None:
+        """Search for a history on which the law is broken."""
+        __tracebackhide__ = True
+        import pytest  # noqa: PLC0415 - only the tests need it, check_strategy does not
+
+        subject = Subject(
+            make=self.strategy,
+            before=self.before,
+            capabilities=Capabilities(self.reaches_target, self.bounds_summaries, self.max_source_tokens),
+        )
+        finding = search(subject, [law], self.cases(), self.max_examples)
+        reason = self.expected_failures.get(law)
+        if reason is None and finding is not None:
+            raise ContractError([finding])
+        if reason is not None and finding is not None:
+            pytest.xfail(reason)
+        if reason is not None:
+            pytest.fail(f"{law} was expected to fail ({reason}) and no longer does: take it out", pytrace=False)

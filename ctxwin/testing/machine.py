@@ -1,0 +1,286 @@
+"""
+All laws together, over any sequence of calls: a state machine over `ContextManager`.
+
+The model is a plain list of what was appended. Windows are judged by `windows`, which shares no code with the laws.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from hypothesis import assume, event
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from ctxwin.budget import Budget
+from ctxwin.counting import TokenCounter
+from ctxwin.counting.chat import ChatCounter
+from ctxwin.errors import BudgetError, MessageError
+from ctxwin.manager import ContextManager
+from ctxwin.messages import Message, Wire
+from ctxwin.testing.fakes import recording
+from ctxwin.testing.grouping import is_tool, kept_messages
+from ctxwin.testing.strategies import budgets, counters, histories
+from ctxwin.testing.windows import window_faults
+
+
+class HistoryMachine(RuleBasedStateMachine):
+    """
+    Appends, cuts, pins, rewinds, plans, forgets, saves, loads and observes, with the strategies of a subclass.
+
+        class RecencyMachine(HistoryMachine):
+            def strategies(self):
+                return [Recency()]
+
+        TestRecencyMachine = RecencyMachine.TestCase
+
+    Attributes:
+        edits: whether a strategy edits messages or writes new ones; False checks that every message of a window is
+            of the log, byte for byte.
+        deterministic: whether strategies answer the same to the same; False for a model that answers at will.
+    """
+
+    edits: ClassVar[bool] = True
+    deterministic: ClassVar[bool] = True
+
+    def strategies(self) -> Sequence[object]:
+        """Return the chain under test, names or objects; a missing `drop-oldest` is appended."""
+        return ["drop-oldest"]
+
+    @initialize(budget=budgets(), counter=counters(), question=st.booleans())
+    def start(self, budget: Budget, counter: TokenCounter, question: bool) -> None:  # noqa: FBT001 - drawn
+        """Make the manager and the model."""
+        self.counter = counter
+        recorder, self.asked = recording(counter)
+        self.given: Counter[str] = Counter()
+        self.options: dict[str, Any] = {"budget": budget, "counter": recorder, "allow_question_edit": question}
+        self.options["strategies"] = [*self.strategies()]
+        self.ctx = ContextManager(**self.options)
+        self.log: list[Wire] = []
+        self.ids: list[int] = []
+        self.pinned: set[int] = set()
+        self.unpinned: set[int] = set()
+        self.window: tuple[Message, ...] | None = None
+
+    # What a caller does.
+
+    @rule(wires=histories(max_size=1), pinned=st.integers(0, 9))
+    def append(self, wires: list[Wire], pinned: int) -> None:
+        """Append a message or an exchange, one by one."""
+        for wire in wires:
+            given = json.dumps(wire)
+            message = self.ctx.append(wire, pinned=pinned == 9)
+            _hold(json.dumps(wire) == given, "L9: the input was mutated")
+            _hold(message.to_dict() == wire, "L13: the message came out changed")
+            self._note(wire, message, pinned=pinned == 9)
+            wire["content"] = "changed by the caller"
+
+    @rule(wires=histories(max_size=4), spoil=st.booleans())
+    def extend(self, wires: list[Wire], spoil: bool) -> None:  # noqa: FBT001 - drawn
+        """Append several, all or none."""
+        if not spoil:
+            for wire, message in zip(wires, self.ctx.extend(wires), strict=True):
+                self._note(wire, message, pinned=False)
+            return
+        before = self.ctx.to_dict()
+        try:
+            self.ctx.extend([*wires, {"role": "villain", "content": ""}])
+        except MessageError:
+            _hold(self.ctx.to_dict() == before, "L8: a refused extend changed something")
+        else:
+            raise AssertionError("a malformed message was taken")
+
+    @rule(pick=st.integers(0, 30), pinned=st.booleans())
+    def pin_or_unpin(self, pick: int, pinned: bool) -> None:  # noqa: FBT001 - drawn
+        """Pin or unpin any message of the log."""
+        assume(self.log)
+        position = pick % len(self.log)
+        (self.ctx.pin if pinned else self.ctx.unpin)(self.ids[position])
+        (self.pinned.add if pinned else self.pinned.discard)(self.ids[position])
+        (self.unpinned.discard if pinned else self.unpinned.add)(self.ids[position])
+        self.window = None
+
+    @rule(back=st.integers(1, 4))
+    def rewind(self, back: int) -> None:
+        """Take back the newest messages."""
+        assume(self.log)
+        back = min(back, len(self.log))
+        cut = self.ctx.rewind(self.ids[-back])
+        _hold([message.to_dict() for message in cut] == self.log[-back:], "L13: rewind returned something else")
+        del self.log[-back:], self.ids[-back:]
+        self.window = None
+
+    @rule()
+    def forget(self) -> None:
+        """Release what has left the window."""
+        before = tuple(self.ctx)
+        gone = {message.id for message in self.ctx.forget()}
+        _hold(tuple(self.ctx) == before, "forget changed the window")
+        _hold(not gone & {message.id for message in before}, "L13: forgot what is in the window")
+        kept = [place for place, number in enumerate(self.ids) if number not in gone]
+        self.log, self.ids = [self.log[place] for place in kept], [self.ids[place] for place in kept]
+
+    @rule()
+    def prune(self) -> None:
+        """Prune by hand; the dry run before it says the same, a second prune does nothing."""
+        expected = None
+        try:
+            if self.deterministic:
+                expected = self.ctx.plan()
+            receipt = self.ctx.prune_history()
+        except BudgetError as error:
+            self._check_budget_error(error)
+            return
+        _hold(expected in (None, receipt), "L10: plan() said something else")
+        gone = {number for action in receipt.actions if action.kind != "edit" for number in action.message_ids}
+        _hold({message.id for message in receipt.evicted} <= gone, "L14: gone without a word")
+        _hold(all(action.reason and action.strategy for action in receipt.actions), "L14: no reason")
+        again = self.ctx.prune_history()
+        _hold(not [action for action in again.actions if action.kind != "leave-out"], "L10: nothing was new")
+        self.window = None
+
+    @rule()
+    def messages(self) -> None:
+        """Ask for the window, twice, and spoil what comes."""
+        receipt = self.ctx.last_receipt
+        before = tuple(self.ctx)
+        try:
+            window = self.ctx.messages()
+        except BudgetError as error:
+            self._check_budget_error(error)
+            _hold(tuple(self.ctx) == before, "L8: a BudgetError changed the window")
+            return
+        self._check_window(window)
+        _hold(self.ctx.messages() == window, "L10: asking twice changed something")
+        if receipt is self.ctx.last_receipt:
+            self._check_extends()
+        else:
+            event("cut")
+        self.window = tuple(self.ctx)
+        for wire in self.ctx.messages():
+            wire.clear()
+        _hold(self.ctx.messages() == window, "L9: a returned window was live")
+
+    @rule(text=st.text(max_size=40), role=st.sampled_from(["user", "user", "assistant", "system"]))
+    def preview(self, text: str, role: str) -> None:
+        """Preview a draft: a restored manager does what it says."""
+        before = self.ctx.to_dict()
+        preview = self.ctx.preview(text, role)
+        _hold(self.ctx.to_dict() == before, "L10: a preview changed something")
+        trial = self._restored()
+        trial.append({"role": role, "content": text})
+        self.given[repr({"role": role, "content": text})] += 2
+        _hold(preview.total_tokens == trial.total_tokens, "L10: the preview named another total")
+        _hold(preview.remaining_tokens == trial.remaining_tokens, "L10: the preview named another remainder")
+        _hold(preview.prunes == (trial.total_tokens > trial.max_tokens), "L10: the preview was wrong about a cut")
+        try:
+            trial.messages()
+        except BudgetError:
+            _hold(not preview.fits, "L1: the preview said that it fits")
+        else:
+            _hold(preview.fits, "L1: the preview said that it does not fit")
+
+    @rule()
+    def save_and_load(self) -> None:
+        """Go on with a restored manager."""
+        state = json.loads(json.dumps(self.ctx.to_dict()))
+        asked = self.asked.total()
+        self.ctx = self._restored()
+        _hold(self.ctx.to_dict() == state, "L13: a restored manager saves another state")
+        _hold(self.asked.total() == asked, "L12: counted again after loading")
+
+    @rule(percent=st.integers(20, 300))
+    def observe(self, percent: int) -> None:
+        """Learn that the latest window really cost more or less."""
+        window = tuple(self.ctx)
+        self.ctx.observe({"prompt_tokens": self.ctx.total_tokens * percent // 100})
+        _hold(tuple(self.ctx) == window, "observe changed the window")
+        self.window = None
+
+    # What must hold.
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        """L13: the log has everything, in order."""
+        if hasattr(self, "ctx"):
+            _hold([message.to_dict() for message in self.ctx.conversation_history] == self.log, "L13")
+
+    @invariant()
+    def counted_once(self) -> None:
+        """L12: the counter was asked about each message once."""
+        if hasattr(self, "ctx") and not self.edits:
+            _hold(all(times <= self.given[wire] for wire, times in self.asked.items()), "L12")
+
+    @invariant()
+    def figures_agree(self) -> None:
+        """The meters are sums of what they say."""
+        if hasattr(self, "ctx"):
+            _hold(self.ctx.remaining_tokens == self.ctx.max_tokens - self.ctx.total_tokens, "L1: the meters disagree")
+            _hold(len(self.ctx) == len(list(self.ctx)), "L1: the length is wrong")
+
+    def _note(self, wire: Wire, message: Message, *, pinned: bool) -> None:
+        self.log.append(dict(wire))
+        self.ids.append(message.id)
+        self.given[repr(wire)] += 1
+        if pinned:
+            self.pinned.add(message.id)
+
+    def _restored(self) -> ContextManager:
+        return ContextManager.from_dict(json.loads(json.dumps(self.ctx.to_dict())), **self.options)
+
+    def _positions(self, ids: set[int]) -> set[int]:
+        return {position for position, number in enumerate(self.ids) if number in ids}
+
+    def _cost(self, window: Sequence[Mapping[str, Any]]) -> int:
+        """Return what a window costs by what the manager has learnt: a sum, where sums are the truth."""
+        costs = self.ctx._state.costs  # noqa: SLF001 - the kit knows the manager from inside
+        if not costs.sums_are_exact:
+            return int(costs.corrected(self.counter.count_request(window)) + costs.offset)
+        each = [costs.corrected(self.counter.count_message(message)) for message in window]
+        return int(costs.corrected(self.counter.count_request(())) + costs.offset + sum(each))
+
+    def _check_window(self, window: Sequence[Wire]) -> None:
+        written = {place for place, message in enumerate(self.ctx) if message.sources}
+        faults = window_faults(
+            self.log,
+            window,
+            self.ctx.max_tokens,
+            _Priced(self._cost),
+            pinned=self._positions(self.pinned),
+            unpinned=self._positions(self.unpinned),
+            edits=self.edits,
+            question_edits=self.options["allow_question_edit"],
+            written=bool(written),
+        )
+        found = [str(fault) for fault in faults if not written or fault.law in ("L1", "L2", "L3", "L4")]
+        _hold(not found, "; ".join(found))
+
+    def _check_budget_error(self, error: BudgetError) -> None:
+        event("BudgetError")
+        kept = kept_messages(self.log, self._positions(self.pinned), self._positions(self.unpinned))
+        _hold(self._cost(kept) > self.ctx.max_tokens, "L1: a dishonest BudgetError")
+        _hold(error.required_tokens > error.budget_tokens == self.ctx.max_tokens, "L1: a BudgetError of wrong figures")
+
+    def _check_extends(self) -> None:
+        """L11, where no call is involved: a pending tail and late results may come and go."""
+        window = tuple(self.ctx)
+        if self.window is None or any(is_tool(message.to_dict()) for message in (*self.window, *window)):
+            return
+        _hold(window[: len(self.window)] == self.window, "L11: the window does not extend the one before it")
+
+
+class _Priced(ChatCounter):
+    """A counter for the judge, who asks for whole windows only."""
+
+    def __init__(self, cost: Callable[[Sequence[Mapping[str, Any]]], int]) -> None:
+        self._cost = cost
+
+    def count_request(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> int:  # noqa: ARG002
+        """Return the cost of a window."""
+        return self._cost(messages)
+
+
+def _hold(condition: bool, law: str) -> None:  # noqa: FBT001 - reads as an assertion, and holds under `python -O` too
+    if not condition:
+        raise AssertionError(law)

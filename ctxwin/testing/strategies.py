@@ -1,0 +1,192 @@
+"""
+Hypothesis strategies for chat histories, as real logs hold them: nasty ones included.
+
+Messages are plain dicts, as a caller appends them. Everything shrinks towards few, short, plain messages. Knobs are
+keyword-only, and with none given every nasty case is reached: parallel, interleaved, deferred, pending, dead and
+repeated-id calls, results without a call, tool-only runs, giant messages, empty, missing and list content, several
+system messages, pins anywhere, CJK, emoji sequences, lone surrogates, JSON, reasoning blocks, odd counters.
+"""
+
+from collections.abc import Sequence
+from itertools import product
+
+from hypothesis import strategies as st
+
+from ctxwin.budget import Budget
+from ctxwin.counting import TokenCounter
+from ctxwin.messages import SYSTEM_ROLES, Message, Wire
+from ctxwin.testing import drawing
+from ctxwin.testing.cases import Case
+from ctxwin.testing.fakes import OddCounter, WordCounter
+from ctxwin.testing.grouping import current_positions, freed_tokens
+from ctxwin.testing.windows import count_request
+
+
+def texts(*, max_size: int = 12) -> st.SearchStrategy[str]:
+    """
+    Texts: known troublemakers, JSON documents, and anything else.
+
+    Args:
+        max_size: how many characters the random ones have at most; the known ones have up to some thousand.
+    """
+    return drawing.texts(st.text(max_size=max_size))
+
+
+def messages(
+    *, roles: Sequence[str] = drawing.ROLES, texts: st.SearchStrategy[str] | None = None, plain: bool = False
+) -> st.SearchStrategy[Wire]:
+    """
+    Messages that neither call a tool nor answer a call.
+
+    Args:
+        roles: the roles that they have.
+        texts: the texts that they hold.
+        plain: text content only, and no keys but `role` and `content`.
+    """
+    kinds = drawing.Table(product(drawing.PLAIN if plain else drawing.FORMS, roles))
+    return drawing.messages(kinds, _given(texts))
+
+
+def tool_exchanges(
+    *, texts: st.SearchStrategy[str] | None = None, max_calls: int = 3, valid: bool = False
+) -> st.SearchStrategy[list[Wire]]:
+    """
+    A message with calls and all its results: parallel ones, ids repeated or missing, results in any order, legacy.
+
+    Args:
+        texts: the texts of the results.
+        max_calls: how many parallel calls at most.
+        valid: only what every provider takes: each call with an id of its own, results in the order of the calls.
+    """
+    text = _given(texts)
+    if valid:
+        return drawing.exchanges(drawing.distinct_ids(max_calls), ("in place",), text)
+    ids = drawing.Table(found for found in drawing.IDS if len(found) <= max_calls)
+    return drawing.exchanges(ids, ("in place", "in place", "lists", "reversed"), text)
+
+
+def histories(
+    *,
+    texts: st.SearchStrategy[str] | None = None,
+    roles: Sequence[str] = drawing.ROLES,
+    min_size: int = 0,
+    max_size: int = 12,
+    tools: bool = True,
+    valid: bool = False,
+) -> st.SearchStrategy[list[Wire]]:
+    """
+    Whole logs: messages and tool exchanges whose results come late, interleaved, twice, for no call, or never.
+
+    Args:
+        texts: the texts that they hold.
+        roles: the roles of messages that neither call nor answer.
+        min_size: how many messages and exchanges at least.
+        max_size: how many at most; an exchange has up to four messages.
+        tools: whether there are calls and results at all.
+        valid: only what every provider takes: a system message only at the start, exchanges complete and in place,
+            ids never repeated, a user message somewhere, text content that is not empty.
+    """
+    text = _given(texts)
+    if valid:
+        return drawing.valid_histories(text.filter(str.strip), min_size, max_size, tools=tools)
+    calls = drawing.Table(product(drawing.FATES, drawing.IDS)) if tools else ()
+    items = drawing.items(drawing.talk(roles), calls, text)
+    return st.lists(items, min_size=min_size, max_size=max_size).map(drawing.laid_out)
+
+
+def budgets(
+    *, min_tokens: int = 1, max_tokens: int = 400, lows: Sequence[float] = (1.0, 0.7, 0.3)
+) -> st.SearchStrategy[Budget]:
+    """
+    Budgets, from what holds next to nothing on.
+
+    Args:
+        min_tokens: the least input budget.
+        max_tokens: the largest.
+        lows: low marks; 1.0 prunes to just fit.
+    """
+    tokens = st.one_of(st.integers(min_tokens, max_tokens), st.integers(min_tokens, min(max_tokens, min_tokens + 12)))
+    low = st.sampled_from(lows)
+    reserved = st.builds(Budget, tokens.map(lambda value: value + 7), reserve_output=st.just(7), low=low)
+    return st.one_of(st.builds(Budget, tokens, low=low), reserved)
+
+
+def counters(*, odd: bool = True) -> st.SearchStrategy[TokenCounter]:
+    """
+    Counters that need no vocabulary.
+
+    Args:
+        odd: with those that are zero for some texts, constant, superlinear or not additive.
+    """
+    usual: list[TokenCounter] = [WordCounter(), WordCounter(exact=True), OddCounter("characters")]
+    strange = [OddCounter(kind) for kind in OddCounter.KINDS[1:]]
+    return st.sampled_from([*usual, *strange] if odd else usual)
+
+
+def cases(
+    *,
+    histories: st.SearchStrategy[list[Wire]] | None = None,
+    counters: st.SearchStrategy[TokenCounter] | None = None,
+    lows: Sequence[float] = (1.0, 0.7, 0.3),
+) -> st.SearchStrategy[Case]:
+    """
+    All that decides the windows of a conversation: a history with pins anywhere, a counter, a budget that fits both.
+
+    Budgets lie where dropping the oldest units would just reach them, or a few tokens aside: there off-by-one errors
+    live. Neither the question nor the newest unit is pinned or spared when `messages()` is called, so that
+    it is plain which law a plan breaks that drops one of them.
+
+    Args:
+        histories: the histories.
+        counters: the counters.
+        lows: low marks of the budgets; 1.0 prunes to just fit.
+    """
+    logs = _HISTORIES if histories is None else histories
+    return _cases(logs, _COUNTERS if counters is None else counters, lows)
+
+
+@st.composite
+def _cases(
+    draw: st.DrawFn,
+    histories: st.SearchStrategy[list[Wire]],
+    counters: st.SearchStrategy[TokenCounter],
+    lows: Sequence[float],
+) -> Case:
+    history = draw(histories)
+    counter = draw(counters)
+    ask_every = draw(st.sampled_from([0, 0, 0, 1, 3]))
+    free = set(range(len(history))) - current_positions(history, ask_every)
+    pinned, spared = draw(_PLACES) & free, draw(_PLACES) & free
+    freed = freed_tokens(counter, history, pinned)
+    place, aside = draw(st.integers(0, 19)), draw(st.sampled_from((-1, 0, 1, -2, 2, -9, 9)))
+    tokens = max(1, count_request(counter, history) - freed[place % len(freed)] + aside)
+    return Case(
+        history=tuple(history),
+        budget=Budget(tokens, low=draw(st.sampled_from(lows))),
+        counter=counter,
+        pinned=pinned,
+        spared=frozenset(place + 1 for place in spared),
+        ask_every=ask_every,
+        allow_question_edit=draw(st.integers(0, 3)) == 3,
+        prune_first=draw(st.integers(0, 5)) == 5,
+    )
+
+
+def library_messages() -> st.SearchStrategy[Message]:
+    """`Message` objects, for `st.from_type(Message)`: of the log, pinned or not."""
+    wires = st.one_of(messages(), tool_exchanges().flatmap(st.sampled_from))
+    return st.builds(
+        lambda number, wire, pinned: Message(number, wire, pinned or wire["role"] in SYSTEM_ROLES),
+        st.integers(1, 10**6),
+        wires,
+        st.booleans(),
+    )
+
+
+def _given(texts_: st.SearchStrategy[str] | None) -> st.SearchStrategy[str]:
+    return texts() if texts_ is None else texts_
+
+
+_SHORT, _LONG, _COUNTERS = histories(min_size=2), histories(min_size=10, max_size=20), counters()
+_HISTORIES = st.one_of(_SHORT, _SHORT, _LONG)
+_PLACES = st.frozensets(st.integers(0, 19), max_size=2)

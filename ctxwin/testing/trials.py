@@ -1,0 +1,284 @@
+"""A trial: one case, run through a manager with the strategy under test, as often as the laws ask for it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from threading import Thread
+from typing import Any
+
+from ctxwin.counting import TokenCounter
+from ctxwin.draft import Draft
+from ctxwin.errors import BudgetError
+from ctxwin.laws import Violation
+from ctxwin.manager import ContextManager
+from ctxwin.messages import Message, Wire, copy_json
+from ctxwin.plan import Receipt, Rejection, Summarize
+from ctxwin.pruning import Tally, ask_chain, drive
+from ctxwin.registry import Chain
+from ctxwin.testing.cases import Case
+from ctxwin.testing.fakes import recording
+from ctxwin.testing.spy import Answer, Asked, Asking, Spy, Told
+from ctxwin.testing.subjects import Subject, adapted, fresh
+from ctxwin.testing.windows import window_faults
+
+TOO_LONG = 2000  # words
+LOCK_SECONDS = 5.0  # far longer than an append takes
+MEANWHILE: Wire = {"role": "user", "content": "meanwhile"}
+
+
+@dataclass
+class Ask:
+    """
+    One call of `messages()`.
+
+    Attributes:
+        before, after: the window before and after it.
+        window: what it returned; None where it raised `BudgetError`.
+        error: the `BudgetError`.
+        planned: what `plan()` said before it, where it was asked.
+        plan_is_free: whether that changed nothing.
+        receipt: the receipt of its prune, if it pruned.
+        rejected: plans and strategies that were turned down in it.
+        asked: the calls of the hooks of the strategy under test.
+        log, pinned: the messages appended so far, and the positions of those that are pinned.
+    """
+
+    before: tuple[Message, ...]
+    after: tuple[Message, ...] = ()
+    window: list[Wire] | None = None
+    error: BudgetError | None = None
+    planned: Receipt | None = None
+    plan_is_free: bool = True
+    receipt: Receipt | None = None
+    rejected: tuple[Rejection, ...] = ()
+    asked: tuple[Asked, ...] = ()
+    log: tuple[Wire, ...] = ()
+    pinned: frozenset[int] = frozenset()
+
+
+@dataclass
+class Run:
+    """
+    A case run once.
+
+    Attributes:
+        ctx: the manager.
+        asked: the calls of the hooks of the strategy under test.
+        others: those of each strategy asked before it.
+        asks: the calls of `messages()`, in order.
+        log: every message that should be in the log.
+        given: the very objects that were appended.
+        pinned: positions of those that are pinned.
+        crash: what a call raised that it must not raise.
+    """
+
+    ctx: ContextManager
+    asked: list[Asked]
+    others: list[list[Asked]]
+    asks: list[Ask] = field(default_factory=list)
+    log: list[Wire] = field(default_factory=list)
+    given: list[Wire] = field(default_factory=list)
+    pinned: set[int] = field(default_factory=set)
+    crash: BaseException | None = None
+
+
+class Trial:
+    """
+    One case, and the runs that the laws look at; each is made when first asked for.
+
+    Every run has a manager of its own and the same strategy objects: one object serves many conversations.
+    """
+
+    def __init__(self, case: Case, subject: Subject) -> None:
+        self.case = case
+        self.subject = subject
+        self.strategy = adapted(subject.make())
+        self.before = [fresh(strategy) for strategy in subject.before]
+        self._known: dict[Asking, Told] = {}
+        self._spy = Spy(self.strategy, self._known)
+        self._others = [Spy(adapted(strategy)) for strategy in self.before]
+        self._chain: Chain | None = None
+        self._faults: dict[int, list[Violation]] = {}
+
+    @property
+    def name(self) -> str:
+        """The strategy's name."""
+        return self.strategy.name
+
+    @cached_property
+    def plain(self) -> Run:
+        """The run that most laws look at."""
+        return self._perform(self._new_run())
+
+    @cached_property
+    def later(self) -> Run:
+        """The same again with the same object, a day later by the clock, each window planned before it is cut."""
+        return self._perform(self._new_run(later=True), plan=True)
+
+    @cached_property
+    def failing(self) -> list[Run]:
+        """Runs in which the summarisers fail: they raise, answer blank, answer too long; none where there are none."""
+        if not any(asked.effects for asked in self.plain.asked):
+            return []
+        return [self.told(answer) for answer in FAILURES]
+
+    @property
+    def asks(self) -> list[Ask]:
+        """The calls of `messages()` of the plain run and of the failing ones."""
+        return [ask for run in (self.plain, *self.failing) for ask in run.asks]
+
+    def told(self, answer: Answer) -> Run:
+        """Return a run whose summarisers answer like this."""
+        return self._perform(self._new_run(answer=answer))
+
+    def asked_again(self, asked: Asked) -> list[Asked]:
+        """Ask the strategy what it was asked before, by an equal request; and then one that has seen nothing yet."""
+        unused = Spy(adapted(self.subject.make()), self._known)
+        return [spy.ask_again(asked) for spy in (self._spy, unused)]
+
+    def spoilt(self) -> Run:
+        """Return a run of its own whose messages are spoilt once they are appended."""
+        run = self._perform(self._new_run())
+        for wire in run.given:
+            wire["spoilt"] = True
+        return run
+
+    def counted(self) -> tuple[Run, Counter[str]]:
+        """Return a run, and how often its counter was asked about each message alone."""
+        counter, asked = recording(self.case.counter)
+        return self._perform(self._new_run(counter=counter)), asked
+
+    def interfered(self) -> tuple[Run, bool]:
+        """Return a run in which another thread appends and pins while a hook runs, and whether it had to wait."""
+        run = self._new_run()
+        waited: list[bool] = []
+
+        def write() -> None:
+            lock = run.ctx._lock  # noqa: SLF001 - the kit knows the manager from inside
+            if not lock.acquire(blocking=False):
+                waited.append(True)
+                return
+            lock.release()
+            try:
+                run.ctx.append(MEANWHILE)
+                run.log.append(MEANWHILE)
+                run.ctx.pin(1)
+                run.pinned.add(0)
+            except Exception as error:  # noqa: BLE001 - whatever comes out of it is a finding
+                run.crash = error
+
+        def interfere() -> None:
+            thread = Thread(target=write, daemon=True)
+            thread.start()
+            thread.join(LOCK_SECONDS)
+            waited.append(thread.is_alive())
+
+        self._spy.interfere = interfere
+        self._perform(run)
+        return run, any(waited)
+
+    def _new_run(
+        self, *, counter: TokenCounter | None = None, answer: Answer | None = None, later: bool = False
+    ) -> Run:
+        asked = self._spy.begin(answer=answer, later=later)
+        others = [spy.begin() for spy in self._others]
+        if self._chain is None:
+            ctx = self.case.manager([*self._others, self._spy], counter)
+            self._chain = ctx._chain  # noqa: SLF001 - building a chain takes longer than a run does
+        else:
+            ctx = self.case.manager(["drop-oldest"], counter)
+            ctx._chain = self._chain  # noqa: SLF001
+        return Run(ctx, asked, others)
+
+    def _perform(self, run: Run, *, plan: bool = False) -> Run:
+        """Append the case's messages, and call `messages()` where it says so; `plan()` before it on request."""
+        for place, wire, asks in self.case.steps():
+            if place in self.case.pinned:
+                run.pinned.add(len(run.log))
+            run.log.append(copy_json(wire))
+            run.given.append(wire)
+            run.ctx.append(wire, pinned=place in self.case.pinned)
+            if asks:
+                self._ask(run, plan=plan)
+            if run.crash is not None:
+                break
+        return run
+
+    def _ask(self, run: Run, *, plan: bool) -> None:
+        """Call `messages()`, and note what came of it."""
+        ctx = run.ctx
+        ask = Ask(before=tuple(ctx))
+        earlier, receipt = len(run.asked), ctx.last_receipt
+        try:
+            if plan and len(ctx) and ctx.total_tokens > ctx.max_tokens:
+                state = ctx.to_dict()
+                with suppress(BudgetError):
+                    ask.planned = ctx.plan()
+                ask.plan_is_free = ctx.to_dict() == state
+            ask.window, ask.error = _window(ctx, prune_first=self.case.prune_first)
+            if ask.window is None:
+                ask.rejected = _rejections(ctx)
+        except Exception as error:  # noqa: BLE001 - whatever comes out of it is a finding
+            run.crash = error
+            return
+        ask.after = tuple(ctx)
+        if ctx.last_receipt is not receipt and ctx.last_receipt is not None:
+            ask.receipt = ctx.last_receipt
+            ask.rejected = ask.receipt.rejected
+        ask.asked = tuple(run.asked[earlier:])
+        ask.log, ask.pinned = tuple(run.log), frozenset(run.pinned)
+        run.asks.append(ask)
+
+    def faults(self, ask: Ask) -> list[Violation]:
+        """Return what the independent judge says of a window; what is written must be marked as written."""
+        if id(ask) not in self._faults:
+            self._faults[id(ask)] = self._judge(ask)
+        return self._faults[id(ask)]
+
+    def _judge(self, ask: Ask) -> list[Violation]:
+        if ask.window is None:
+            return []
+        own = [wire for message, wire in zip(ask.after, ask.window, strict=True) if not message.sources]
+        if len(own) == len(ask.window):
+            return self._judged(ask, ask.window, written=False)
+        whole = [fault for fault in self._judged(ask, ask.window, written=True) if fault.law in ("L1", "L2")]
+        return whole + [fault for fault in self._judged(ask, own, written=False) if fault.law not in ("L1", "L2")]
+
+    def _judged(self, ask: Ask, window: Sequence[Wire], *, written: bool) -> list[Violation]:
+        case = self.case
+        knobs: dict[str, Any] = {"pinned": ask.pinned, "edits": True, "question_edits": case.allow_question_edit}
+        return list(window_faults(ask.log, window, case.budget, case.counter, written=written, **knobs))
+
+
+def _window(ctx: ContextManager, *, prune_first: bool) -> tuple[list[Wire] | None, BudgetError | None]:
+    """Return the window, or the `BudgetError` in its place; after a prune by hand if that is asked for."""
+    try:
+        if prune_first:
+            ctx.prune_history()
+        return ctx.messages(), None
+    except BudgetError as error:
+        return None, error
+
+
+def _rejections(ctx: ContextManager) -> tuple[Rejection, ...]:
+    """Return what is turned down in a prune that ends in a `BudgetError`, which leaves no receipt."""
+    draft = Draft(ctx._state.snapshot(), ctx._state.costs)  # noqa: SLF001 - the kit knows the manager from inside
+    drive(ask_chain(draft, ctx._chain, ctx, frozenset(), Tally()))  # noqa: SLF001
+    return tuple(draft.rejected)
+
+
+def _raise(_: Summarize) -> str:
+    raise TimeoutError("the model is away")
+
+
+def _blank(_: Summarize) -> str:
+    return " \n"
+
+
+def _too_long(effect: Summarize) -> str:
+    return "word " * min(effect.max_tokens + 1, TOO_LONG)
+
+
+FAILURES = (_raise, _blank, _too_long)

@@ -1,0 +1,179 @@
+"""
+Faults planted in the manager, one a law: each switches the law's enforcement off.
+
+A plant is a function that breaks the manager, and the strategies that it takes to see it. `uproot` mends all.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ctxwin import laws, pruning
+from ctxwin.conversation import Conversation
+from ctxwin.draft import Draft
+from ctxwin.history import History
+from ctxwin.manager import ContextManager
+from ctxwin.messages import Message
+from ctxwin.plan import Drop
+from ctxwin.window import Window
+from saboteurs import (
+    adds_a_note,
+    cuts_in_the_middle,
+    drops_the_question,
+    halves_json,
+    ignores_pins,
+    made,
+    raises,
+    speaks_as_system,
+    writes_a_blank,
+)
+
+Plant = tuple[Callable[[], None], list[Any]]
+
+_undo: list[Callable[[], None]] = []
+
+
+def _set(owner: Any, name: str, value: Any) -> None:
+    before = vars(owner)[name]
+    _undo.append(lambda: setattr(owner, name, before))
+    setattr(owner, name, value)
+
+
+def uproot() -> None:
+    """Take back every plant."""
+    while _undo:
+        _undo.pop()()
+
+
+def _without(law: str) -> Callable[[], None]:
+    """The manager no longer asks the law about a plan."""
+
+    def plant() -> None:
+        _set(laws, "_PLAN_CHECKS", [(name, check) for name, check in laws._PLAN_CHECKS if name != law])
+
+    return plant
+
+
+def never_over_budget() -> None:
+    _set(Conversation, "over_budget", property(lambda self: False))
+
+
+def open_exchanges_are_sent() -> None:
+    _set(History, "in_window", lambda self, slot: bool(slot.entries) and not slot.gone)
+
+
+def summaries_stand_last() -> None:
+    outcome = Draft._outcome
+
+    def last(self: Draft, strategy: str, plan: Any) -> Any:
+        units, tokens, actions = outcome(self, strategy, plan)
+        return tuple(sorted(units, key=lambda unit: unit.written)), tokens, actions
+
+    _set(Draft, "_outcome", last)
+    _without("L5")()
+
+
+def no_guard_around_hooks() -> None:
+    def ask(draft: Draft, name: str, hook: Any, owner: object) -> Any:
+        answer = hook(request=draft.request())
+        if answer is not None:
+            draft.accept(name, answer)
+        yield from ()
+
+    _set(pruning, "_ask", ask)
+
+
+def copies_are_the_thing_itself() -> None:
+    _set(Message, "clone", lambda self: self)
+
+
+def dry_runs_are_wet() -> None:
+    _set(ContextManager, "plan", ContextManager.prune_history)
+
+
+def cuts_long_before_it_must() -> None:
+    def over(self: Conversation) -> bool:
+        return self.total_tokens > self.budget.max_tokens * 9 // 10 and self.settled != self.version
+
+    _set(Conversation, "over_budget", property(over))
+
+
+def counts_a_message_again_with_each_result() -> None:
+    build = Window._build
+
+    def anew(self: Window, slot: Any) -> Any:
+        for entry in slot.entries:
+            entry.tokens = None
+        return build(self, slot)
+
+    _set(Window, "_build", anew)
+
+
+def asks_for_the_cost_of_what_it_shows() -> None:
+    request = Draft.request
+
+    def shown(self: Draft) -> Any:
+        for unit in self.units:
+            for message in unit.messages:
+                self._costs.message(message)
+        return request(self)
+
+    _set(Draft, "request", shown)
+
+
+def drops_from_the_log() -> None:
+    adopt = Conversation.adopt
+
+    def and_forget(self: Conversation, *arguments: Any) -> None:
+        adopt(self, *arguments)
+        self.history.forget()
+
+    _set(Conversation, "adopt", and_forget)
+
+
+def receipts_leave_out_drops() -> None:
+    outcome = Draft._outcome
+
+    def silent(self: Draft, strategy: str, plan: Any) -> Any:
+        units, tokens, actions = outcome(self, strategy, plan)
+        return units, tokens, [] if any(isinstance(step, Drop) for step in plan.steps) else actions
+
+    _set(Draft, "_outcome", silent)
+
+
+def adopts_what_is_stale() -> None:
+    _set(Draft, "replay", lambda self, snapshot: self)
+
+
+def holds_the_lock_all_along() -> None:
+    messages = ContextManager.messages
+
+    def locked(self: ContextManager) -> Any:
+        with self._lock:
+            return messages(self)
+
+    _set(ContextManager, "messages", locked)
+
+
+PLANTS: dict[str, list[Plant]] = {
+    "L1": [(never_over_budget, [])],
+    "L2": [(open_exchanges_are_sent, [])],
+    "L3": [(_without("L3"), [ignores_pins])],
+    "L4": [(_without("L4"), [drops_the_question])],
+    "L5": [(summaries_stand_last, [speaks_as_system])],
+    "L6": [(_without("L6"), [cuts_in_the_middle, halves_json])],
+    "L7": [(_without("L7"), [adds_a_note])],
+    "L8": [(no_guard_around_hooks, [raises])],
+    "L9": [(copies_are_the_thing_itself, [])],
+    "L10": [(dry_runs_are_wet, [])],
+    "L11": [(cuts_long_before_it_must, [])],
+    "L12": [(counts_a_message_again_with_each_result, []), (asks_for_the_cost_of_what_it_shows, [])],
+    "L13": [(drops_from_the_log, [])],
+    "L14": [(receipts_leave_out_drops, [])],
+    "L15": [(_without("L15"), [writes_a_blank])],
+    "L16": [(adopts_what_is_stale, []), (holds_the_lock_all_along, [])],
+}
+
+
+def behind(plant: Plant) -> list[object]:
+    """The strategies that it takes to see a plant."""
+    return [made(saboteur) for saboteur in plant[1]]

@@ -1,0 +1,59 @@
+"""The kit finds what is planted in the manager itself: each law's enforcement switched off in turn."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ctxwin.laws import LAWS
+from ctxwin.registry import load
+from ctxwin.testing.contract import search
+from ctxwin.testing.subjects import Subject
+from plants import PLANTS, behind, uproot
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture(autouse=True)
+def _mended() -> Iterator[None]:
+    yield
+    uproot()
+
+
+def test_every_law_has_a_plant() -> None:
+    """All sixteen."""
+    assert set(PLANTS) == {law.id for law in LAWS}
+
+
+@pytest.mark.parametrize(("law", "number"), [(law, number) for law in PLANTS for number in range(len(PLANTS[law]))])
+def test_plants_are_found(law: str, number: int) -> None:
+    """With an honest strategy under test: it is the manager who breaks the law."""
+    plant = PLANTS[law][number]
+    plant[0]()
+    finding = search(Subject(lambda: load("drop-oldest"), before=behind(plant)), [law])
+    assert finding is not None
+    assert finding.law == law
+
+
+CONTRACT = """
+from ctxwin.testing import StrategyContract
+from ctxwin_plugins.drop_oldest import DropOldest
+
+
+class TestDropOldest(StrategyContract):
+    def strategy(self):
+        return DropOldest()
+"""
+
+
+@pytest.mark.parametrize("law", ["L11", "L12", "L13", "L16"])
+def test_faults_of_the_manager_fail_the_test_of_their_law(law: str, pytester: pytest.Pytester) -> None:
+    """In a third party's own test session."""
+    folder = str(Path(__file__).parent)
+    pytester.makeconftest(
+        f"import sys\nsys.path.insert(0, {folder!r})\nimport plants\nplants.PLANTS[{law!r}][0][0]()\n"
+    )
+    pytester.makepyfile(test_contract=CONTRACT)
+    result = pytester.runpytest_subprocess("-q", "-k", f"{law.lower()}_ or l3_")
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines([f"*drop-oldest breaks {law} *", "*Repeat it:*", f"FAILED *test_{law.lower()}_*"])

@@ -1,0 +1,37 @@
+"""The kit finds every saboteur, by the law that it breaks and no other, and accuses nobody who keeps them."""
+
+import pytest
+from hypothesis import settings
+
+from ctxwin.laws import LAWS
+from ctxwin.testing import check_strategy
+from ctxwin.testing.contract import CHECKS, search
+from ctxwin.testing.subjects import Capabilities, Subject
+from saboteurs import ODDITIES, SABOTEURS, made
+
+
+@pytest.mark.parametrize("name", SABOTEURS)
+def test_saboteurs_are_found(name: str) -> None:
+    """Each by its own law, on a history of a few messages, and by no other law."""
+    law, saboteur, claims = SABOTEURS[name]
+    subject = Subject(lambda: made(saboteur), capabilities=Capabilities(**claims))
+    finding = search(subject, [law])
+    assert finding is not None
+    assert finding.law == law
+    assert len(finding.case.history) <= 12
+    others = [other for other in CHECKS if other != law]
+    assert search(subject, others, max_examples=settings().max_examples // 3) is None
+
+
+@pytest.mark.parametrize("name", ODDITIES)
+def test_the_innocent_are_not_accused(name: str) -> None:
+    """However strange they look."""
+    check_strategy(ODDITIES[name])
+
+
+def test_every_law_of_a_strategy_has_saboteurs() -> None:
+    """Laws 11 to 13 and 16 are the manager's: `test_planted_faults.py` breaks those."""
+    broken = {law for law, _, _ in SABOTEURS.values()}
+    assert broken == {law.id for law in LAWS} - {"L11", "L12", "L13", "L16"}
+    assert len(SABOTEURS) >= 25
+    assert len(ODDITIES) >= 8

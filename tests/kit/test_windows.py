@@ -1,0 +1,158 @@
+"""The judge of windows: each law broken on plain messages, and every lawful reading let pass."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from ctxwin import Budget, BudgetError, ContextManager, TokenCounter
+from ctxwin.messages import Wire
+from ctxwin.testing import InvalidWindowError, WordCounter, assert_valid_window
+from ctxwin.testing.cases import Case
+from ctxwin.testing.grouping import kept_messages
+from ctxwin.testing.strategies import cases, counters, histories
+from ctxwin.testing.windows import count_request, window_faults
+
+SYSTEM: Wire = {"role": "system", "content": "be kind"}
+FIRST: Wire = {"role": "user", "content": "hello there"}
+REPLY: Wire = {"role": "assistant", "content": "hi"}
+QUESTION: Wire = {"role": "user", "content": "how much is it"}
+
+
+def call(*ids: str) -> Wire:
+    function = {"name": "look", "arguments": "{}"}
+    calls = [{"id": call_id, "type": "function", "function": function} for call_id in ids]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
+
+
+def result(call_id: str, content: str = "here") -> Wire:
+    return {"role": "tool", "tool_call_id": call_id, "content": content}
+
+
+PLAIN = [SYSTEM, FIRST, REPLY, QUESTION]
+TOOLS = [FIRST, call("a", "b"), result("b"), result("a"), QUESTION, call("c"), result("c")]
+
+
+def laws(before: list[Wire], after: list[Wire], **knobs: Any) -> list[str]:
+    budget = knobs.pop("budget", 1000)
+    return [fault.law for fault in window_faults(before, after, budget, WordCounter(), **knobs)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([], []),
+        (PLAIN, PLAIN),
+        (PLAIN, [SYSTEM, QUESTION]),
+        (PLAIN, [SYSTEM, REPLY, QUESTION]),
+        (TOOLS, TOOLS),
+        (TOOLS, [QUESTION, call("c"), result("c")]),
+        ([QUESTION, call("a")], [QUESTION, call("a")]),  # pending
+        ([FIRST, call("a"), QUESTION], [FIRST, QUESTION]),  # open
+        ([FIRST, result("z"), QUESTION], [FIRST, QUESTION]),  # a result without its call
+        ([call("a"), QUESTION, result("a")], [call("a"), result("a"), QUESTION]),  # deferred: behind its call
+        ([REPLY, REPLY, REPLY, QUESTION], [REPLY, QUESTION]),  # equal messages: any of them will do
+    ],
+)
+def test_valid_windows(before: list[Wire], after: list[Wire]) -> None:
+    """Nothing is found."""
+    assert_valid_window(before, after, 1000, WordCounter())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "law"),
+    [
+        (PLAIN, [FIRST, REPLY, QUESTION], "L3"),
+        (PLAIN, [SYSTEM, FIRST, REPLY], "L4"),
+        (PLAIN, [], "L3"),
+        (PLAIN, [SYSTEM, REPLY, FIRST, QUESTION], "L5"),
+        (PLAIN, [SYSTEM, REPLY, REPLY, QUESTION], "L5"),
+        (PLAIN, [SYSTEM, {"role": "user", "content": "invented"}, QUESTION], "L5"),
+        (PLAIN, [SYSTEM, {**QUESTION, "content": "how"}], "L5"),
+        (TOOLS, [QUESTION, result("c")], "L2"),
+        (TOOLS, [QUESTION, call("c")], "L2"),
+        (TOOLS, [call("a", "b"), result("b"), QUESTION, call("c"), result("c")], "L2"),
+        (TOOLS, [FIRST, QUESTION], "L4"),  # the newest unit is gone
+        ([REPLY, FIRST, FIRST], [REPLY], "L4"),
+        ([SYSTEM, REPLY, SYSTEM, FIRST], [SYSTEM, FIRST], "L3"),  # one of two equal ones
+    ],
+)
+def test_broken_windows(before: list[Wire], after: list[Wire], law: str) -> None:
+    """The law is named."""
+    assert law in laws(before, after)
+
+
+def test_what_is_missing_is_said_of_a_window_in_disorder_too() -> None:
+    """An orphan does not hide that the question is gone."""
+    assert laws(TOOLS, [result("a"), call("c"), result("c")]) == ["L2", "L5", "L4"]
+    assert laws(PLAIN, [REPLY, REPLY, QUESTION]) == ["L5", "L3"]
+
+
+def test_l1_and_who_counts() -> None:
+    """A budget is a number or a `Budget`, a counter may be a callable; tools cost."""
+    assert laws(PLAIN, PLAIN, budget=10) == ["L1"]
+    assert laws(PLAIN, PLAIN, budget=Budget(40, reserve_output=30)) == ["L1"]
+    assert_valid_window(PLAIN, PLAIN, 60, len)
+    with pytest.raises(InvalidWindowError, match=r"L1: the window costs 53 tokens, the budget is 52"):
+        assert_valid_window(PLAIN, PLAIN, 52, len)
+    assert laws(PLAIN, PLAIN, budget=28) == []
+    assert laws(PLAIN, PLAIN, budget=28, tools=[{"a tool": "with words"}]) == ["L1"]
+
+
+def test_pins_edits_and_summaries_are_told() -> None:
+    """What a plain list of messages cannot say of itself."""
+    assert laws(PLAIN, [SYSTEM, QUESTION], pinned=[2]) == ["L3"]
+    assert laws(PLAIN, [QUESTION], unpinned=[0]) == []
+    shorter = [SYSTEM, {**REPLY, "content": ""}, QUESTION]
+    assert laws(PLAIN, shorter) == ["L5"]
+    assert laws(PLAIN, shorter, edits=True) == []
+    assert laws(PLAIN, shorter, edits=True, pinned=[2]) == ["L5"]
+    short_question = [SYSTEM, {**QUESTION, "content": ""}]
+    assert laws(PLAIN, short_question, edits=True)
+    assert laws(PLAIN, short_question, edits=True, question_edits=True) == []
+    newest = [QUESTION, call("c"), result("c", "")]
+    assert laws(TOOLS, newest, edits=True) == []  # results of the newest unit may be shortened
+    summary: Wire = {"role": "user", "content": "they said hello"}
+    assert laws(PLAIN, [SYSTEM, summary, QUESTION]) == ["L5"]
+    assert laws(PLAIN, [SYSTEM, summary, QUESTION], written=True) == []
+
+
+def test_the_error_lists_all() -> None:
+    """Each with its law and the message."""
+    with pytest.raises(InvalidWindowError) as caught:
+        assert_valid_window(PLAIN, [REPLY], 1, WordCounter())
+    assert [violation.law for violation in caught.value.violations] == ["L1", "L3", "L4"]
+    assert "'how much is it'" in str(caught.value)
+    long: Wire = {"role": "user", "content": [{"type": "text", "text": "x" * 99}]}
+    assert "..." in next(iter(window_faults([long], [], 9, WordCounter()))).reason
+
+
+@given(histories(), counters())
+def test_what_must_be_kept_is_a_valid_window_of_its_own(history: list[Wire], counter: TokenCounter) -> None:
+    """And the least one: where it fits, a manager finds a window; where it does not, nobody can."""
+    kept = list(map(dict, kept_messages(history)))
+    cost = max(1, count_request(counter, kept))
+    assert not list(window_faults(history, kept, cost, counter))
+    manager = ContextManager(cost, counter=counter)
+    manager.extend(history)
+    assert not list(window_faults(history, manager.messages(), cost, counter))
+
+
+@given(cases())
+def test_cases_can_be_repeated(case: Case) -> None:
+    """A snippet is Python that comes to the same window."""
+    code = case.snippet(["clear-tool-results"])
+    assert code.count("ctx.append(") == len(case.history)
+    namespace: dict[str, Any] = {}
+    try:
+        exec(code.removesuffix("print(ctx.last_receipt)"), namespace)  # noqa: S102 - our own
+    except BudgetError:
+        return
+    manager = case.manager(["clear-tool-results"])
+    for place, wire, asks in case.steps():
+        manager.append(wire, pinned=place in case.pinned)
+        if asks and case.prune_first:
+            manager.prune_history()
+        if asks:
+            manager.messages()
+    assert namespace["ctx"].messages() == manager.messages()
