@@ -19,7 +19,15 @@ if _find_spec("hypothesis") is None:
 
 from ctxwin.testing.cases import Case
 from ctxwin.testing.contract import StrategyContract, check_strategy
-from ctxwin.testing.fakes import FailingSummarizer, OddCounter, ScriptedSummarizer, SlowSummarizer, Sparing, WordCounter
+from ctxwin.testing.fakes import (
+    FailingSummarizer,
+    Folding,
+    OddCounter,
+    ScriptedSummarizer,
+    SlowSummarizer,
+    Sparing,
+    WordCounter,
+)
 from ctxwin.testing.hostile import HostilePlugin, HostileStrategy
 from ctxwin.testing.machine import HistoryMachine
 from ctxwin.testing.reports import ContractError, Finding
@@ -30,6 +38,7 @@ __all__ = [
     "ContractError",
     "FailingSummarizer",
     "Finding",
+    "Folding",
     "HistoryMachine",
     "HostilePlugin",
     "HostileStrategy",

@@ -1,13 +1,15 @@
 """A case: all that decides the windows of a conversation, and how to show and repeat it."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ctxwin.budget import Budget
 from ctxwin.counting import TokenCounter
+from ctxwin.errors import BudgetError
 from ctxwin.manager import ContextManager
 from ctxwin.messages import Wire, copy_json
-from ctxwin.testing.fakes import Sparing
+from ctxwin.testing.fakes import Folding, Sparing, WordCounter
 
 
 @dataclass(frozen=True, repr=False)
@@ -24,6 +26,7 @@ class Case:
         ask_every: `messages()` is called after so many messages each, and at the end; 0 for at the end only.
         allow_question_edit: whether a declared edit may shorten the current question.
         prune_first: whether `prune_history()` is called before each `messages()`, over the budget or not.
+        folded: whether another strategy writes summaries before.
     """
 
     history: tuple[Wire, ...]
@@ -34,25 +37,38 @@ class Case:
     ask_every: int = 0
     allow_question_edit: bool = False
     prune_first: bool = False
+    folded: bool = False
 
     def __repr__(self) -> str:  # Hypothesis prints it, and a history can be long: `snippet` shows all
         return f"<Case of {len(self.history)} messages, {self.budget.max_tokens} tokens, {self.counter!r}>"
 
     def manager(self, strategies: Sequence[object], counter: TokenCounter | None = None) -> ContextManager:
-        """Return an empty manager with these strategies, and the plugin that spares before them."""
-        plugins = [Sparing(self.spared)] if self.spared else []
+        """Return an empty manager with these strategies, and what spares and folds before them."""
         return ContextManager(
             budget=self.budget,
             counter=counter or self.counter,
-            strategies=[*plugins, *strategies],
+            strategies=[*self._plugins(), *strategies],
             allow_question_edit=self.allow_question_edit,
         )
+
+    def _plugins(self) -> list[object]:
+        return [*([Sparing(self.spared)] if self.spared else []), *([Folding()] if self.folded else [])]
 
     def steps(self) -> Iterator[tuple[int, Wire, bool]]:
         """Yield each message with its position, and whether `messages()` is called after it."""
         for place, wire in enumerate(self.history):
             last = place == len(self.history) - 1
             yield place, copy_json(wire), last or (self.ask_every > 0 and (place + 1) % self.ask_every == 0)
+
+    def play(self, ctx: ContextManager) -> None:
+        """Append the messages to a manager, and ask it for the window where the case says so."""
+        for place, wire, asks in self.steps():
+            ctx.append(wire, pinned=place in self.pinned)
+            if asks:
+                with suppress(BudgetError):
+                    if self.prune_first:
+                        ctx.prune_history()
+                    ctx.messages()
 
     def upto(self, length: int) -> "Case":
         """Return the case without what comes after so many messages."""
@@ -61,10 +77,9 @@ class Case:
 
     def snippet(self, strategies: Sequence[object]) -> str:
         """Return Python that repeats the case."""
-        names = [_shown(strategy) for strategy in strategies]
-        fakes = {type(self.counter).__name__} | ({"Sparing"} if self.spared else set())
-        if self.spared:
-            names.insert(0, repr(Sparing(self.spared)))
+        plugins = self._plugins()
+        names = [_shown(strategy) for strategy in (*plugins, *strategies)]
+        fakes = {type(fake).__name__ for fake in (self.counter, *plugins)}
         budget = f"Budget({self.budget.max_tokens}, low={self.budget.low})"
         options = [f"budget={budget}", f"counter={self.counter!r}", f"strategies=[{', '.join(names)}]"]
         if self.allow_question_edit:
@@ -87,3 +102,21 @@ def _shown(strategy: object) -> str:
     if isinstance(strategy, str) or type(strategy).__repr__ is not object.__repr__:
         return repr(strategy)
     return f"{type(strategy).__name__}({'...' if getattr(strategy, '__dict__', True) else ''})"
+
+
+def _elsewhere(words: int, max_tokens: int) -> Case:
+    """Return a conversation about nothing, of messages of so many words."""
+    text = "word " * words
+    call = {"id": "a", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    history: list[Wire] = [
+        {"role": "system", "content": text},
+        *({"role": role, "content": text} for role in ("user", "assistant", "user")),
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "a", "content": text},
+        *({"role": role, "content": text} for role in ("assistant", "user", "assistant", "user")),
+    ]
+    return Case(tuple(history), Budget(max_tokens), WordCounter(), ask_every=4)
+
+
+ELSEWHERE = (_elsewhere(1, 20), _elsewhere(500, 2500))
+"""Conversations that a strategy may have served before: one of tiny messages, and one of long ones."""

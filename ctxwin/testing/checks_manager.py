@@ -12,9 +12,10 @@ from ctxwin.testing.checks_window import Breach, Breaches, blamed
 from ctxwin.testing.grouping import is_tool
 from ctxwin.testing.reports import touched
 from ctxwin.testing.spy import Asked
-from ctxwin.testing.trials import MEANWHILE, Ask, Run, Trial
+from ctxwin.testing.trials import AWAY, MEANWHILE, Ask, Run, Trial
 
-QUOTE = 12  # characters of an error's text that are no coincidence
+# What a text has in it that was made from a summariser's error, and no other text by chance.
+TELLTALES = (SummarizerError.__name__, "the summariser raised", *(AWAY[at : at + 6] for at in range(6, len(AWAY) - 5)))
 
 
 def failure_is_free(trial: Trial) -> Breaches:
@@ -22,18 +23,11 @@ def failure_is_free(trial: Trial) -> Breaches:
     for run in (trial.plain, *trial.failing):
         yield from _failed(trial, run)
     for run in trial.failing:
-        errors = [str(told) for asked in run.asked for _, told in asked.effects if isinstance(told, SummarizerError)]
         for ask in run.asks:
             yield from (Breach(f"after a summariser failed: {fault.reason}", ask) for fault in trial.faults(ask))
             written = [str(message.content) for message in ask.after if message.sources]
-            if any(_quotes(text, error) for text in written for error in errors):
+            if any(telltale in text for text in written for telltale in TELLTALES):
                 yield Breach("the text of a summariser's error is in the window", ask)
-
-
-def _quotes(text: str, error: str) -> bool:
-    """Return whether a text has a part of an error's text, or its name."""
-    parts = {error[start : start + QUOTE] for start in range(max(1, len(error) - QUOTE))}
-    return SummarizerError.__name__ in text or any(part in text for part in parts)
 
 
 def _failed(trial: Trial, run: Run) -> Breaches:

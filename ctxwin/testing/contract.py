@@ -9,12 +9,15 @@ import logging
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from random import Random
 from typing import Any, ClassVar
 
 import hypothesis
 from hypothesis import strategies as st
-from hypothesis.errors import Flaky, HypothesisWarning
+from hypothesis.database import InMemoryExampleDatabase
+from hypothesis.errors import Flaky, HypothesisWarning, Unsatisfiable
 
 from ctxwin.testing import checks_manager, checks_window
 from ctxwin.testing.cases import Case
@@ -41,6 +44,9 @@ CHECKS: dict[str, Callable[[Trial], Iterator[checks_window.Breach]]] = {
     "L15": checks_window.summaries_shrink,
     "L16": checks_manager.no_lost_update,
 }
+
+CASE_BYTES = 2**14  # of randomness: more than the longest case takes
+MAX_TRIES = 10  # for a case, where `assume` or a filter turns them down
 
 
 class _Broken(Exception):  # noqa: N818 - never leaves this module
@@ -113,30 +119,63 @@ def search(
                 broken.append(_finding(law, breach, trial))
                 raise _Broken
 
-    logger = logging.getLogger("ctxwin")
-    quiet, logger.disabled = logger.disabled, True  # a failing observer is a finding, and need not be logged too
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", HypothesisWarning)  # that a case is long to show: the finding shows it
-            _explored(max_examples)(hypothesis.given(case=default_cases() if cases is None else cases)(look))()
-    except _Broken:
-        return broken[-1]
-    except Flaky:
-        return _flaky(broken[-1])
-    finally:
-        logger.disabled = quiet
+    profile = hypothesis.settings()
+    proof = _shrinking(profile)(hypothesis.given(case=default_cases() if cases is None else cases)(look))
+    with _quiet():
+        try:
+            _explore(proof, max_examples or profile.max_examples, Random(0 if profile.derandomize else None))
+        except _Broken:
+            return _shrunk(proof, broken)
     return None
 
 
-def _explored(max_examples: int | None) -> hypothesis.settings:
-    """Return the loaded profile's settings, but for what a search does its own way."""
-    profile = hypothesis.settings()
+def _explore(proof: Any, max_examples: int, chance: Random) -> None:
+    """
+    Try so many cases, each independent of the others.
+
+    Left to itself Hypothesis makes most of a hundred examples by varying a few, and has tried few budgets and counters
+    by then. It keeps what fails, and shrinks it when the proof is called.
+    """
+    tried = 0
+    for _ in range(max_examples * MAX_TRIES):
+        tried += proof.hypothesis.fuzz_one_input(chance.randbytes(CASE_BYTES)) is not None
+        if tried == max_examples:
+            return
+    raise Unsatisfiable(f"of {max_examples * MAX_TRIES} cases drawn only {tried} were any use: filter less")
+
+
+def _shrunk(proof: Any, broken: list[Finding]) -> Finding:
+    """Return the finding on the smallest case; or what is broken where the same case does not fail again: L10."""
+    try:
+        proof()
+    except _Broken:
+        return broken[-1]
+    except Flaky:
+        pass
+    reason = f"it did this once, and not again on the same history: {broken[-1].reason}"
+    return replace(broken[-1], law="L10", reason=reason)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the log of failing observers, which are findings, and warnings of a case that is long to show."""
+    logger = logging.getLogger("ctxwin")
+    disabled, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", HypothesisWarning)
+            yield
+    finally:
+        logger.disabled = disabled
+
+
+def _shrinking(profile: hypothesis.settings) -> hypothesis.settings:
+    """Return a profile's settings, but for what a search does its own way."""
     return hypothesis.settings(
         profile,
-        max_examples=max_examples or profile.max_examples,
         deadline=None,
-        database=None,
-        phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink],
+        database=InMemoryExampleDatabase(),
+        phases=[hypothesis.Phase.reuse, hypothesis.Phase.shrink],
         suppress_health_check=list(hypothesis.HealthCheck),
         report_multiple_bugs=False,
         print_blob=False,
@@ -157,11 +196,6 @@ def _first_breach(law: str, trial: Trial) -> checks_window.Breach | None:
 def _finding(law: str, breach: checks_window.Breach, trial: Trial) -> Finding:
     snippet = trial.case.snippet([*trial.before, trial.strategy.plugin])
     return Finding(law, trial.name, breach.reason, trial.case, table_of(breach.ask, trial), snippet, searched=law)
-
-
-def _flaky(finding: Finding) -> Finding:
-    """Return a finding that did not come about again on the very same case: that is L10."""
-    return replace(finding, law="L10", reason=f"it did this once, and not again on the same history: {finding.reason}")
 
 
 def checked_failures(expected: Mapping[str, str]) -> Mapping[str, str]:

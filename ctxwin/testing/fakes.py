@@ -1,4 +1,4 @@
-"""Counters and summarisers that need neither vocabulary nor model, and a plugin that spares."""
+"""Counters and summarisers that need neither vocabulary nor model, and plugins that spare and fold."""
 
 import copy
 import time
@@ -10,7 +10,9 @@ from ctxwin.counting import TokenCounter
 from ctxwin.counting.chat import ChatCounter
 from ctxwin.hookspecs import hookimpl
 from ctxwin.messages import Message
-from ctxwin.plan import PruneRequest, Unit
+from ctxwin.plan import Plan, PruneRequest, Unit
+
+WORTH_TOKENS = 20  # more than two words cost by any counter of this module
 
 
 class WordCounter(ChatCounter):
@@ -184,3 +186,20 @@ class Sparing:
     def ctxwin_protect(self, request: PruneRequest) -> Iterable[Unit]:
         """Name the units that hold one of the messages."""
         return [unit for unit in request.units if self.ids.intersection(unit.ids)]
+
+
+class Folding:
+    """A strategy that has the two oldest droppable units told in two words, so that others are shown what is written."""
+
+    name = "folding"
+
+    def __repr__(self) -> str:
+        return "Folding()"
+
+    @hookimpl
+    def ctxwin_prune(self, request: PruneRequest) -> Plan | None:
+        """Replace the two oldest units, where that is worth it."""
+        units = request.droppable[:2]
+        if len(units) < 2 or sum(unit.tokens for unit in units) < WORTH_TOKENS:
+            return None
+        return Plan.replace(units, "as agreed", reason="told in two words")

@@ -91,13 +91,12 @@ def current_positions(before: Sequence[AnyMessage], ask_every: int) -> set[int]:
     return found
 
 
-def freed_tokens(counter: TokenCounter, before: Sequence[AnyMessage], pinned: Collection[int]) -> list[int]:
-    """Return what dropping frees: what cannot be sent anyway, the oldest droppable unit too, the two oldest too ..."""
+def costs_left(counter: TokenCounter, before: Sequence[AnyMessage], pinned: Collection[int]) -> list[int]:
+    """Return what a window costs: of all that can be sent, without the oldest droppable unit, without two ..."""
     units, kept = sendable(before), kept_units(before, pins_of(before, pinned))
     costs = [sum(counter.count_message(before[position]) for position in unit.positions) for unit in units]
-    first = sum(map(counter.count_message, before)) - sum(costs)
-    droppable = [cost for unit, cost in zip(units, costs, strict=True) if unit not in kept]
-    return list(accumulate(droppable, initial=first))
+    droppable = [-cost for unit, cost in zip(units, costs, strict=True) if unit not in kept]
+    return list(accumulate(droppable, initial=counter.count_request(()) + sum(costs)))
 
 
 def frozen_positions(before: Sequence[AnyMessage], pinned: Collection[int], *, question_edits: bool) -> set[int]:

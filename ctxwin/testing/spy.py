@@ -52,6 +52,11 @@ class Asked:
         answer = self.answer if isinstance(self.answer, Plan | list | None) else type(self.answer)
         return answer, type(self.error)
 
+    @property
+    def told_errors_only(self) -> bool:
+        """Whether every summary that it asked for failed."""
+        return all(isinstance(told, SummarizerError) for _, told in self.effects)
+
 
 class _Ended(Exception):  # noqa: N818 - never leaves this module
     """A strategy's generator has returned."""

@@ -9,6 +9,7 @@ system messages, pins anywhere, CJK, emoji sequences, lone surrogates, JSON, rea
 
 from collections.abc import Sequence
 from itertools import product
+from math import ceil
 
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ from ctxwin.messages import SYSTEM_ROLES, Message, Wire
 from ctxwin.testing import drawing
 from ctxwin.testing.cases import Case
 from ctxwin.testing.fakes import OddCounter, WordCounter
-from ctxwin.testing.grouping import current_positions, freed_tokens
+from ctxwin.testing.grouping import costs_left, current_positions
 from ctxwin.testing.windows import count_request
 
 
@@ -132,9 +133,9 @@ def cases(
     """
     All that decides the windows of a conversation: a history with pins anywhere, a counter, a budget that fits both.
 
-    Budgets lie where dropping the oldest units would just reach them, or a few tokens aside: there off-by-one errors
-    live. Neither the question nor the newest unit is pinned or spared when `messages()` is called, so that
-    it is plain which law a plan breaks that drops one of them.
+    What a cut goes down to lies where dropping the oldest units would just reach it, or a few tokens aside: there
+    off-by-one errors live. Neither the question nor the newest unit is pinned or spared when `messages()` is called,
+    so that it is plain which law a plan breaks that drops one of them.
 
     Args:
         histories: the histories.
@@ -154,22 +155,31 @@ def _cases(
 ) -> Case:
     history = draw(histories)
     counter = draw(counters)
-    ask_every = draw(st.sampled_from([0, 0, 0, 1, 3]))
+    ask_every = draw(st.sampled_from([0, 0, 1, 3]))
     free = set(range(len(history))) - current_positions(history, ask_every)
-    pinned, spared = draw(_PLACES) & free, draw(_PLACES) & free
-    freed = freed_tokens(counter, history, pinned)
-    place, aside = draw(st.integers(0, 19)), draw(st.sampled_from((-1, 0, 1, -2, 2, -9, 9)))
-    tokens = max(1, count_request(counter, history) - freed[place % len(freed)] + aside)
+    places = st.integers(0, max(0, len(history) - 1))
+    pinned, spared = (draw(st.frozensets(places, max_size=size)) & free for size in (2, 4))
+    low, by_hand = draw(st.sampled_from(lows)), draw(st.integers(0, 3)) == 3
+    left, floor = costs_left(counter, history, pinned | spared), costs_left(counter, history, pinned)[-1]
+    target = left[draw(st.integers(0, 19)) % len(left)] + draw(st.sampled_from(_ASIDE))
+    if not by_hand and _tokens(target, floor, low) >= left[0]:
+        low, target = max(lows), min(target, left[0] - 1)  # or nothing would be cut
     return Case(
         history=tuple(history),
-        budget=Budget(tokens, low=draw(st.sampled_from(lows))),
+        budget=Budget(max(1, _tokens(target, floor, low)), low=low),
         counter=counter,
         pinned=pinned,
         spared=frozenset(place + 1 for place in spared),
         ask_every=ask_every,
         allow_question_edit=draw(st.integers(0, 3)) == 3,
-        prune_first=draw(st.integers(0, 5)) == 5,
+        prune_first=by_hand,
+        folded=draw(st.integers(0, 3)) == 3,
     )
+
+
+def _tokens(target: int, floor: int, low: float) -> int:
+    """Return the budget whose low mark lies at a target; from the floor down there is nothing to free beside it."""
+    return target if target <= floor else floor + ceil((target - floor) / low)
 
 
 def library_messages() -> st.SearchStrategy[Message]:
@@ -187,6 +197,13 @@ def _given(texts_: st.SearchStrategy[str] | None) -> st.SearchStrategy[str]:
     return texts() if texts_ is None else texts_
 
 
-_SHORT, _LONG, _COUNTERS = histories(min_size=2), histories(min_size=10, max_size=20), counters()
-_HISTORIES = st.one_of(_SHORT, _SHORT, _LONG)
-_PLACES = st.frozensets(st.integers(0, 19), max_size=2)
+def _run(question: Wire, steps: list[Wire]) -> list[Wire]:
+    return [question, *steps]
+
+
+_SHORT, _LONG = histories(min_size=2, max_size=4), histories(min_size=10, max_size=20)
+# A question, and an agent at work on it.
+_RUN = st.builds(_run, messages(roles=["user"]), histories(roles=["assistant"], min_size=1))
+_HISTORIES = st.one_of(_SHORT, histories(min_size=4, max_size=9), _LONG, _RUN)
+_COUNTERS = counters()
+_ASIDE = (-1, 0, -1, 1, -1, -2, -1, 0, 2, -9, 9, -9999)  # tokens; the last one leaves a budget of 1

@@ -17,13 +17,14 @@ from ctxwin.messages import Message, Wire, copy_json
 from ctxwin.plan import Receipt, Rejection, Summarize
 from ctxwin.pruning import Tally, ask_chain, drive
 from ctxwin.registry import Chain
-from ctxwin.testing.cases import Case
+from ctxwin.testing.cases import ELSEWHERE, Case
 from ctxwin.testing.fakes import recording
 from ctxwin.testing.spy import Answer, Asked, Asking, Spy, Told
 from ctxwin.testing.subjects import Subject, adapted, fresh
 from ctxwin.testing.windows import window_faults
 
 TOO_LONG = 2000  # words
+AWAY = "model-5f0e9a7c31d2"  # whoever quotes this has kept an error's text
 LOCK_SECONDS = 5.0  # far longer than an append takes
 MEANWHILE: Wire = {"role": "user", "content": "meanwhile"}
 
@@ -119,10 +120,11 @@ class Trial:
 
     @cached_property
     def failing(self) -> list[Run]:
-        """Runs in which the summarisers fail: they raise, answer blank, answer too long; none where there are none."""
+        """Runs in which all summarisers fail: they raise, answer blank, answer too long; none where there are none."""
         if not any(asked.effects for asked in self.plain.asked):
             return []
-        return [self.told(answer) for answer in FAILURES]
+        runs = [self.told(answer) for answer in FAILURES]
+        return [run for run in runs if all(asked.told_errors_only for asked in run.asked)]  # too long for its counter
 
     @property
     def asks(self) -> list[Ask]:
@@ -134,9 +136,17 @@ class Trial:
         return self._perform(self._new_run(answer=answer))
 
     def asked_again(self, asked: Asked) -> list[Asked]:
-        """Ask the strategy what it was asked before, by an equal request; and then one that has seen nothing yet."""
+        """Ask the strategy what it was asked before, by an equal request; and others with another past, or none."""
         unused = Spy(adapted(self.subject.make()), self._known)
-        return [spy.ask_again(asked) for spy in (self._spy, unused)]
+        return [spy.ask_again(asked) for spy in (self._spy, unused, *self._seasoned)]
+
+    @cached_property
+    def _seasoned(self) -> list[Spy]:
+        """Equal strategies, each with another conversation behind it."""
+        spies = [Spy(adapted(self.subject.make()), self._known) for _ in ELSEWHERE]
+        for spy, case in zip(spies, ELSEWHERE, strict=True):
+            case.play(case.manager([spy]))
+        return spies
 
     def spoilt(self) -> Run:
         """Return a run of its own whose messages are spoilt once they are appended."""
@@ -270,7 +280,7 @@ def _rejections(ctx: ContextManager) -> tuple[Rejection, ...]:
 
 
 def _raise(_: Summarize) -> str:
-    raise TimeoutError("the model is away")
+    raise TimeoutError(f"no answer from {AWAY}")
 
 
 def _blank(_: Summarize) -> str:

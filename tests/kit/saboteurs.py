@@ -156,6 +156,11 @@ def shortens_a_pinned_message(request: PruneRequest) -> Plan | None:
 # L4.
 
 
+def emptied(request: PruneRequest, message: Message) -> Plan | None:
+    cheaper = request.count("") < request.count(str(message.content))
+    return Plan.edit(message, "", REASON) if cheaper else None
+
+
 def drops_the_question(request: PruneRequest) -> Plan | None:
     users = [unit for unit in request.units if unit.role == "user" and not unit.written]
     return drop([unit for unit in users[-1:] if not unit.pinned])
@@ -170,7 +175,7 @@ def empties_the_newest_call(request: PruneRequest) -> Plan | None:
     talk = [unit for unit in request.units if unit.role not in ("system", "developer")]
     for unit in talk[-1:]:
         if unit.role == "assistant" and not unit.pinned and isinstance(unit.messages[0].content, str):
-            return Plan.edit(unit.messages[0], "", REASON) if request.count(unit.messages[0].content) else None
+            return emptied(request, unit.messages[0])
     return None
 
 
@@ -179,7 +184,7 @@ def empties_the_question(request: PruneRequest) -> Plan | None:
     for unit in users[-1:]:
         message = unit.messages[0]
         if not unit.pinned and message not in request.editable and isinstance(message.content, str):
-            return Plan.edit(message, "", REASON) if request.count(message.content) else None
+            return emptied(request, message)
     return None
 
 
@@ -268,7 +273,7 @@ def cuts_bytes_of_what_is_very_long(request: PruneRequest) -> Plan | None:
         content = str(message.content)
         if len(content) > 2000 and not is_json_document(content):
             cut = content.encode("utf-8", "surrogatepass")[:1999].decode(errors="ignore")
-            return Plan.edit(message, cut, REASON)
+            return Plan.edit(message, cut, REASON) if request.count(cut) < request.count(content) else None
     return None
 
 
@@ -295,6 +300,8 @@ def _summary_or_error(request: PruneRequest, quoted: slice) -> Generator[Summari
         text = yield Summarize(ScriptedSummarizer("s"), units[0].messages, max_tokens=20)
     except SummarizerError as error:
         text = str(error)[quoted]
+    if request.count(text) + 8 > sum(unit.tokens for unit in units):
+        return drop(units)
     return Plan.replace(units, text, reason=REASON)
 
 

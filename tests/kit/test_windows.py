@@ -149,10 +149,5 @@ def test_cases_can_be_repeated(case: Case) -> None:
     except BudgetError:
         return
     manager = case.manager(["clear-tool-results"])
-    for place, wire, asks in case.steps():
-        manager.append(wire, pinned=place in case.pinned)
-        if asks and case.prune_first:
-            manager.prune_history()
-        if asks:
-            manager.messages()
+    case.play(manager)
     assert namespace["ctx"].messages() == manager.messages()
