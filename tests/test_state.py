@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ctxwin import ContextManager, StateError
@@ -162,6 +162,7 @@ def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 SAMPLE = sample(Named()).to_dict()
 
 
+@example(("written", 0, "sources", 1), "x")
 @given(st.sampled_from(_paths(SAMPLE)), JUNK)
 def test_any_state_is_restored_or_refused(path: tuple[Any, ...], junk: Any) -> None:
     """Whatever stands anywhere in a state: a working manager or a `StateError`."""

@@ -189,7 +189,7 @@ class Sparing:
 
 
 class Folding:
-    """A strategy that has the two oldest droppable units told in two words, so that others are shown what is written."""
+    """A strategy that has the two oldest droppable units told in two words: others are shown what is written."""
 
     name = "folding"
 

@@ -20,7 +20,6 @@ from ctxwin.testing import drawing
 from ctxwin.testing.cases import Case
 from ctxwin.testing.fakes import OddCounter, WordCounter
 from ctxwin.testing.grouping import costs_left, current_positions
-from ctxwin.testing.windows import count_request
 
 
 def texts(*, max_size: int = 12) -> st.SearchStrategy[str]:

@@ -108,20 +108,19 @@ class ClampOversized:
 
     def _shorten_json(self, value: Any, keep: int) -> Any:
         """Return a JSON value of about so many characters: long strings cut, long lists and mappings thinned."""
-        size = len(_dumps(value))
-        if size <= keep:
+        if len(_dumps(value)) <= keep:
             return value
         if isinstance(value, str):
             return self._cut(value, max(0, keep - 2))
         if isinstance(value, list):
-            kept = _fair_share([len(_dumps(item)) for item in value], keep)
+            kept = _fair_share(len(value), keep)
             head = round(len(kept) * self.head_share)
             shown = [*value[:head], *value[len(value) - (len(kept) - head) :]]
             items = [self._shorten_json(item, share) for item, share in zip(shown, kept, strict=True)]
             left_out = len(value) - len(kept)
             return [*items[:head], *([f"[{left_out} items left out]"] if left_out else []), *items[head:]]
         if isinstance(value, dict):
-            kept = _fair_share([len(_dumps(item)) + len(key) for key, item in value.items()], keep)
+            kept = _fair_share(len(value), keep)
             pairs = islice(value.items(), len(kept))
             shown_pairs = {key: self._shorten_json(item, share) for (key, item), share in zip(pairs, kept, strict=True)}
             left_out = len(value) - len(kept)
@@ -142,14 +141,16 @@ def _number(digits: str) -> int | str:
     return int(digits) if len(digits) < LONGEST_NUMBER else digits
 
 
-def _fair_share(sizes: list[int], keep: int, least: int = 8) -> list[int]:
+def _fair_share(size: int, keep: int, least: int = 8) -> list[int]:
     """Return how many characters each of the items to keep may take: as many items as get a least share each."""
-    count = min(len(sizes), max(1, keep // (2 * least)))
+    count = min(size, max(1, keep // (2 * least)))
     return [max(least, keep // count)] * count
 
 
 def _dumps(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    if any("\ud800" <= character <= "\udfff" for character in text):  # as an escape it has an encoding
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate: as an escape it has an encoding
         return json.dumps(value, separators=(",", ":"))
     return text

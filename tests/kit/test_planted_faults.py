@@ -7,7 +7,7 @@ import pytest
 
 from ctxwin.laws import LAWS
 from ctxwin.registry import load
-from ctxwin.testing.contract import search
+from ctxwin.testing.search import search
 from ctxwin.testing.subjects import Subject
 from plants import PLANTS, behind, uproot
 

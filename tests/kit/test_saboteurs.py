@@ -5,7 +5,7 @@ from hypothesis import settings
 
 from ctxwin.laws import LAWS
 from ctxwin.testing import check_strategy
-from ctxwin.testing.contract import CHECKS, search
+from ctxwin.testing.search import CHECKS, search
 from ctxwin.testing.subjects import Capabilities, Subject
 from saboteurs import ODDITIES, SABOTEURS, made
 

@@ -40,7 +40,8 @@ LAWS = ("L1", "L2", "L3", "L4", "L5")
 HEADER = ["library and configuration", "version", "invalid", "n", *LAWS, "error", "last turn fits"]
 NOTES = """\
 invalid: the share of the n histories for which a valid window exists. L1 to L5: the share that breaks the law; a
-window may break several, and of one that breaks L5 only what is not there at all counts as L3 or L4. error: the share that raised an error.
+window may break several, and of one that breaks L5 only what is not there at all counts as L3 or L4. error: the share
+that raised an error.
 last turn fits: the share of invalid windows among the histories (how many) where the system message and everything
 from the current question on fit, so that keeping a tail of whole turns is enough.
 
