@@ -206,6 +206,7 @@ class Conversation:
     def try_out(self, wire: Wire) -> tuple[int, int, Snapshot]:
         """Append a message, look, and take it back: what it costs, the window with it, and a snapshot of that."""
         self.window.settle()
+        adjustment = self.adjustment
         entry, newest = self._append(wire, pinned=False)
         before = [(old, old.edited, old.edited_tokens, old.slot.gone) for old in newest.entries] if newest else []
         try:
@@ -216,6 +217,7 @@ class Conversation:
         finally:
             self._take_out(self.history.rewind(entry.message.id))
             self.next_id -= 1
+            self.adjustment = adjustment
             for old, edited, edited_tokens, gone in before:
                 old.edited, old.edited_tokens, old.slot.gone = edited, edited_tokens, gone
                 self.history.touch(old.slot)
@@ -243,6 +245,8 @@ class Conversation:
         message = Message(self.next_id, wire, pinned or wire["role"] in SYSTEM_ROLES)
         entry = self.history.append(message)
         self.next_id += 1
+        if pending is not None and pending.first in self.history.open:
+            self.adjustment = max(0, self.adjustment)  # what it saved on messages that now leave the window is gone
         if pending is None or message.role not in SYSTEM_ROLES:
             return entry, None
         newest = self.history.newest

@@ -69,6 +69,11 @@ class Draft:
         self.accepted: list[tuple[str, Plan]] = []
         self._costs = costs
 
+        def count(text: str) -> int:  # a bound method would hand the live costs to whoever asks it for its `__self__`
+            return costs.text(text)
+
+        self._shown_count = count
+
     @property
     def used_tokens(self) -> int:
         """The cost of the window so far, tools and priming included."""
@@ -103,7 +108,7 @@ class Draft:
             target_tokens=self.snapshot.target_tokens,
             excess_tokens=used - self.snapshot.target_tokens,
             previous_summary=summary if isinstance(summary, str) else None,
-            count=self._costs.text,
+            count=self._shown_count,
         )
 
     def _shown(self, unit: Unit, index: int) -> Unit:

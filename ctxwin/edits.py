@@ -1,6 +1,7 @@
 """What makes an edit of content a good one: whole graphemes, JSON stays JSON, reasoning whole or not at all."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ REASONING_TYPES = frozenset({"reasoning", "redacted_thinking", "thinking"})
 
 def edit_faults(old: Content, new: Content) -> Iterator[str]:
     """Yield what is wrong with an edit of content from `old` to `new`."""
-    old_texts, new_texts = _texts(old), _texts(new)
+    old_texts, new_texts = _changed(_texts(old), _texts(new))
     for new_text in new_texts:
         origin = max(old_texts, key=lambda text: sum(_kept(text, new_text)), default="")
         if not _ends_on_graphemes(origin, new_text):
@@ -37,6 +38,23 @@ def _texts(content: Content) -> list[str]:
     if isinstance(content, str):
         return [content]
     return [part["text"] for part in content or () if part["type"] == "text"]
+
+
+def _changed(old: list[str], new: list[str]) -> tuple[list[str], list[str]]:
+    """Return the texts of either side that do not stand on the other as they are."""
+    same = Counter(old) & Counter(new)
+    return _without(old, same), _without(new, same)
+
+
+def _without(texts: list[str], same: Counter[str]) -> list[str]:
+    left = same.copy()
+    kept = []
+    for text in texts:
+        if left[text] > 0:
+            left[text] -= 1
+        else:
+            kept.append(text)
+    return kept
 
 
 def _reasoning(content: Content) -> list[dict[str, Any]]:

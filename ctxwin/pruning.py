@@ -163,7 +163,7 @@ def _ask(draft: Draft, name: str, hook: Hook, owner: object) -> Steps[None]:
     try:
         answer = call_hook(owner, hook, request=draft.request())
         if isinstance(answer, Generator):
-            answer = yield from _run(answer, owner, draft.count)
+            answer = yield from run_flow(answer, owner, draft.count)
         if inspect.iscoroutine(answer):
             answer.close()
         if answer is not None and type(answer) is not Plan:
@@ -175,7 +175,7 @@ def _ask(draft: Draft, name: str, hook: Hook, owner: object) -> Steps[None]:
         draft.accept(name, answer)
 
 
-def _run(flow: Generator[Any, Any, Any], owner: object, count: Callable[[str], int]) -> Steps[object]:
+def run_flow(flow: Generator[Any, Any, Any], owner: object, count: Callable[[str], int]) -> Steps[object]:
     """Carry effects from a strategy's generator outwards, and answers or errors back in."""
     try:
         effect = call_hook(owner, next, flow)

@@ -134,6 +134,8 @@ def test_a_kept_law_is_silent(name: str) -> None:
     assert list(law(kept)) == []
 
 
+JSON_PART = {"type": "text", "text": '{"n": 1}'}
+IMAGE = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
 THINKING = {"type": "thinking", "thinking": "hm", "signature": "s"}
 TEXT = {"type": "text", "text": "long text"}
 
@@ -168,6 +170,9 @@ TEXT = {"type": "text", "text": "long text"}
         ([TEXT, {"type": "text", "text": "👨‍👩‍👧👨‍👩‍👧"}], [{"type": "text", "text": "👨"}], False),
         ([TEXT, {"type": "text", "text": '{"n":1}'}], [{"type": "text", "text": "no JSON"}], False),
         ([TEXT, TEXT], [TEXT], True),
+        ([JSON_PART, IMAGE], [JSON_PART, {"type": "text", "text": "[image]"}], True),
+        ([JSON_PART, TEXT], [TEXT], True),
+        ([JSON_PART, JSON_PART], [JSON_PART, {"type": "text", "text": "cut"}], False),
     ],
 )
 def test_edits(old: Any, new: Any, lawful: bool) -> None:

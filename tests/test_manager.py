@@ -22,6 +22,7 @@ from ctxwin import (
 )
 from ctxwin.counting import CallableCounter, TokenCounter
 from ctxwin.plan import Drop
+from ctxwin.testing import OddCounter
 
 CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
@@ -456,6 +457,28 @@ def test_counter_that_is_not_additive_is_asked_after_a_cut() -> None:
         tight.messages()
 
 
+@given(st.integers(45, 60), st.integers(0, 2))
+def test_what_was_saved_on_a_message_leaves_with_it(words: int, results: int) -> None:
+    """A pending exchange that becomes open takes along what the true cost of the last cut was lower by."""
+    counter = OddCounter("merging")
+    calls = [{"id": name, "type": "function", "function": {"name": "f", "arguments": ""}} for name in "abc"]
+    manager = ContextManager(budget=Budget(60, low=1.0), counter=counter)
+    manager.extend({"role": "user", "content": "one"} for _ in range(12))
+    manager.add_message("assistant", None, tool_calls=calls)
+    manager.extend({"role": "tool", "tool_call_id": name, "content": ""} for name in "abc"[:results])
+    manager.messages()
+    preview = manager.preview("x " * words)
+    manager.add_message("user", "x " * words)
+    assert preview.total_tokens == manager.total_tokens
+    try:
+        window = manager.messages()
+    except BudgetError as error:
+        assert not preview.fits
+        assert error.required_tokens == counter.count_request([{"role": "user", "content": "x " * words}])
+        return
+    assert counter.count_request(window) <= 60
+
+
 def test_counter_that_raises_changes_nothing() -> None:
     """The message stays in the log, and can be taken back without being counted."""
 
@@ -546,7 +569,7 @@ def test_threads_lose_nothing() -> None:
             manager.add_message("user", f"{name} {number}")
             manager.messages()
 
-    threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
+    threads = [threading.Thread(target=work, args=(name,)) for name in "abc"]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -7,7 +7,7 @@ from typing import Any
 from ctxwin.errors import CtxwinError, SummarizerError
 from ctxwin.manager import ContextManager
 from ctxwin.messages import Message, Wire
-from ctxwin.plan import Edit, Plan, Replace
+from ctxwin.plan import Edit, Plan, PruneRequest, Receipt, Replace
 from ctxwin.testing.checks_window import Breach, Breaches, blamed
 from ctxwin.testing.grouping import is_tool
 from ctxwin.testing.reports import touched
@@ -20,9 +20,10 @@ TELLTALES = (SummarizerError.__name__, "the summariser raised", *(AWAY[at : at +
 
 def failure_is_free(trial: Trial) -> Breaches:
     """L8: it raises nothing and returns what a hook may return; when its summariser fails, nothing changes."""
-    for run in (trial.plain, *trial.failing):
+    failing = [*trial.failing, trial.faltering] if trial.failing else []
+    for run in (trial.plain, *failing):
         yield from _failed(trial, run)
-    for run in trial.failing:
+    for run in failing:
         for ask in run.asks:
             yield from (Breach(f"after a summariser failed: {fault.reason}", ask) for fault in trial.faults(ask))
             written = [str(message.content) for message in ask.after if message.sources]
@@ -56,7 +57,7 @@ def no_aliasing(trial: Trial) -> Breaches:
     """L9: what is shown is not changed; and what is returned can be changed without harm."""
     run = trial.plain
     for asked in (asked for looked in (run, *trial.failing) for asked in looked.asked):
-        if asked.shown != asked.pristine:
+        if asked.shown != asked.pristine or _in_full(asked.shown) != _in_full(asked.pristine):
             yield Breach(f"ctxwin_{asked.hook} changed what it was shown", _ask_of(run, asked))
     spoilt = trial.spoilt()
     ctx, state = spoilt.ctx, spoilt.ctx.to_dict()
@@ -70,6 +71,13 @@ def no_aliasing(trial: Trial) -> Breaches:
     yield from _log_differs(spoilt)
 
 
+def _in_full(shown: PruneRequest | Receipt) -> str:
+    """Return the messages shown as text, in which 1 and True, and the order of keys, differ."""
+    if isinstance(shown, Receipt):
+        return repr([message.to_dict() for message in (*shown.evicted, *shown.left_out)])
+    return repr([message.to_dict() for unit in shown.units for message in unit.messages])
+
+
 def deterministic(trial: Trial) -> Breaches:
     """L10: asked the same again, by an equal request, another conversation or a day later, it answers the same."""
     for asked in trial.plain.asked:
@@ -79,16 +87,23 @@ def deterministic(trial: Trial) -> Breaches:
             if again.outcome != asked.outcome:
                 reason = f"asked the same twice, ctxwin_{asked.hook} gave two answers: {_said(asked)}; {_said(again)}"
                 yield Breach(reason, _ask_of(trial.plain, asked))
+    yield from _another_day(trial)
+    asks = trial.plain.asks
+    if asks and asks[-1].window is not None and trial.plain.ctx.messages() != asks[-1].window:
+        yield Breach("a second messages() gave another window", asks[-1])
+
+
+def _another_day(trial: Trial) -> Breaches:
+    """Yield how the same calls came out otherwise a day later, each window planned before it was cut."""
     for ask, later in zip(trial.plain.asks, trial.later.asks, strict=False):
         if ask.window != later.window:
             yield Breach("the same calls with the same object gave another window the second time, a day later", ask)
+        elif ask.receipt != later.receipt:
+            yield Breach(f"a day later the receipt of the same calls was another: {later.receipt}", ask)
         if not later.plan_is_free:
             yield Breach("plan() changed the manager", ask)
         if later.planned is not None and later.planned != later.receipt:
             yield Breach(f"plan() said {later.planned}, the prune was {later.receipt}", ask)
-    asks = trial.plain.asks
-    if asks and asks[-1].window is not None and trial.plain.ctx.messages() != asks[-1].window:
-        yield Breach("a second messages() gave another window", asks[-1])
 
 
 def stable_prefix(trial: Trial) -> Breaches:

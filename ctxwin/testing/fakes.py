@@ -174,7 +174,7 @@ class Sparing:
         ids: ids of the messages.
     """
 
-    name = "sparing"
+    name = "testing-sparing"
 
     def __init__(self, ids: Collection[int]) -> None:
         self.ids = frozenset(ids)
@@ -189,9 +189,9 @@ class Sparing:
 
 
 class Folding:
-    """A strategy that has the two oldest droppable units told in two words: others are shown what is written."""
+    """A strategy that has the two oldest units of the log told in two words: others are shown what is written."""
 
-    name = "folding"
+    name = "testing-folding"
 
     def __repr__(self) -> str:
         return "Folding()"
@@ -199,7 +199,7 @@ class Folding:
     @hookimpl
     def ctxwin_prune(self, request: PruneRequest) -> Plan | None:
         """Replace the two oldest units, where that is worth it."""
-        units = request.droppable[:2]
+        units = [unit for unit in request.droppable if not unit.written][:2]
         if len(units) < 2 or sum(unit.tokens for unit in units) < WORTH_TOKENS:
             return None
         return Plan.replace(units, "as agreed", reason="told in two words")

@@ -105,9 +105,8 @@ def frozen_positions(before: Sequence[AnyMessage], pinned: Collection[int], *, q
     question, newest = _current(before, units)
     frozen: set[int] = set()
     for unit in units:
-        if any(place in pinned for place in unit.positions):
-            frozen.update(unit.positions)
-        elif (unit is question and not question_edits) or (unit is newest and unit is not question):
+        frozen.update(place for place in unit.positions if place in pinned)
+        if (unit is question and not question_edits) or (unit is newest and unit is not question):
             frozen.add(unit.positions[0])
     return frozen
 

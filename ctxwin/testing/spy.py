@@ -5,7 +5,7 @@ import inspect
 import sys
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import ModuleType
@@ -15,14 +15,14 @@ from ctxwin.errors import SummarizerError
 from ctxwin.hookspecs import hookimpl
 from ctxwin.messages import Message
 from ctxwin.plan import Plan, PruneRequest, Receipt, Summarize, Unit
-from ctxwin.pruning import MAX_EFFECTS
+from ctxwin.pruning import drive, run_flow
 from ctxwin.registry import Hook, Strategy
 from ctxwin.testing.clocks import ahead
 
 Answer = Callable[[Summarize], str]
 Told: TypeAlias = str | SummarizerError
-Asking: TypeAlias = tuple[tuple[Message, ...], str | None, int]
-"""What a summariser is asked: messages, the previous summary, and how long the answer may be."""
+Asking: TypeAlias = tuple[int, tuple[Message, ...], str | None, int]
+"""What a summariser is asked: the how-manieth question, messages, the previous summary, how long the answer may be."""
 
 
 @dataclass
@@ -76,11 +76,13 @@ class Spy:
 
     Attributes:
         interfere: called once, in the next hook.
+        distraction: called whenever a summariser is asked, as other conversations go on while a model answers.
     """
 
     def __init__(self, strategy: Strategy, known: dict[Asking, Told] | None = None) -> None:
         self.name = strategy.name
         self.interfere: Callable[[], None] | None = None
+        self.distraction: Callable[[], None] | None = None
         self._strategy = strategy
         self._known = {} if known is None else known
         self._asked: list[Asked] = []
@@ -137,7 +139,7 @@ class Spy:
         with suppress(Exception):  # what it raises is noted
             answer = self.ctxwin_protect(request) if asked.hook == "protect" else self.ctxwin_prune(request)
             if isinstance(answer, Generator):
-                _run(answer)
+                drive(run_flow(answer, self, request.count))
             elif inspect.iscoroutine(answer):
                 answer.close()
         return again[-1]
@@ -157,7 +159,7 @@ class Spy:
             effect = self._step(asked, partial(next, flow))
             while True:
                 try:
-                    told: str | SummarizerError = yield self._noted(effect)
+                    told: str | SummarizerError = yield self._noted(asked, effect)
                 except SummarizerError as error:
                     told = error
                 asked.effects.append((effect, told))
@@ -182,7 +184,7 @@ class Spy:
     def _guarded(self, asked: Asked) -> Iterator[None]:
         """Note what is raised; what would end the process must not end the proof."""
         try:
-            with ahead(names_of(self._strategy.plugin)) if self._later else nullcontext():
+            with ahead(*names_of(self._strategy.plugin)) if self._later else nullcontext():
                 yield
         except KeyboardInterrupt:
             raise
@@ -192,18 +194,20 @@ class Spy:
                 raise
             raise RuntimeError(f"{type(error).__name__} in a strategy") from error
 
-    def _noted(self, effect: object) -> object:
+    def _noted(self, asked: Asked, effect: object) -> object:
         """Return the effect with a summariser of either colour that answers as this spy is told to."""
         if not isinstance(effect, Summarize):
             return effect
         answer = self._answer
         if answer is not None:
             return replace(effect, summarizer=lambda *_: answer(effect))
-        return replace(effect, summarizer=partial(self._ask_once, effect))
+        return replace(effect, summarizer=partial(self._ask_once, effect, len(asked.effects)))
 
-    def _ask_once(self, effect: Summarize, *asking: Any) -> str:
-        """Return what a summariser of either colour says, or said when it was asked just this before."""
-        key: Asking = (tuple(asking[0]), *asking[1:])
+    def _ask_once(self, effect: Summarize, number: int, *asking: Any) -> str:
+        """Return what a summariser of either colour says, or said when it was asked just this before, as often."""
+        if self.distraction is not None:
+            self.distraction()
+        key: Asking = (number, tuple(asking[0]), *asking[1:])
         if key not in self._known:
             try:
                 self._known[key] = _settled(effect.summarizer(*asking))
@@ -229,23 +233,13 @@ def copy_request(request: PruneRequest) -> PruneRequest:
     )
 
 
-def _run(flow: Generator[Any, Any, object]) -> None:
-    """Drive a spied generator whose summarisers have their answers; what it yields and raises may be junk."""
-    with suppress(StopIteration), closing(flow):
-        effect = next(flow)
-        for _ in range(MAX_EFFECTS):
-            try:
-                text = effect.summarizer(effect.messages, effect.previous_summary, effect.max_tokens)
-            except SummarizerError as error:
-                effect = flow.throw(error)
-            else:
-                effect = flow.send(text)
-
-
-def names_of(plugin: object) -> dict[str, Any]:
-    """Return the globals of the module in which a strategy is written."""
+def names_of(plugin: object) -> Iterator[dict[str, Any]]:
+    """Yield the globals of the module in which a strategy is written, and its own attributes."""
     module = plugin if isinstance(plugin, ModuleType) else sys.modules.get(type(plugin).__module__)
-    return {} if module is None else vars(module)
+    if module is not None:
+        yield vars(module)
+    if isinstance(getattr(plugin, "__dict__", None), dict) and plugin is not module:
+        yield vars(plugin)
 
 
 def _settled(answer: Any) -> Any:

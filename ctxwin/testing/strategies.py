@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ctxwin.budget import Budget
 from ctxwin.counting import TokenCounter
-from ctxwin.messages import SYSTEM_ROLES, Message, Wire
+from ctxwin.messages import SYSTEM_ROLES, Message, Wire, copy_json
 from ctxwin.testing import drawing
 from ctxwin.testing.cases import Case
 from ctxwin.testing.fakes import OddCounter, WordCounter
@@ -158,6 +158,8 @@ def _cases(
     free = set(range(len(history))) - current_positions(history, ask_every)
     places = st.integers(0, max(0, len(history) - 1))
     pinned, spared = (draw(st.frozensets(places, max_size=size)) & free for size in (2, 4))
+    if draw(st.integers(0, 11)) == 11:
+        pinned = frozenset(free)
     low, by_hand = draw(st.sampled_from(lows)), draw(st.integers(0, 3)) == 3
     left, floor = costs_left(counter, history, pinned | spared), costs_left(counter, history, pinned)[-1]
     target = left[draw(st.integers(0, 19)) % len(left)] + draw(st.sampled_from(_ASIDE))
@@ -203,6 +205,8 @@ def _run(question: Wire, steps: list[Wire]) -> list[Wire]:
 _SHORT, _LONG = histories(min_size=2, max_size=4), histories(min_size=10, max_size=20)
 # A question, and an agent at work on it.
 _RUN = st.builds(_run, messages(roles=["user"]), histories(roles=["assistant"], min_size=1))
-_HISTORIES = st.one_of(_SHORT, histories(min_size=4, max_size=9), _LONG, _RUN)
+# The same messages once more, as where a client appends a history that it was given.
+_TWICE = histories(min_size=2, max_size=5).map(lambda history: [*history, *map(copy_json, history)])
+_HISTORIES = st.one_of(_SHORT, histories(min_size=4, max_size=9), _LONG, _RUN, _TWICE)
 _COUNTERS = counters()
 _ASIDE = (-1, 0, -1, 1, -1, -2, -1, 0, 2, -9, 9, -9999)  # tokens; the last one leaves a budget of 1

@@ -55,6 +55,7 @@ def adapted(strategy: object) -> Strategy:
 def fresh(strategy: object) -> object:
     """Return a copy that has seen no conversation; what cannot be copied, as it is."""
     try:
-        return copy.deepcopy(strategy)
+        held = getattr(strategy, "__dict__", {}).values()
+        return copy.deepcopy(strategy, {id(value): value for value in held if type(value) is object})  # sentinels
     except Exception:  # noqa: BLE001 - locks, modules, clients: strategies may hold anything
         return strategy

@@ -126,6 +126,11 @@ class Trial:
         runs = [self.told(answer) for answer in FAILURES]
         return [run for run in runs if all(asked.told_errors_only for asked in run.asked)]  # too long for its counter
 
+    @cached_property
+    def faltering(self) -> Run:
+        """A run in which a summariser answers once and then is away."""
+        return self.told(_Faltering())
+
     @property
     def asks(self) -> list[Ask]:
         """The calls of `messages()` of the plain run and of the failing ones."""
@@ -138,7 +143,15 @@ class Trial:
     def asked_again(self, asked: Asked) -> list[Asked]:
         """Ask the strategy what it was asked before, by an equal request; and others with another past, or none."""
         unused = Spy(adapted(self.subject.make()), self._known)
-        return [spy.ask_again(asked) for spy in (self._spy, unused, *self._seasoned)]
+        return [spy.ask_again(asked) for spy in (self._spy, unused, *self._seasoned, self._distracted)]
+
+    @cached_property
+    def _distracted(self) -> Spy:
+        """An equal strategy that has another conversation to serve while a model answers."""
+        strategy, case = adapted(self.subject.make()), ELSEWHERE[0]
+        spy = Spy(strategy, self._known)
+        spy.distraction = lambda: case.play(case.manager([Spy(strategy)]))
+        return spy
 
     @cached_property
     def _seasoned(self) -> list[Spy]:
@@ -289,6 +302,17 @@ def _blank(_: Summarize) -> str:
 
 def _too_long(effect: Summarize) -> str:
     return "word " * min(effect.max_tokens + 1, TOO_LONG)
+
+
+class _Faltering:
+    def __init__(self) -> None:
+        self.answered = False
+
+    def __call__(self, effect: Summarize) -> str:
+        if self.answered:
+            return _raise(effect)
+        self.answered = True
+        return "s"
 
 
 FAILURES = (_raise, _blank, _too_long)

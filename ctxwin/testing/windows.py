@@ -218,7 +218,7 @@ class _Reading:
 
 def _key(wire: AnyMessage, *, content: bool) -> str:
     """Return what tells messages apart, with or without their content."""
-    return json.dumps(wire if content else [{**wire, "content": None}], sort_keys=True)
+    return json.dumps(wire if content else [{**wire, "content": None}], sort_keys=True, default=dict)
 
 
 def _short(wire: AnyMessage) -> str:

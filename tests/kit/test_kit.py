@@ -41,7 +41,7 @@ def ids(wire: Wire) -> list[str | None]:
 
 
 def texts(history: Sequence[Wire]) -> str:
-    return " ".join(wire["content"] for wire in history if isinstance(wire["content"], str))
+    return " ".join(wire["content"] for wire in history if isinstance(wire.get("content"), str))
 
 
 REACHED = {
@@ -62,10 +62,13 @@ REACHED = {
     "a result for no call": lambda history: bool(history and history[0]["role"] == "tool"),
     "tools only": lambda history: len(history) > 5 and all(ids(w) or w["role"] == "tool" for w in history),
     "a giant message": lambda history: "word " * 60 in texts(history),
-    "empty content": lambda history: any(wire["content"] == "" for wire in history),
-    "no content": lambda history: any(wire["content"] is None and not ids(wire) for wire in history),
-    "list content": lambda history: any(wire["content"] == [] for wire in history),
-    "a result of parts": lambda history: any(w["role"] == "tool" and isinstance(w["content"], list) for w in history),
+    "empty content": lambda history: any(wire.get("content", 0) == "" for wire in history),
+    "no content": lambda history: any(wire.get("content", 0) is None and not ids(wire) for wire in history),
+    "list content": lambda history: any(wire.get("content", 0) == [] for wire in history),
+    "a result of parts": lambda history: any(
+        w["role"] == "tool" and isinstance(w.get("content", 0), list) for w in history
+    ),
+    "content left out": lambda history: any("content" not in wire for wire in history),
     "a picture": lambda history: "image_url" in str(history),
     "reasoning": lambda history: "signature" in str(history),
     "two system messages": lambda history: sum(wire["role"] == "system" for wire in history) > 1,
@@ -89,12 +92,15 @@ def counts_by(kind: str, case: Case) -> bool:
 
 
 def test_cases_reach_pins_and_odd_counters() -> None:
-    """Pins in the middle, units spared, several calls of `messages()`, question edits."""
+    """Pins in the middle, many pins, units spared and folded, histories sent twice, several calls, question edits."""
     conditions: list[Callable[[Any], bool]] = [
         lambda case: bool(case.pinned) and max(case.pinned) < len(case.history) - 1,
         lambda case: bool(case.spared),
         lambda case: case.ask_every == 1,
         lambda case: case.prune_first,
+        lambda case: case.folded,
+        lambda case: len(case.pinned) > 6,
+        lambda case: case.history[: len(case.history) // 2] * 2 == case.history,
         lambda case: case.allow_question_edit,
         lambda case: case.budget.low < 1,
         *(partial(counts_by, kind) for kind in OddCounter.KINDS),
