@@ -60,10 +60,10 @@ class Unit:
         return messages[0].pinned or (len(messages) > 1 and any(message.pinned for message in messages))
 
     @property
-    def place(self) -> tuple[int, int]:
+    def place(self) -> tuple[int, bool, int]:
         """Where it stands in a window: at its first message, a written unit at (and before) its oldest source."""
         first = self.messages[0]
-        return (first.sources[0], 0) if first.sources else (first.id, 1)
+        return first.sources[0] if first.sources else first.id, not first.sources, first.id
 
 
 def make_unit(messages: Sequence[Message], message_tokens: Sequence[int]) -> Unit:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ctxwin import (
+    Budget,
     ContextManager,
     Message,
     Plan,
@@ -19,6 +20,7 @@ from ctxwin import (
     hookimpl,
 )
 from ctxwin.pruning import MAX_EFFECTS
+from ctxwin.testing import WordCounter
 
 Answer = Callable[[Sequence[Message], str | None, int], str | Awaitable[str]]
 
@@ -377,3 +379,29 @@ def test_a_plugin_that_spares_what_is_not_there_is_named() -> None:
     assert [wire["content"] for wire in manager.messages()] == ["one", "four"]
     assert manager.last_receipt is not None
     assert [(rejection.strategy, rejection.law) for rejection in manager.last_receipt.rejected] == [("elsewhere", "L5")]
+
+
+class Abridge:
+    """Tells a long unit in one word."""
+
+    @hookimpl
+    def ctxwin_prune(self, request: PruneRequest) -> Plan | None:
+        long = [unit for unit in request.droppable if unit.tokens > 30 and not unit.written]
+        return Plan.replace(long[:1], "short", "assistant", "abridged") if long else None
+
+
+def test_what_came_back_can_be_summarised_again() -> None:
+    """Two summaries of one message stand at its place, the older first; a state keeps that."""
+    options: dict[str, Any] = {"budget": Budget(50, low=1.0), "counter": WordCounter(), "strategies": [Abridge()]}
+    manager = ContextManager(**options)
+    manager.extend({"role": "user", "content": text} for text in ("q", "w " * 35, "x y z"))
+    manager.messages()
+    manager.pin(2)
+    manager.unpin(2)
+    manager.add_message("user", "y")
+    manager.messages()
+    assert manager.last_receipt is not None
+    assert not manager.last_receipt.rejected
+    assert [(message.id, message.sources) for message in manager][1:3] == [(4, (2,)), (6, (2,))]
+    state = manager.to_dict()
+    assert ContextManager.from_dict(state, **options).to_dict() == state
