@@ -9,13 +9,11 @@ from ctxwin.manager import ContextManager
 from ctxwin.messages import Message, Wire
 from ctxwin.plan import Edit, Plan, PruneRequest, Receipt, Replace
 from ctxwin.testing.checks_window import Breach, Breaches, blamed
+from ctxwin.testing.failures import TELLTALES
 from ctxwin.testing.grouping import is_tool
 from ctxwin.testing.reports import touched
 from ctxwin.testing.spy import Asked
-from ctxwin.testing.trials import AWAY, MEANWHILE, Ask, Run, Trial
-
-# What a text has in it that was made from a summariser's error, and no other text by chance.
-TELLTALES = (SummarizerError.__name__, "the summariser raised", *(AWAY[at : at + 6] for at in range(6, len(AWAY) - 5)))
+from ctxwin.testing.trials import MEANWHILE, Ask, Run, Trial
 
 
 def failure_is_free(trial: Trial) -> Breaches:
@@ -23,6 +21,10 @@ def failure_is_free(trial: Trial) -> Breaches:
     failing = [*trial.failing, trial.faltering] if trial.failing else []
     for run in (trial.plain, *failing):
         yield from _failed(trial, run)
+    for asked in (asked for asked in trial.plain.asked if asked.effects):
+        error = trial.cancelled(asked)
+        if error is not None:
+            yield Breach(f"cancelled while a model answers, it raised {described(error)}", _ask_of(trial.plain, asked))
     for run in failing:
         for ask in run.asks:
             yield from (Breach(f"after a summariser failed: {fault.reason}", ask) for fault in trial.faults(ask))

@@ -44,6 +44,7 @@ _LONG = (
     "👨‍👩‍👧🇨🇭👍🏽y\u0301" * 350,  # above the limits that strategies usually have, some thousand characters
     "word " + "y\u0301🇨🇭👍🏽👨‍👩‍👧 中" * 250,
     json.dumps({"rows": [{"n": n, "é": "word 中"} for n in range(200)]}, ensure_ascii=False),
+    "\r" * 40,
     "[" * 1500 + "]" * 1500,  # deeper than Python's own parser goes
 )
 
@@ -168,7 +169,8 @@ def _call(call_id: str | None) -> Wire:
         return {"id": call_id, "type": "custom", "custom": {"name": "run", "input": "print('é')"}}
     arguments = {"b": '{"query": {"é": [1, "two"]}}', "c": "not JSON", "d": "[1]", None: ""}.get(call_id, "{}")
     name = "find" if call_id == "b" else "look"
-    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+    call = {"function": {"name": name, "arguments": arguments}}
+    return call if call_id is None else {"id": call_id, "type": "function", **call}
 
 
 def _result(draw: st.DrawFn, call_id: str | None, form: str, text: st.SearchStrategy[str]) -> Wire:

@@ -189,7 +189,7 @@ class Sparing:
 
 
 class Folding:
-    """A strategy that has the two oldest units of the log told in two words: others are shown what is written."""
+    """A strategy that has the oldest units told in two words a pair, so that others are shown what is written."""
 
     name = "testing-folding"
 
@@ -198,8 +198,11 @@ class Folding:
 
     @hookimpl
     def ctxwin_prune(self, request: PruneRequest) -> Plan | None:
-        """Replace the two oldest units, where that is worth it."""
-        units = [unit for unit in request.droppable if not unit.written][:2]
-        if len(units) < 2 or sum(unit.tokens for unit in units) < WORTH_TOKENS:
-            return None
-        return Plan.replace(units, "as agreed", reason="told in two words")
+        """Replace the two oldest units, and the two after them, where that is worth it."""
+        units = [unit for unit in request.droppable if not unit.written]
+        pairs = [pair for pair in (units[:2], units[2:4]) if len(pair) == 2]
+        plan = Plan()
+        for pair in pairs:
+            if sum(unit.tokens for unit in pair) >= WORTH_TOKENS:
+                plan += Plan.replace(pair, "as agreed", reason="told in two words")
+        return plan if plan.steps else None

@@ -73,7 +73,7 @@ def table_of(ask: Ask | None, trial: Trial) -> str:
     plan = _proposals(ask)
     cost = trial.case.counter.count_message
     rows = [("id", "role", "tokens", "before", "plan", "after", "content")]
-    for number, message in sorted({**_log(trial, ask), **before, **after}.items()):
+    for number, message in sorted({**after, **before, **_log(trial, ask)}.items()):
         shown = after.get(number) or before.get(number) or message
         kind = "written" if message.sources else message.role
         rows.append(

@@ -15,7 +15,7 @@ from ctxwin.errors import SummarizerError
 from ctxwin.hookspecs import hookimpl
 from ctxwin.messages import Message
 from ctxwin.plan import Plan, PruneRequest, Receipt, Summarize, Unit
-from ctxwin.pruning import drive, run_flow
+from ctxwin.pruning import MAX_EFFECTS, drive, run_flow
 from ctxwin.registry import Hook, Strategy
 from ctxwin.testing.clocks import ahead
 
@@ -143,6 +143,24 @@ class Spy:
             elif inspect.iscoroutine(answer):
                 answer.close()
         return again[-1]
+
+    def cancel(self, asked: Asked) -> BaseException | None:
+        """Ask what was asked before, and close the answer where it asks for a summary; returns what it raises."""
+        request, prune = copy_request(asked.pristine), self._strategy.prune
+        flow = prune(request=request) if prune is not None else None
+        if isinstance(flow, Generator):
+            try:
+                next(flow)
+                flow.close()
+            except StopIteration:
+                pass
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is a finding
+                for _ in range(MAX_EFFECTS):
+                    with suppress(BaseException):
+                        flow.close()
+                        break
+                return error
+        return None
 
     def _call(self, asked: Asked, call: Callable[[Hook], Any], hook: Hook) -> Any:
         """Call a hook, noting the call and what it raises."""

@@ -1,10 +1,16 @@
 """What is under test: a strategy, what stands before it, and what it claims of itself."""
 
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+from typing import Any
 
 from ctxwin.registry import Chain, Strategy, load, name_of
+
+PLAIN = (bool, int, float, str, type(None), tuple, list, dict, set)
 
 
 @dataclass(frozen=True)
@@ -32,11 +38,62 @@ class Subject:
         make: makes the strategy, anew for each trial.
         before: strategies asked before it, names or objects.
         capabilities: what it promises.
+        shared: what its class and its module hold before it is tried.
     """
 
     make: Callable[[], object]
     before: Sequence[object] = ()
     capabilities: Capabilities = field(default_factory=Capabilities)
+    shared: list["Shared"] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        plugin = adapted(self.make()).plugin
+        module = plugin if isinstance(plugin, ModuleType) else sys.modules.get(type(plugin).__module__)
+        owners = [owner for owner in (module, *type(plugin).__mro__[:-1]) if owner is not None]
+        object.__setattr__(self, "shared", [found for owner in owners for found in _shared(owner)])
+
+    @contextmanager
+    def forgotten(self) -> Iterator[None]:
+        """Have class and module hold what they held before the strategy was tried."""
+        now = [replace(shared, value=shared.present()) for shared in self.shared]
+        try:
+            for shared in self.shared:
+                shared.restore()
+            yield
+        finally:
+            for shared in now:
+                shared.restore()
+
+
+@dataclass(frozen=True)
+class Shared:
+    """An attribute of a class or a module, and a copy of what it held."""
+
+    owner: object
+    name: str
+    held: object
+    value: Any
+
+    def present(self) -> object:
+        """Return a copy of what it holds now."""
+        return copy.copy(getattr(self.owner, self.name))
+
+    def restore(self) -> None:
+        """Put back what it held: into the same list, dict or set."""
+        if isinstance(self.held, list):
+            self.held[:] = self.value
+        elif isinstance(self.held, dict | set):
+            self.held.clear()
+            self.held.update(self.value)
+        elif getattr(self.owner, self.name) != self.value:
+            setattr(self.owner, self.name, self.value)
+
+
+def _shared(owner: object) -> Iterator[Shared]:
+    """Yield the plain values that a class or a module holds, which its functions may change."""
+    for name, value in list(vars(owner).items()):
+        if type(value) in PLAIN and not name.startswith("__"):
+            yield Shared(owner, name, value, copy.copy(value))
 
 
 def adapted(strategy: object) -> Strategy:
@@ -54,8 +111,18 @@ def adapted(strategy: object) -> Strategy:
 
 def fresh(strategy: object) -> object:
     """Return a copy that has seen no conversation; what cannot be copied, as it is."""
+    held = getattr(strategy, "__dict__", {})
+    known = {id(value): value for value in held.values() if type(value) is object}  # sentinels
     try:
-        held = getattr(strategy, "__dict__", {}).values()
-        return copy.deepcopy(strategy, {id(value): value for value in held if type(value) is object})  # sentinels
+        return copy.deepcopy(strategy, known)
     except Exception:  # noqa: BLE001 - locks, modules, clients: strategies may hold anything
-        return strategy
+        return _copied_in_part(strategy, held) if held and not isinstance(strategy, ModuleType) else strategy
+
+
+def _copied_in_part(strategy: object, held: Mapping[str, object]) -> object:
+    """Return a copy that shares with the strategy only what cannot be copied."""
+    twin = copy.copy(strategy)
+    for name, value in held.items():
+        with suppress(Exception):
+            vars(twin)[name] = copy.deepcopy(value)
+    return twin

@@ -14,17 +14,16 @@ from ctxwin.errors import BudgetError
 from ctxwin.laws import Violation
 from ctxwin.manager import ContextManager
 from ctxwin.messages import Message, Wire, copy_json
-from ctxwin.plan import Receipt, Rejection, Summarize
+from ctxwin.plan import Receipt, Rejection
 from ctxwin.pruning import Tally, ask_chain, drive
 from ctxwin.registry import Chain
 from ctxwin.testing.cases import ELSEWHERE, Case
+from ctxwin.testing.failures import FAILURES, Faltering
 from ctxwin.testing.fakes import recording
 from ctxwin.testing.spy import Answer, Asked, Asking, Spy, Told
 from ctxwin.testing.subjects import Subject, adapted, fresh
 from ctxwin.testing.windows import window_faults
 
-TOO_LONG = 2000  # words
-AWAY = "model-5f0e9a7c31d2"  # whoever quotes this has kept an error's text
 LOCK_SECONDS = 5.0  # far longer than an append takes
 MEANWHILE: Wire = {"role": "user", "content": "meanwhile"}
 
@@ -86,11 +85,7 @@ class Run:
 
 
 class Trial:
-    """
-    One case, and the runs that the laws look at; each is made when first asked for.
-
-    Every run has a manager of its own and the same strategy objects: one object serves many conversations.
-    """
+    """One case, and the runs that the laws look at: each with its own manager, all with the same strategy objects."""
 
     def __init__(self, case: Case, subject: Subject) -> None:
         self.case = case
@@ -105,7 +100,7 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """The strategy's name."""
+        """The strategy's."""
         return self.strategy.name
 
     @cached_property
@@ -129,7 +124,7 @@ class Trial:
     @cached_property
     def faltering(self) -> Run:
         """A run in which a summariser answers once and then is away."""
-        return self.told(_Faltering())
+        return self.told(Faltering())
 
     @property
     def asks(self) -> list[Ask]:
@@ -143,7 +138,8 @@ class Trial:
     def asked_again(self, asked: Asked) -> list[Asked]:
         """Ask the strategy what it was asked before, by an equal request; and others with another past, or none."""
         unused = Spy(adapted(self.subject.make()), self._known)
-        return [spy.ask_again(asked) for spy in (self._spy, unused, *self._seasoned, self._distracted)]
+        spies = [self._spy, unused, *self._seasoned, self._distracted]
+        return [self.asked_at_first(asked), *(spy.ask_again(asked) for spy in spies)]
 
     @cached_property
     def _distracted(self) -> Spy:
@@ -160,6 +156,15 @@ class Trial:
         for spy, case in zip(spies, ELSEWHERE, strict=True):
             case.play(case.manager([spy]))
         return spies
+
+    def cancelled(self, asked: Asked) -> BaseException | None:
+        """Cancel the strategy while a model answers; returns what it raises then."""
+        return Spy(adapted(self.subject.make()), self._known).cancel(asked)
+
+    def asked_at_first(self, asked: Asked) -> Asked:
+        """Ask a strategy whose class and module have forgotten all that they learnt since the proof began."""
+        with self.subject.forgotten():
+            return Spy(adapted(self.subject.make()), self._known).ask_again(asked)
 
     def spoilt(self) -> Run:
         """Return a run of its own whose messages are spoilt once they are appended."""
@@ -290,29 +295,3 @@ def _rejections(ctx: ContextManager) -> tuple[Rejection, ...]:
     draft = Draft(ctx._state.snapshot(), ctx._state.costs)  # noqa: SLF001 - the kit knows the manager from inside
     drive(ask_chain(draft, ctx._chain, ctx, frozenset(), Tally()))  # noqa: SLF001
     return tuple(draft.rejected)
-
-
-def _raise(_: Summarize) -> str:
-    raise TimeoutError(f"no answer from {AWAY}")
-
-
-def _blank(_: Summarize) -> str:
-    return " \n"
-
-
-def _too_long(effect: Summarize) -> str:
-    return "word " * min(effect.max_tokens + 1, TOO_LONG)
-
-
-class _Faltering:
-    def __init__(self) -> None:
-        self.answered = False
-
-    def __call__(self, effect: Summarize) -> str:
-        if self.answered:
-            return _raise(effect)
-        self.answered = True
-        return "s"
-
-
-FAILURES = (_raise, _blank, _too_long)

@@ -15,6 +15,7 @@ from ctxwin.budget import Budget
 from ctxwin.costs import as_counter
 from ctxwin.counting import TokenCounter
 from ctxwin.laws import Violation
+from ctxwin.messages import Message
 from ctxwin.testing.grouping import (
     RESULT,
     AnyMessage,
@@ -45,8 +46,8 @@ class InvalidWindowError(AssertionError):
 
 
 def assert_valid_window(  # noqa: PLR0913 - each knob is a fact about the window
-    before: Sequence[AnyMessage],
-    after: Sequence[AnyMessage],
+    before: Sequence[AnyMessage | Message],
+    after: Sequence[AnyMessage | Message],
     budget: int | Budget,
     counter: AnyCounter,
     *,
@@ -61,7 +62,7 @@ def assert_valid_window(  # noqa: PLR0913 - each knob is a fact about the window
     Check a window against L1 to L5.
 
     Args:
-        before: the whole history, OpenAI-style messages, oldest first.
+        before: the whole history, OpenAI-style messages or `Message` objects, oldest first.
         after: the window made of it.
         budget: what the window may cost, in tokens.
         counter: what it costs; a callable is wrapped with the standard chat overhead, as a manager does.
@@ -94,8 +95,8 @@ def assert_valid_window(  # noqa: PLR0913 - each knob is a fact about the window
 
 
 def window_faults(  # noqa: PLR0913 - as above
-    before: Sequence[AnyMessage],
-    after: Sequence[AnyMessage],
+    before: Sequence[AnyMessage | Message],
+    after: Sequence[AnyMessage | Message],
     budget: int | Budget,
     counter: AnyCounter,
     *,
@@ -107,6 +108,7 @@ def window_faults(  # noqa: PLR0913 - as above
     written: bool = False,
 ) -> Iterator[Violation]:
     """Yield what `assert_valid_window` raises; the same arguments."""
+    before, after = _wires(before), _wires(after)
     max_tokens = budget.max_tokens if isinstance(budget, Budget) else budget
     cost = count_request(counter, after, tools)
     if after and cost > max_tokens:
@@ -120,6 +122,10 @@ def window_faults(  # noqa: PLR0913 - as above
         yield Violation("L5", f"{_short(reading.strange[0])} is no message of the history, or was changed")
         return
     yield from reading.faults(kept_units(before, pinned), pinned)
+
+
+def _wires(messages: Sequence[AnyMessage | Message]) -> list[AnyMessage]:
+    return [message.to_dict() if isinstance(message, Message) else message for message in messages]
 
 
 def count_request(counter: AnyCounter, messages: Sequence[AnyMessage], tools: Sequence[Mapping[str, Any]] = ()) -> int:

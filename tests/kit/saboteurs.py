@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import time as now
-from typing import Any
+from typing import Any, ClassVar
 
 from ctxwin import Message, Plan, PruneRequest, Receipt, Summarize, SummarizerError, Unit, hookimpl
 from ctxwin.edits import is_json_document
@@ -22,6 +22,7 @@ from ctxwin.graphemes import floor_boundary
 from ctxwin.testing import FailingSummarizer, ScriptedSummarizer
 
 REASON = "sabotage"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Behaves:
@@ -143,6 +144,19 @@ def spares_nothing_for_others(request: PruneRequest) -> Plan | None:
     kept = {*users[-1:], *ordinary[-1:]}
     free = [unit for unit in request.units if unit.index not in kept and not any(m.pinned for m in unit.messages)]
     return drop(free[:1])
+
+
+def six_pins_at_most(request: PruneRequest) -> Plan | None:
+    return drop([unit for unit in request.units if unit.pinned][:-6])
+
+
+def drops_what_system_says_twice(request: PruneRequest) -> Plan | None:
+    said: list[Any] = []
+    for unit in request.units[::-1]:
+        if unit.role == "system" and not unit.written and unit.messages[0].content in said:
+            return drop([unit])
+        said.append(unit.messages[0].content if unit.role == "system" else None)
+    return None
 
 
 def shortens_a_pinned_message(request: PruneRequest) -> Plan | None:
@@ -345,6 +359,52 @@ def leaves_the_process(request: PruneRequest) -> Plan:
     raise SystemExit(3)
 
 
+def expects_content_to_be_given(request: PruneRequest) -> Plan | None:
+    return drop(oldest(request)) if [unit.messages[0].to_dict()["content"] for unit in request.units] else None
+
+
+def expects_one_summary_at_most(request: PruneRequest) -> Plan | None:
+    assert sum(unit.written for unit in request.units) < 2
+    return drop(oldest(request))
+
+
+def expects_shallow_json(request: PruneRequest) -> Plan | None:
+    for unit in request.units:
+        try:
+            json.loads(str(unit.messages[0].content))
+        except ValueError:
+            continue
+    return drop(oldest(request))
+
+
+def expects_its_second_summary(request: PruneRequest) -> Generator[Summarize, str, Plan | None]:
+    units = oldest(request)
+    if sum(unit.tokens for unit in units) < 30:
+        return drop(units)
+    try:
+        yield Summarize(ScriptedSummarizer("s"), units[0].messages, max_tokens=20)
+    except SummarizerError:
+        return drop(units)
+    try:
+        text = yield Summarize(ScriptedSummarizer("t"), units[-1].messages, max_tokens=20)
+    except SummarizerError as error:
+        raise RuntimeError("half of it is done") from error
+    return Plan.replace(units, text, reason=REASON)
+
+
+def goes_on_when_cancelled(request: PruneRequest) -> Generator[Summarize, str, Plan | None]:
+    units = oldest(request)
+    if sum(unit.tokens for unit in units) < 30:
+        return drop(units)
+    for _ in range(3):
+        try:
+            yield Summarize(ScriptedSummarizer("s"), units[0].messages, max_tokens=20)
+        except BaseException:  # noqa: S112 - to be cancelled as well
+            continue
+        break
+    return drop(units)
+
+
 def keeps_the_error_as_summary(request: PruneRequest) -> Generator[Summarize, str, Plan | None]:
     return (yield from _summary_or_error(request, slice(-60, None)))
 
@@ -381,6 +441,14 @@ class JunkProtector:
 def marks_what_it_saw(request: PruneRequest) -> Plan | None:
     for unit in request.units:
         unit.messages[0]._wire["seen"] = True
+    return drop(oldest(request))
+
+
+def takes_one_for_true(request: PruneRequest) -> Plan | None:
+    for unit in request.units:
+        seen = unit.messages[0]._wire.get("metadata", {}).get("seen")
+        if seen:
+            seen[0] = float(seen[0])
     return drop(oldest(request))
 
 
@@ -422,6 +490,46 @@ def drops_by_an_imported_clock(request: PruneRequest) -> Plan | None:
     return drop(oldest(request)) if int(now() // 3600) % 2 else drop(request.droppable[-1:])
 
 
+def drops_by_the_calendar(request: PruneRequest) -> Plan | None:
+    return drop(oldest(request)) if int(time.strftime("%H")) % 2 else drop(request.droppable[-1:])
+
+
+def gives_up_after_a_while(request: PruneRequest) -> Plan | None:
+    end = time.perf_counter() + 1
+    return drop([unit for unit in oldest(request) if time.perf_counter() < end])
+
+
+def tells_the_time(request: PruneRequest) -> Plan | None:
+    units = oldest(request)
+    return Plan.drop(units, f"dropped at {datetime.now(tz=UTC):%H:%M}") if units else None
+
+
+class HasAClock:
+    """Was given one."""
+
+    def __init__(self) -> None:
+        self.clock = time.time
+
+    @hookimpl
+    def ctxwin_prune(self, request: PruneRequest) -> Plan | None:
+        return drop(oldest(request)) if int(self.clock() // 3600) % 2 else drop(request.droppable[-1:])
+
+
+class ServesOneAtATime:
+    """Keeps its units in itself while a model answers, and another conversation comes along."""
+
+    def __init__(self) -> None:
+        self.units: list[Unit] = []
+
+    @hookimpl
+    def ctxwin_prune(self, request: PruneRequest) -> Generator[Summarize, str, Plan | None]:
+        self.units = oldest(request)
+        if sum(unit.tokens for unit in self.units) < 30:
+            return drop(self.units)
+        yield Summarize(ScriptedSummarizer("s"), self.units[0].messages, max_tokens=20)
+        return drop(self.units)
+
+
 class FirstOneWins:
     """Takes its limit from the first conversation that it sees."""
 
@@ -432,6 +540,44 @@ class FirstOneWins:
     def ctxwin_prune(self, request: PruneRequest) -> Plan | None:
         if self.limit is None:
             self.limit = request.used_tokens // 3
+        return drop([unit for unit in request.droppable if unit.tokens > (self.limit or 0)] or oldest(request))
+
+
+class SharesItsLimit:
+    """Keeps the limit of the first conversation in its class."""
+
+    limits: ClassVar[list[int]] = []
+
+    @hookimpl
+    def ctxwin_prune(self, request: PruneRequest) -> Plan | None:
+        self.limits.append(request.used_tokens // 3)
+        return drop([unit for unit in request.droppable if unit.tokens > self.limits[0]] or oldest(request))
+
+
+_COSTS: dict[int, int] = {}
+
+
+def believes_old_costs(request: PruneRequest) -> Plan | None:
+    units, freed = [], 0
+    for unit in request.droppable:
+        if freed >= request.excess_tokens:
+            break
+        units.append(unit)
+        freed += _COSTS.setdefault(unit.first, unit.tokens)
+    return drop(units)
+
+
+class LocksTheFirst:
+    """Takes its limit from the first conversation, and cannot be copied as it is."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.limit: int | None = None
+
+    @hookimpl
+    def ctxwin_prune(self, request: PruneRequest) -> Plan | None:
+        with self.lock:
+            self.limit = request.used_tokens // 3 if self.limit is None else self.limit
         return drop([unit for unit in request.droppable if unit.tokens > (self.limit or 0)] or oldest(request))
 
 
@@ -539,7 +685,10 @@ _OF_LAW: dict[str, Sequence[Any]] = {
         drops_the_last_of_parallel_results,
         drops_two_exchanges_as_one,
     ],
-    "L3": [forgets_pins_when_the_model_fails, ignores_pins, spares_nothing_for_others, shortens_a_pinned_message],
+    "L3": [
+        *(forgets_pins_when_the_model_fails, ignores_pins, spares_nothing_for_others, shortens_a_pinned_message),
+        *(six_pins_at_most, drops_what_system_says_twice),
+    ],
     "L4": [drops_the_question, drops_the_newest, empties_the_newest_call, empties_the_question],
     "L5": [drops_what_is_not_there, edits_what_is_not_there, drops_what_left_long_ago],
     "L6": [cuts_bytes_of_what_is_very_long, cuts_in_the_middle, halves_json, shortens_reasoning, ellipsis_joins_a_mark],
@@ -548,11 +697,14 @@ _OF_LAW: dict[str, Sequence[Any]] = {
         *(raises, raises_without_droppable, raises_on_missing_content, returns_units, returns_a_coroutine),
         *(yields_junk, yields_for_ever, leaves_the_process, keeps_the_error_as_summary, chokes_on_a_failure),
         *(RaisingObserver, JunkProtector, expects_json_arguments, expects_to_be_over_the_budget, quotes_the_error),
+        *(expects_content_to_be_given, expects_one_summary_at_most, expects_shallow_json, expects_its_second_summary),
+        goes_on_when_cancelled,
     ],
-    "L9": [marks_what_it_saw, takes_protection_off, MarksReceipts],
+    "L9": [marks_what_it_saw, takes_one_for_true, takes_protection_off, MarksReceipts],
     "L10": [
         *(drops_at_random, drops_by_the_clock, drops_by_the_date, drops_by_an_imported_clock, drops_by_address),
-        *(Alternates, FirstOneWins, Remembers, Moody),
+        *(drops_by_the_calendar, gives_up_after_a_while, tells_the_time, HasAClock, ServesOneAtATime),
+        *(Alternates, FirstOneWins, Remembers, Moody, SharesItsLimit, believes_old_costs, LocksTheFirst),
     ],
     "L14": [gives_no_reason, gives_a_blank_reason, edits_what_it_drops],
     "L15": [
@@ -728,6 +880,54 @@ class SparesEverything:
         return (unit for unit in request.units)
 
 
+MISSING = object()
+
+
+class HoldsASentinel:
+    """Tells what it was not given by an object of its own."""
+
+    def __init__(self) -> None:
+        self.limit: object = MISSING
+
+    @hookimpl
+    def ctxwin_prune(self, request: PruneRequest) -> Plan | None:
+        return drop(oldest(request)) if self.limit is MISSING else None
+
+
+class SumsUpInChunks:
+    """Has each chunk told in turn, by a model that says more than it was asked for now and then."""
+
+    def __init__(self) -> None:
+        self.summarizer = ScriptedSummarizer("one", "two words", "word " * 30, "", "five")
+
+    @hookimpl
+    def ctxwin_prune(self, request: PruneRequest) -> Generator[Summarize, str, Plan | None]:
+        units = oldest(request)
+        if sum(unit.tokens for unit in units) < 60:
+            return drop(units)
+        text = request.previous_summary
+        for unit in units[:3]:
+            text = yield Summarize(self.summarizer, unit.messages, text, max_tokens=20)
+        return Plan.replace(units, text or "nothing", reason=REASON)
+
+
+def puts_words_for_pictures(request: PruneRequest) -> Plan | None:
+    for message in request.editable:
+        parts = message.content if isinstance(message.content, list) else []
+        shown = [{"type": "text", "text": "[image]"} if part["type"] == "image_url" else part for part in parts]
+        if shown != parts and request.count("[image]") < 40 and len(parts) == 1:
+            return Plan.edit(message, shown, REASON)
+    return None
+
+
+def drops_by_date_of_message(request: PruneRequest) -> Plan | None:
+    def key(unit: Unit) -> datetime:
+        when = unit.messages[0].extra.get("at", EPOCH)
+        return when if isinstance(when, datetime) else datetime.fromisoformat(when)
+
+    return drop(oldest(replace(request, droppable=tuple(sorted(request.droppable, key=key)))))
+
+
 class AsksForNothing:
     """Does not even look at the request."""
 
@@ -766,6 +966,7 @@ ODDITIES: dict[str, object] = {
         *(never_helps, drops_all_it_may, drops_newest_first, shuffles_by_content, rolls_seeded_dice),
         *(generates_without_asking, names_units_twice_and_anew, speaks_as_system, drops_replaces_and_edits),
         *(drops_where_the_model_fails, lets_the_model_fail, awaits_its_model, wraps_the_error),
+        *(puts_words_for_pictures, drops_by_date_of_message),
     )
 } | {
     "ScriptedFold": ScriptedFold(),
@@ -773,6 +974,8 @@ ODDITIES: dict[str, object] = {
     "KeepsCount": KeepsCount(),
     "SparesEverything": SparesEverything(),
     "AsksForNothing": AsksForNothing(),
+    "HoldsASentinel": HoldsASentinel(),
+    "SumsUpInChunks": SumsUpInChunks(),
     "Looks": Looks(),
     "module": as_module(),
 }

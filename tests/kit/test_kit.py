@@ -37,7 +37,7 @@ QUICK = settings(max_examples=3000, database=None, suppress_health_check=list(He
 
 
 def ids(wire: Wire) -> list[str | None]:
-    return [call["id"] for call in wire.get("tool_calls", ())]
+    return [call.get("id") for call in wire.get("tool_calls", ())]
 
 
 def texts(history: Sequence[Wire]) -> str:

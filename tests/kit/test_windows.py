@@ -1,5 +1,6 @@
 """The judge of windows: each law broken on plain messages, and every lawful reading let pass."""
 
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -125,6 +126,20 @@ def test_the_error_lists_all() -> None:
     assert "'how much is it'" in str(caught.value)
     long: Wire = {"role": "user", "content": [{"type": "text", "text": "x" * 99}]}
     assert "..." in next(iter(window_faults([long], [], 9, WordCounter()))).reason
+
+
+def test_messages_of_a_manager_and_any_mapping() -> None:
+    """As they come from `conversation_history`; and mappings that are no dicts."""
+    manager = ContextManager(1000, counter=WordCounter())
+    manager.extend(PLAIN)
+    assert_valid_window(manager.conversation_history, tuple(manager), 1000, WordCounter())
+    assert_valid_window([MappingProxyType(wire) for wire in TOOLS], manager_window(TOOLS), 1000, WordCounter())
+
+
+def manager_window(history: list[Wire]) -> list[Wire]:
+    manager = ContextManager(1000, counter=WordCounter())
+    manager.extend(history)
+    return manager.messages()
 
 
 @given(histories(), counters())
