@@ -9,7 +9,7 @@ from ctxwin.counting import TokenCounter
 from ctxwin.errors import BudgetError
 from ctxwin.manager import ContextManager
 from ctxwin.messages import Wire, copy_json
-from ctxwin.testing.fakes import Folding, Sparing, WordCounter
+from ctxwin.testing.fakes import Folding, Sparing
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,21 +102,3 @@ def _shown(strategy: object) -> str:
     if isinstance(strategy, str) or type(strategy).__repr__ is not object.__repr__:
         return repr(strategy)
     return f"{type(strategy).__name__}({'...' if getattr(strategy, '__dict__', True) else ''})"
-
-
-def _elsewhere(words: int, max_tokens: int) -> Case:
-    """Return a conversation about nothing, of messages of so many words."""
-    text = "word " * words
-    call = {"id": "a", "type": "function", "function": {"name": "look", "arguments": "{}"}}
-    history: list[Wire] = [
-        {"role": "system", "content": text},
-        *({"role": role, "content": text} for role in ("user", "assistant", "user")),
-        {"role": "assistant", "content": None, "tool_calls": [call]},
-        {"role": "tool", "tool_call_id": "a", "content": text},
-        *({"role": role, "content": text} for role in ("assistant", "user", "assistant", "user")),
-    ]
-    return Case(tuple(history), Budget(max_tokens), WordCounter(), ask_every=4)
-
-
-ELSEWHERE = (_elsewhere(1, 20), _elsewhere(500, 2500))
-"""Conversations that a strategy may have served before: one of tiny messages, and one of long ones."""

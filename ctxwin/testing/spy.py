@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -83,7 +83,7 @@ class Spy:
         self.name = strategy.name
         self.interfere: Callable[[], None] | None = None
         self.distraction: Callable[[], None] | None = None
-        self._strategy = strategy
+        self.strategy = strategy
         self._known = {} if known is None else known
         self._asked: list[Asked] = []
         self._answer: Answer | None = None
@@ -101,25 +101,25 @@ class Spy:
         return self._asked
 
     def __repr__(self) -> str:
-        return repr(self._strategy.plugin)
+        return repr(self.strategy.plugin)
 
     @hookimpl
     def ctxwin_protect(self, request: PruneRequest) -> list[Unit]:
         """Pass on."""
-        if self._strategy.protect is None:
+        if self.strategy.protect is None:
             return []
         asked = Asked("protect", request, copy_request(request))
-        units: list[Unit] = self._call(asked, lambda hook: list(hook(request=request) or ()), self._strategy.protect)
+        units: list[Unit] = self._call(asked, lambda hook: list(hook(request=request) or ()), self.strategy.protect)
         asked.answer = units
         return units
 
     @hookimpl
     def ctxwin_prune(self, request: PruneRequest) -> Any:
         """Pass on; what a generator yields too."""
-        if self._strategy.prune is None:
+        if self.strategy.prune is None:
             return None
         asked = Asked("prune", request, copy_request(request))
-        answer = self._call(asked, lambda hook: hook(request=request), self._strategy.prune)
+        answer = self._call(asked, lambda hook: hook(request=request), self.strategy.prune)
         if isinstance(answer, Generator):
             return self._flow(asked, answer)
         asked.answer = answer
@@ -128,25 +128,36 @@ class Spy:
     @hookimpl
     def ctxwin_pruned(self, receipt: Receipt) -> None:
         """Pass on."""
-        if self._strategy.pruned is not None:
+        if self.strategy.pruned is not None:
             asked = Asked("pruned", receipt, receipt.clone())
-            self._call(asked, lambda hook: hook(receipt=receipt), self._strategy.pruned)
+            self._call(asked, lambda hook: hook(receipt=receipt), self.strategy.pruned)
 
     def ask_again(self, asked: Asked) -> Asked:
         """Ask what was asked before, by an equal request; summarisers give the same answers."""
         again = self.begin()
-        request = copy_request(asked.pristine)
+        self._ask(asked.hook, asked.pristine)
+        return again[-1]
+
+    def serve(self, requests: Sequence[PruneRequest]) -> None:
+        """Ask what was asked in another conversation."""
+        self.begin()
+        for request in requests:
+            self._ask("protect", request)
+            self._ask("prune", request)
+
+    def _ask(self, hook: str, pristine: PruneRequest) -> None:
+        """Ask a hook as a manager would, with a copy of a request."""
+        request = copy_request(pristine)
         with suppress(Exception):  # what it raises is noted
-            answer = self.ctxwin_protect(request) if asked.hook == "protect" else self.ctxwin_prune(request)
+            answer = self.ctxwin_protect(request) if hook == "protect" else self.ctxwin_prune(request)
             if isinstance(answer, Generator):
                 drive(run_flow(answer, self, request.count))
             elif inspect.iscoroutine(answer):
                 answer.close()
-        return again[-1]
 
     def cancel(self, asked: Asked) -> BaseException | None:
         """Ask what was asked before, and close the answer where it asks for a summary; returns what it raises."""
-        request, prune = copy_request(asked.pristine), self._strategy.prune
+        request, prune = copy_request(asked.pristine), self.strategy.prune
         flow = prune(request=request) if prune is not None else None
         if isinstance(flow, Generator):
             try:
@@ -202,7 +213,7 @@ class Spy:
     def _guarded(self, asked: Asked) -> Iterator[None]:
         """Note what is raised; what would end the process must not end the proof."""
         try:
-            with ahead(*names_of(self._strategy.plugin)) if self._later else nullcontext():
+            with ahead(*names_of(self.strategy.plugin)) if self._later else nullcontext():
                 yield
         except KeyboardInterrupt:
             raise

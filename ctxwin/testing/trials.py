@@ -17,7 +17,8 @@ from ctxwin.messages import Message, Wire, copy_json
 from ctxwin.plan import Receipt, Rejection
 from ctxwin.pruning import Tally, ask_chain, drive
 from ctxwin.registry import Chain
-from ctxwin.testing.cases import ELSEWHERE, Case
+from ctxwin.testing.cases import Case
+from ctxwin.testing.elsewhere import elsewhere
 from ctxwin.testing.failures import FAILURES, Faltering
 from ctxwin.testing.fakes import recording
 from ctxwin.testing.spy import Answer, Asked, Asking, Spy, Told
@@ -137,34 +138,33 @@ class Trial:
 
     def asked_again(self, asked: Asked) -> list[Asked]:
         """Ask the strategy what it was asked before, by an equal request; and others with another past, or none."""
-        unused = Spy(adapted(self.subject.make()), self._known)
-        spies = [self._spy, unused, *self._seasoned, self._distracted]
-        return [self.asked_at_first(asked), *(spy.ask_again(asked) for spy in spies)]
+        with self.subject.forgotten():
+            at_first = self._new_spy().ask_again(asked)
+        spies = (self._spy, self._new_spy(), *self._seasoned, self._distracted)
+        return [at_first, *(spy.ask_again(asked) for spy in spies)]
 
-    @cached_property
-    def _distracted(self) -> Spy:
-        """An equal strategy that has another conversation to serve while a model answers."""
-        strategy, case = adapted(self.subject.make()), ELSEWHERE[0]
-        spy = Spy(strategy, self._known)
-        spy.distraction = lambda: case.play(case.manager([Spy(strategy)]))
-        return spy
+    def cancelled(self, asked: Asked) -> BaseException | None:
+        """Cancel the strategy while a model answers; returns what it raises then."""
+        return self._new_spy().cancel(asked)
 
     @cached_property
     def _seasoned(self) -> list[Spy]:
         """Equal strategies, each with another conversation behind it."""
-        spies = [Spy(adapted(self.subject.make()), self._known) for _ in ELSEWHERE]
-        for spy, case in zip(spies, ELSEWHERE, strict=True):
-            case.play(case.manager([spy]))
+        spies = [self._new_spy() for _ in elsewhere()]
+        for spy, requests in zip(spies, elsewhere(), strict=True):
+            spy.serve(requests)
         return spies
 
-    def cancelled(self, asked: Asked) -> BaseException | None:
-        """Cancel the strategy while a model answers; returns what it raises then."""
-        return Spy(adapted(self.subject.make()), self._known).cancel(asked)
+    @cached_property
+    def _distracted(self) -> Spy:
+        """An equal strategy that has another conversation to serve while a model answers."""
+        spy = self._new_spy()
+        other = Spy(spy.strategy, self._known)
+        spy.distraction = lambda: other.serve(elsewhere()[0])
+        return spy
 
-    def asked_at_first(self, asked: Asked) -> Asked:
-        """Ask a strategy whose class and module have forgotten all that they learnt since the proof began."""
-        with self.subject.forgotten():
-            return Spy(adapted(self.subject.make()), self._known).ask_again(asked)
+    def _new_spy(self) -> Spy:
+        return Spy(adapted(self.subject.make()), self._known)
 
     def spoilt(self) -> Run:
         """Return a run of its own whose messages are spoilt once they are appended."""
