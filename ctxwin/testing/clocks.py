@@ -15,7 +15,7 @@ CLOCKS = ("time", "monotonic", "perf_counter")
 CALENDARS = ("localtime", "gmtime", "ctime", "asctime")
 AHEAD = dt.timedelta(seconds=AHEAD_SECONDS)
 
-_now, _steps = time.time, count()
+_now = time.time
 
 
 class _Kind(type):
@@ -53,8 +53,9 @@ class LaterDatetime(dt.datetime, metaclass=_Kind):
         return cls.now(dt.UTC).replace(tzinfo=None)
 
 
-def _later(clock: Callable[[], Any], unit: int) -> Any:
-    return clock() + type(clock())((AHEAD_SECONDS + STEP_SECONDS * next(_steps)) * unit)
+def _later(clock: Callable[[], Any], steps: Iterator[int], unit: int) -> Any:
+    now = clock()
+    return now + type(now)((AHEAD_SECONDS + STEP_SECONDS * next(steps)) * unit)
 
 
 def _calendar(read: Callable[..., Any], *given: Any) -> Any:
@@ -77,9 +78,10 @@ def ahead(*places: dict[str, Any]) -> Iterator[None]:
             name is replaced there.
     """
     clocks: dict[str, Any] = {}
+    steps = count()
     for name in CLOCKS:
-        clocks[name] = partial(_later, getattr(time, name), 1)
-        clocks[f"{name}_ns"] = partial(_later, getattr(time, f"{name}_ns"), 10**9)
+        clocks[name] = partial(_later, getattr(time, name), steps, 1)
+        clocks[f"{name}_ns"] = partial(_later, getattr(time, f"{name}_ns"), steps, 10**9)
     clocks |= {name: partial(_calendar, getattr(time, name)) for name in CALENDARS}
     clocks["strftime"] = partial(_formatted, time.strftime)
     originals = [(getattr(time, name), later) for name, later in clocks.items()]

@@ -76,7 +76,7 @@ class Spy:
 
     Attributes:
         interfere: called once, in the next hook.
-        distraction: called whenever a summariser is asked, as other conversations go on while a model answers.
+        distraction: called when a summary is first asked for, as other conversations go on while a model answers.
     """
 
     def __init__(self, strategy: Strategy, known: dict[Asking, Told] | None = None) -> None:
@@ -234,7 +234,7 @@ class Spy:
 
     def _ask_once(self, effect: Summarize, number: int, *asking: Any) -> str:
         """Return what a summariser of either colour says, or said when it was asked just this before, as often."""
-        if self.distraction is not None:
+        if self.distraction is not None and number == 0:
             self.distraction()
         key: Asking = (number, tuple(asking[0]), *asking[1:])
         if key not in self._known:

@@ -202,12 +202,15 @@ def _run(question: Wire, steps: list[Wire]) -> list[Wire]:
     return [question, *steps]
 
 
+def _repeated(history: list[Wire], times: int) -> list[Wire]:
+    return [copy_json(wire) for _ in range(times) for wire in history]
+
+
 _SHORT, _LONG = histories(min_size=2, max_size=4), histories(min_size=10, max_size=20)
 # A question, and an agent at work on it.
 _RUN = st.builds(_run, messages(roles=["user"]), histories(roles=["assistant"], min_size=1))
-# The same messages once more, as where a client appends a history that it was given.
-_TWICE = histories(min_size=2, max_size=5).map(lambda history: [*history, *map(copy_json, history)])
-_TALK = histories(texts=st.sampled_from(["ok", "", "line\n" * 12]), tools=False, min_size=22, max_size=40)
-_HISTORIES = st.one_of(_SHORT, histories(min_size=4, max_size=9), _LONG, _RUN, _TWICE, _TALK)
+# The same messages once more, as where a client appends a history that it was given; or a long talk of the same.
+_AGAIN = st.builds(_repeated, histories(min_size=2, max_size=8), st.sampled_from([1, 2, 2, 4]))
+_HISTORIES = st.one_of(_SHORT, histories(min_size=4, max_size=9), _LONG, _RUN, _AGAIN)
 _COUNTERS = counters()
 _ASIDE = (-1, 0, -1, 1, -1, -2, -1, 0, 2, -9, 9, -9999)  # tokens; the last one leaves a budget of 1

@@ -368,15 +368,6 @@ def expects_one_summary_at_most(request: PruneRequest) -> Plan | None:
     return drop(oldest(request))
 
 
-def expects_shallow_json(request: PruneRequest) -> Plan | None:
-    for unit in request.units:
-        try:
-            json.loads(str(unit.messages[0].content))
-        except ValueError:
-            continue
-    return drop(oldest(request))
-
-
 def expects_its_second_summary(request: PruneRequest) -> Generator[Summarize, str, Plan | None]:
     units = oldest(request)
     if sum(unit.tokens for unit in units) < 30:
@@ -697,7 +688,7 @@ _OF_LAW: dict[str, Sequence[Any]] = {
         *(raises, raises_without_droppable, raises_on_missing_content, returns_units, returns_a_coroutine),
         *(yields_junk, yields_for_ever, leaves_the_process, keeps_the_error_as_summary, chokes_on_a_failure),
         *(RaisingObserver, JunkProtector, expects_json_arguments, expects_to_be_over_the_budget, quotes_the_error),
-        *(expects_content_to_be_given, expects_one_summary_at_most, expects_shallow_json, expects_its_second_summary),
+        *(expects_content_to_be_given, expects_one_summary_at_most, expects_its_second_summary),
         goes_on_when_cancelled,
     ],
     "L9": [marks_what_it_saw, takes_one_for_true, takes_protection_off, MarksReceipts],
