@@ -245,7 +245,7 @@ class HistoryMachine(RuleBasedStateMachine):
         faults = window_faults(
             self.log,
             window,
-            self.ctx.max_tokens,
+            self.options["budget"],
             _Priced(self._cost),
             pinned=self._positions(self.pinned),
             unpinned=self._positions(self.unpinned),

@@ -109,7 +109,7 @@ def window_faults(  # noqa: PLR0913 - as above
 ) -> Iterator[Violation]:
     """Yield what `assert_valid_window` raises; the same arguments."""
     before, after = _wires(before), _wires(after)
-    max_tokens = budget.max_tokens if isinstance(budget, Budget) else budget
+    max_tokens = budget.window - budget.reserve_output if isinstance(budget, Budget) else budget
     cost = count_request(counter, after, tools)
     if after and cost > max_tokens:
         yield Violation("L1", f"the window costs {cost} tokens, the budget is {max_tokens}")
