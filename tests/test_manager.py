@@ -569,7 +569,7 @@ def test_threads_lose_nothing() -> None:
             manager.add_message("user", f"{name} {number}")
             manager.messages()
 
-    threads = [threading.Thread(target=work, args=(name,)) for name in "abc"]
+    threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -92,7 +92,10 @@ class ClampOversized:
         shorten = self._shortener(text)
         keep = len(text) * allowed // tokens
         for _ in range(ATTEMPTS):
-            shorter = shorten(keep)
+            try:
+                shorter = shorten(keep)
+            except RecursionError:  # JSON as deep as Python can just read
+                return None
             needed = count(shorter)
             if needed <= allowed:
                 return shorter

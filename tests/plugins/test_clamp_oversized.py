@@ -143,3 +143,13 @@ def test_flags_and_marks_take_linear_time() -> None:
 def test_what_cannot_be_shortened_stays() -> None:
     """A number has no middle to leave out."""
     assert ClampOversized()._shorten_json(123456, 2) == 123456
+
+
+def test_json_that_is_too_deep_is_left_alone() -> None:
+    """Python reads it, and cannot write it again."""
+    for depth in range(100, 1100, 50):
+        manager = ContextManager(600, counter=len, strategies=[ClampOversized(50)])
+        manager.add_message("assistant", "[" * depth + "1" + "]" * depth)
+        manager.add_message("user", "go on")
+        manager.messages()
+        assert manager.last_receipt is None or not manager.last_receipt.rejected
