@@ -153,3 +153,22 @@ def test_json_that_is_too_deep_is_left_alone() -> None:
         manager.add_message("user", "go on")
         manager.messages()
         assert manager.last_receipt is None or not manager.last_receipt.rejected
+
+
+def test_a_number_is_not_cut() -> None:
+    """However long: what is left of it would be another number."""
+    number = "1234567890" * 9
+    manager = ContextManager(150, counter=len, strategies=[ClampOversized(60)])
+    manager.add_message("assistant", f'{{"n": {number}, "text": "{"word " * 20}"}}')
+    manager.add_message("user", "go on")
+    shown = str(manager.messages()[0]["content"])
+    assert number in shown or "word" not in shown
+
+
+def test_a_text_that_only_its_escapes_make_long() -> None:
+    """It is shorter than it may be, and nothing of it can be cut: the message goes."""
+    content = json.dumps({"log": "\n" * 100})
+    manager = ContextManager(180, counter=len, strategies=[ClampOversized(150)])
+    manager.add_message("assistant", content)
+    manager.add_message("user", "go on")
+    assert all(wire["content"] in (content, "go on") or json.loads(wire["content"]) for wire in manager.messages())
