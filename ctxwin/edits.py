@@ -42,19 +42,11 @@ def _texts(content: Content) -> list[str]:
 
 def _changed(old: list[str], new: list[str]) -> tuple[list[str], list[str]]:
     """Return the texts of either side that do not stand on the other as they are."""
-    same = Counter(old) & Counter(new)
-    return _without(old, same), _without(new, same)
-
-
-def _without(texts: list[str], same: Counter[str]) -> list[str]:
-    left = same.copy()
-    kept = []
-    for text in texts:
-        if left[text] > 0:
-            left[text] -= 1
-        else:
-            kept.append(text)
-    return kept
+    old, new = list(old), list(new)
+    for text in (Counter(old) & Counter(new)).elements():
+        old.remove(text)
+        new.remove(text)
+    return old, new
 
 
 def _reasoning(content: Content) -> list[dict[str, Any]]:

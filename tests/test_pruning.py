@@ -405,3 +405,18 @@ def test_what_came_back_can_be_summarised_again() -> None:
     assert [(message.id, message.sources) for message in manager][1:3] == [(4, (2,)), (6, (2,))]
     state = manager.to_dict()
     assert ContextManager.from_dict(state, **options).to_dict() == state
+
+
+def test_what_counts_for_a_strategy_is_not_live() -> None:
+    """`request.count` leads to nothing that a strategy could change."""
+    owners: list[object] = []
+
+    class Looks:
+        @hookimpl
+        def ctxwin_prune(self, request: PruneRequest) -> None:
+            owners.append(getattr(request.count, "__self__", None))
+
+    manager = ContextManager(20, counter=WordCounter(), strategies=[Looks()])
+    manager.extend({"role": "user", "content": "one two three"} for _ in range(4))
+    manager.messages()
+    assert owners == [None]

@@ -110,7 +110,7 @@ def adapted(strategy: object) -> Strategy:
 
 
 def fresh(strategy: object) -> object:
-    """Return a copy that has seen no conversation; what cannot be copied, as it is."""
+    """Return a copy that has seen no conversation; what of it cannot be copied is shared."""
     held = getattr(strategy, "__dict__", {})
     known = {id(value): value for value in held.values() if type(value) is object}  # sentinels
     try:
