@@ -153,7 +153,8 @@ def test_a_package_made_from_the_readme(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(site)}
     found = "import ctxwin; print(ctxwin.ContextManager(9, strategies=['drop-longest']))"
     assert "drop-longest -> drop-oldest" in run([sys.executable, "-c", found], env=environment).stdout
-    pytest_ = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_proof.py"]
+    # no short summary (-rN): where the variable CI is set, pytest would print the whole failure there once more
+    pytest_ = [sys.executable, "-m", "pytest", "-q", "-rN", "-p", "no:cacheprovider", "test_proof.py"]
     proved = run(pytest_, env=environment)
     assert "16 passed" in proved.stdout, proved.stdout
     module = site / "ctxwin_drop_longest.py"
