@@ -21,6 +21,7 @@ from ctxwin.hookspecs import hookimpl
 from ctxwin.manager import ContextManager
 from ctxwin.messages import Message
 from ctxwin.plan import Action, Plan, Preview, PruneRequest, Receipt, Rejection, Summarize, Unit
+from ctxwin.tickets import Ticket
 
 __all__ = [
     "Action",
@@ -40,6 +41,7 @@ __all__ = [
     "StrategyError",
     "Summarize",
     "SummarizerError",
+    "Ticket",
     "TokenCounter",
     "Unit",
     "UnknownStrategyError",

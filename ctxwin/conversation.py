@@ -34,6 +34,7 @@ class Conversation:
         sent_tokens: what the window of the latest `messages()` was predicted to cost; None since a cut.
         settled: the version after the last prune: while it is the present one, a prune has nothing new to do.
         breaker: which strategies rest.
+        prepared: the key of the newest ticket; `""` before the first.
     """
 
     def __init__(self, budget: Budget, costs: Costs, *, allow_question_edit: bool = False) -> None:
@@ -48,6 +49,7 @@ class Conversation:
         self.sent_tokens: int | None = None
         self.settled = -1
         self.breaker = Breaker()
+        self.prepared = ""
         self.last_receipt: Receipt | None = None
 
     @property
@@ -186,7 +188,6 @@ class Conversation:
         self.adjustment = adjustment
         self.last_receipt = receipt
         self.version += 1
-        self.settled = self.version
 
     def observe(self, real_tokens: int) -> None:
         """Learn what the request of the latest `messages()` really cost; ignored after a cut, one bill a request."""

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 
 from ctxwin import laws
 from ctxwin.costs import Costs
+from ctxwin.errors import describe
 from ctxwin.laws import Change, Context
-from ctxwin.messages import Message, read_message
+from ctxwin.messages import Message, hash_of, read_message
 from ctxwin.plan import Action, Drop, Edit, Plan, PruneRequest, Rejection, Replace, Step, Unit, make_unit
 
 CORE = "ctxwin"  # the strategy name under which the manager itself acts
@@ -92,6 +93,11 @@ class Draft:
     def count(self, text: str) -> int:
         """Return the tokens of a text."""
         return self._costs.text(text)
+
+    def message_tokens(self) -> dict[int, int]:
+        """Return what the messages of the window cost, by id."""
+        pairs = (zip(unit.ids, unit.message_tokens, strict=True) for unit in self.units)
+        return {message_id: tokens for unit in pairs for message_id, tokens in unit}
 
     def request(self) -> PruneRequest:
         """Show the window to a strategy: copies throughout."""
@@ -259,7 +265,9 @@ class Draft:
         sources = laws.sources_of(step.units)
         if not sources:
             raise Refusal("L15", "a summary of nothing")
-        message = Message(message_id, read_message({"role": step.role, "content": step.content}), False, sources)
+        wire = read_message({"role": step.role, "content": step.content})
+        covered = hash_of(message for unit in step.units for message in unit.messages)
+        message = Message(message_id, wire, False, sources, covered)
         tokens[message_id] = self._costs.message(message)
         return make_unit([message], [self._costs.corrected(tokens[message_id])])
 
@@ -271,14 +279,6 @@ class Draft:
         messages, figures = list(unit.messages), list(unit.message_tokens)
         messages[at], figures[at] = new, self._costs.corrected(tokens[new.id])
         return make_unit(messages, figures)
-
-
-def describe(error: BaseException) -> str:
-    """Return an error's type and text; a text that cannot be had is no reason to fail."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 - the error is foreign, and so is its __str__
-        return type(error).__name__
 
 
 def _own(unit: Unit, units: dict[int, Unit]) -> Unit:

@@ -86,3 +86,11 @@ class CounterError(CtxwinError):
 
 class StateError(CtxwinError, ValueError):
     """A stored state cannot be restored; the text says what is wrong with it."""
+
+
+def describe(error: BaseException) -> str:
+    """Return an error's type and text; a text that cannot be had is no reason to fail."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - the error is foreign, and so is its __str__
+        return type(error).__name__

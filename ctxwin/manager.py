@@ -19,12 +19,15 @@ from ctxwin.budget import Budget
 from ctxwin.conversation import Conversation
 from ctxwin.costs import Costs, as_counter
 from ctxwin.counting import TokenCounter, input_tokens
-from ctxwin.errors import CounterError, MessageError, StateError
+from ctxwin.effects import Steps, adrive, drive
+from ctxwin.errors import CounterError, MessageError
+from ctxwin.guard import refuse_inside_hook
 from ctxwin.messages import Content, Message, read_message, to_dicts
 from ctxwin.meters import Meters
 from ctxwin.plan import Receipt
-from ctxwin.pruning import Steps, adrive, drive, prune, refuse_inside_hook
+from ctxwin.pruning import prune
 from ctxwin.registry import chain_of
+from ctxwin.tickets import Ticket, commit, prepare
 
 
 class ContextManager(Meters):
@@ -180,6 +183,28 @@ class ContextManager(Meters):
         refuse_inside_hook(self, "plan")
         return drive(self._steps(dry=True))
 
+    def prepare(self) -> Ticket | None:
+        """
+        Find out what to summarise ahead, away from the request path; calls no model, changes no window.
+
+        A newer ticket supersedes an older one. None where a prune would need no summary, or nothing is new.
+        """
+        refuse_inside_hook(self, "prepare")
+        return prepare(self._state, self._chain, self._lock, owner=self)
+
+    def commit(self, ticket: Ticket) -> Receipt:
+        """
+        Apply a finished ticket if the log still extends what it was made from; else change nothing.
+
+        Returns:
+            What it did; where it did nothing, `rejected` says why: `L16` for a stale ticket.
+
+        Raises:
+            ValueError: the ticket was not run.
+        """
+        refuse_inside_hook(self, "commit")
+        return commit(self._state, self._chain, self._lock, ticket, owner=self)
+
     @property
     def tools(self) -> list[Any]:
         """The tool schemas sent with each request (copies); may be set."""
@@ -243,10 +268,7 @@ class ContextManager(Meters):
             StateError: the state cannot be restored.
         """
         manager = cls(*args, **options)
-        try:
-            states.load(state, manager._state)
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
-            raise StateError(f"the state contradicts itself: {error!r}") from error
+        states.load(state, manager._state)
         return manager
 
     # Behind the scenes.

@@ -42,12 +42,14 @@ class Message:
         pinned: never dropped or edited; true from the start for system and developer messages.
         sources: ids of the messages that a written message (a summary) covers, ascending; `()` for a message of
             the log.
+        source_hash: `hash_of` what a written message was made from, as the window showed it then; else `""`.
     """
 
     id: int
     _wire: Wire
     pinned: bool = False
     sources: tuple[int, ...] = ()
+    source_hash: str = ""
     _nested: tuple[str, ...] | None = field(default=None, compare=False)
 
     def __hash__(self) -> int:
@@ -105,17 +107,36 @@ class Message:
 
     def clone(self) -> "Message":
         """Return an equal message that shares nothing with this one."""
-        return Message(self.id, self.to_dict(), self.pinned, self.sources, self._nested)
+        return Message(self.id, self.to_dict(), self.pinned, self.sources, self.source_hash, self._nested)
 
     def with_content(self, content: Content) -> "Message":
         """Return the message with other content; raises `MessageError` where that is malformed."""
         wire = read_message({**self._wire, "content": content})
-        return Message(self.id, wire, self.pinned, self.sources)
+        return Message(self.id, wire, self.pinned, self.sources, self.source_hash)
 
 
 def to_dicts(messages: Iterable[Message]) -> list[Wire]:
     """Return messages as they are sent, fresh objects: `to_dict` of each, without a call for plain ones."""
     return [message._wire.copy() if message._nested == () else message.to_dict() for message in messages]  # noqa: SLF001
+
+
+def hash_of(messages: Iterable[Message]) -> str:
+    """
+    Return what identifies a set of messages of one log: 64 hexadecimal digits.
+
+    The sum, modulo 2 ** 256, of the SHA-256 of each message's id and wire dict; a written message counts as what it
+    was made from. So the hash of a summary of summaries is that of all the log's messages that it covers.
+    """
+    import hashlib  # noqa: PLC0415 - needed for summaries only
+    import json  # noqa: PLC0415
+
+    total = 0
+    for message in messages:
+        digest = message.source_hash
+        if not message.sources:
+            digest = hashlib.sha256(json.dumps([message.id, message.to_dict()], sort_keys=True).encode()).hexdigest()
+        total += int(digest or "0", 16)
+    return f"{total % 2**256:064x}"
 
 
 def copy_json(value: Any) -> Any:

@@ -60,6 +60,12 @@ class Meters:
         return self.max_tokens - self.total_tokens
 
     @property
+    def should_prepare(self) -> bool:
+        """Whether the window costs more than the budget's soft mark: time to `prepare` a summary ahead."""
+        soft = self._state.budget.soft
+        return soft is not None and self.total_tokens > soft * self.max_tokens
+
+    @property
     def conversation_history(self) -> tuple[Message, ...]:
         """The whole log held in memory, oldest first, what left the window included."""
         with self._lock:

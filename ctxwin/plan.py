@@ -181,6 +181,8 @@ class Summarize:
         messages: what to summarise, oldest first.
         previous_summary: a summary to carry on from, or None.
         max_tokens: how long the summary may be, in tokens.
+        max_source_tokens: how much the summariser takes at once, the previous summary included; a larger source is
+            folded in chunks, each with the summary of those before it. None: everything at once.
 
     Raises:
         TypeError: the summariser cannot be called.
@@ -191,6 +193,7 @@ class Summarize:
     messages: tuple[Message, ...]
     previous_summary: str | None = None
     max_tokens: int = field(kw_only=True)
+    max_source_tokens: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "messages", _all(self.messages, Message))
@@ -198,6 +201,11 @@ class Summarize:
             raise TypeError(f"summarizer must be callable, not {type(self.summarizer).__name__}")
         if not self.messages or self.max_tokens < 1:
             raise ValueError("Summarize needs at least one message and max_tokens of at least 1")
+        if self.max_source_tokens is not None and self.max_source_tokens <= self.max_tokens:
+            raise ValueError(
+                f"max_source_tokens ({self.max_source_tokens}) must be above max_tokens ({self.max_tokens}): "
+                "a chunk comes with the summary of those before it"
+            )
 
 
 @dataclass(frozen=True, slots=True)

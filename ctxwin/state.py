@@ -33,6 +33,7 @@ def dump(conversation: Conversation) -> dict[str, Any]:
         "correction": conversation.costs.correction,
         "adjustment": conversation.adjustment,
         "sent_tokens": conversation.sent_tokens,
+        "prepared": conversation.prepared,
         "settled": not conversation.history.dirty and conversation.nothing_new,
         "failures": {
             strategy: [record.in_a_row, record.rests_until]
@@ -45,6 +46,7 @@ def dump(conversation: Conversation) -> dict[str, Any]:
                 "message": message.to_dict(),
                 "pinned": message.pinned,
                 "sources": list(message.sources),
+                "source_hash": message.source_hash,
                 "tokens": conversation.window.written[message.id] if name else None,
             }
             for message in (unit.messages[0] for unit in conversation.window.units if unit.written)
@@ -59,7 +61,13 @@ def load(state: object, conversation: Conversation) -> None:
     Raises:
         StateError: it is of another schema, malformed or contradicts itself; the text says where.
     """
-    fields = _Reader(state, "state")
+    try:
+        _load(_Reader(state, "state"), conversation)
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise StateError(f"the state contradicts itself: {error!r}") from error
+
+
+def _load(fields: "_Reader", conversation: Conversation) -> None:
     schema = fields.get("schema", int)
     if schema != SCHEMA:
         raise StateError(f"the state is of schema {schema}, this release reads {SCHEMA}")
@@ -97,6 +105,7 @@ def _load_figures(fields: "_Reader", conversation: Conversation, *, same_counter
         if not (isinstance(record, list) and len(record) == 2 and all(type(figure) is int for figure in record)):
             raise StateError(f"state['failures'][{name!r}] must be two integers, not {record!r}")
         conversation.breaker.failures[name] = Failures(*record)
+    conversation.prepared = fields.get("prepared", str)
     conversation.version += 1
     if fields.get("settled", bool):
         conversation.settled = conversation.version
@@ -151,7 +160,10 @@ def _load_written(fields: "_Reader", conversation: Conversation, *, same_counter
     if not sources or sorted(set(sources)) != sources or not all(type(source) is int for source in sources):
         raise StateError(f"{fields.path}: sources must be ascending ids, not {sources!r}")
     wire = read_message(fields.get("message", dict))
-    message = Message(fields.get("id", int), wire, fields.get("pinned", bool), tuple(sources))
+    source_hash = fields.get("source_hash", str)
+    if source_hash.strip("0123456789abcdef") or len(source_hash) not in (0, 64):
+        raise StateError(f"{fields.path}['source_hash'] must be 64 hexadecimal digits, not {source_hash!r}")
+    message = Message(fields.get("id", int), wire, fields.get("pinned", bool), tuple(sources), source_hash)
     if wire["role"] in RESULT_ROLES or call_keys(message) or sources[-1] >= message.id:
         raise StateError(f"{fields.path} is no message that a strategy can have written")
     tokens = fields.get("tokens", int, optional=True)

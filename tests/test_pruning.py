@@ -19,7 +19,7 @@ from ctxwin import (
     Unit,
     hookimpl,
 )
-from ctxwin.pruning import MAX_EFFECTS
+from ctxwin.effects import MAX_EFFECTS
 from ctxwin.testing import WordCounter
 
 Answer = Callable[[Sequence[Message], str | None, int], str | Awaitable[str]]

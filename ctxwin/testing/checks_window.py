@@ -144,9 +144,11 @@ def summaries_shrink(trial: Trial) -> Breaches:
         for message in (message for message in ask.after if message.sources and message.id not in known):
             yield from _bad_summary(message, ask, cost)
         for effect in (effect for asked in ask.asked for effect, _ in asked.effects):
+            if limit is None or (effect.max_source_tokens is not None and effect.max_source_tokens <= limit):
+                continue  # the manager sees to it
             source = sum(cost(message.to_dict()) for message in effect.messages)
             source += trial.case.counter.count_text(effect.previous_summary or "")
-            if limit is not None and source > limit:
+            if source > limit:
                 yield Breach(f"it had {source} tokens summarised at once, and claims {limit} at most", ask)
     if trial.subject.capabilities.bounds_summaries:
         run = trial.told(_filling(trial.case.counter.count_text))

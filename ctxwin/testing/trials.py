@@ -10,12 +10,13 @@ from typing import Any
 
 from ctxwin.counting import TokenCounter
 from ctxwin.draft import Draft
+from ctxwin.effects import drive
 from ctxwin.errors import BudgetError
 from ctxwin.laws import Violation
 from ctxwin.manager import ContextManager
 from ctxwin.messages import Message, Wire, copy_json
 from ctxwin.plan import Receipt, Rejection
-from ctxwin.pruning import Tally, ask_chain, drive
+from ctxwin.pruning import Tally, ask_chain
 from ctxwin.registry import Chain
 from ctxwin.testing.cases import Case
 from ctxwin.testing.elsewhere import elsewhere

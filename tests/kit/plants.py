@@ -73,13 +73,13 @@ def summaries_stand_last() -> None:
 
 
 def no_guard_around_hooks() -> None:
-    def ask(draft: Draft, name: str, hook: Any, owner: object) -> Any:
+    def ask(draft: Draft, name: str, hook: Any, owner: object, how: Any) -> Any:
         answer = hook(request=draft.request())
         if answer is not None:
             draft.accept(name, answer)
         yield from ()
 
-    _set(pruning, "_ask", ask)
+    _set(pruning, "ask", ask)
 
 
 def copies_are_the_thing_itself() -> None:
