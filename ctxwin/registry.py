@@ -33,6 +33,7 @@ BUILT_IN = {
     "clear-tool-results": "ctxwin_plugins.clear_tool_results:ClearToolResults",
     "drop-oldest": "ctxwin_plugins.drop_oldest:DropOldest",
     "keep-pinned": "ctxwin_plugins.keep_pinned:KeepPinned",
+    "summarize-history": "ctxwin_plugins.summarize_history:SummarizeHistory",
 }
 
 HOOKS = ("ctxwin_protect", "ctxwin_prune", "ctxwin_pruned")

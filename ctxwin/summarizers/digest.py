@@ -1,0 +1,136 @@
+"""
+The embedded summariser: an extractive digest.
+
+It quotes: the sentences of a conversation that tell most for their length, in their order, each behind who said it.
+Names, numbers, dates, titles, decisions and questions still open come first, what repeats them and what is merely
+polite last. It understands nothing: it does not draw conclusions, resolve "it" and "there", or notice that one
+sentence takes back another. It is deterministic, needs no network and no model, reads English and Chinese best, and
+takes time about linear in what it reads. Where a model is at hand, let that write instead.
+"""
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from ctxwin.errors import SummarizerError
+from ctxwin.graphemes import floor_boundary
+from ctxwin.messages import Message
+from ctxwin.summarizers.sentences import Sentence, sentences_of
+
+HEADINGS = ("Earlier in this conversation:", "此前的对话：")  # noqa: RUF001 - Chinese
+REPEATED = 0.1  # what is left of telling of something once more
+OVERHEAD = 3.0  # tokens that a sentence costs beside its text: who said it, a line break
+
+
+class Digest:
+    """
+    Sums up by quoting what tells most.
+
+    Args:
+        count: returns the tokens of a text; by default an estimate that is rather too high.
+    """
+
+    def __init__(self, count: Callable[[str], int] | None = None) -> None:
+        self.count = count or estimate_tokens
+
+    def __repr__(self) -> str:
+        return "Digest()"
+
+    def __call__(self, messages: Sequence[Message], previous_summary: str | None, max_tokens: int) -> str:
+        """
+        Return a digest of a former summary and of messages.
+
+        Args:
+            messages: oldest first.
+            previous_summary: a digest or any other text that comes before them.
+            max_tokens: how long the digest may be, by `count`.
+
+        Raises:
+            SummarizerError: there is no room for a single character, or there is not one.
+        """
+        sentences = sentences_of(messages, previous_summary)
+        ranked = _ranked(sentences)
+        heading = HEADINGS[sum(not sentence.text.isascii() for sentence in ranked) * 2 > len(ranked)]
+        for title in (heading, ""):
+            text = self._longest(ranked, title, max_tokens)
+            if text:
+                return text
+        return self._shortened(ranked, messages, max_tokens)
+
+    def _longest(self, ranked: Sequence[Sentence], heading: str, max_tokens: int) -> str:
+        """Return as many of the sentences as fit, best first; `""` where not even one does."""
+        low, high, best = 0, len(ranked), ""
+        step = 1
+        while low < high:
+            middle = min(low + step, high)
+            text = _told(ranked[:middle], heading)
+            if self.count(text) <= max_tokens:
+                low, best, step = middle, text, step * 2
+            else:
+                high, step = middle - 1, max(1, (middle - 1 - low) // 2)
+        return best
+
+    def _shortened(self, ranked: Sequence[Sentence], messages: Sequence[Message], max_tokens: int) -> str:
+        """Return the beginning of the best sentence, where not even one fits whole."""
+        text = ranked[0].text if ranked else f"{len(messages)} messages without text"
+        while text and self.count(text) > max_tokens:
+            text = text[: floor_boundary(text, len(text) - max(1, len(text) // 8))].rstrip()
+        if not text:
+            raise SummarizerError(f"a digest needs more room than {max_tokens} tokens")
+        return text
+
+
+def estimate_tokens(text: str) -> int:
+    """Return about how many tokens a text has, rather too many: three ASCII characters, or one other, to a token."""
+    plain = sum(character.isascii() for character in text)
+    return math.ceil(plain / 3) + len(text) - plain
+
+
+def _ranked(sentences: Sequence[Sentence]) -> list[Sentence]:
+    """
+    Return sentences by what each tells, beyond those before it, for its length.
+
+    What a sentence is worth only falls while others are taken before it, so the first in the heap whose worth still
+    stands is the best of all.
+    """
+    rarity = _rarity(sentences)
+    told: set[str] = set()
+
+    def worth(sentence: Sentence) -> float:
+        keys = sum(value * rarity[key] * (REPEATED if key in told else 1.0) for key, value in sentence.keys.items())
+        return -(keys + sentence.bonus) * sentence.factor / (estimate_tokens(sentence.text) + OVERHEAD)
+
+    unique = {sentence.text: number for number, sentence in reversed(list(enumerate(sentences)))}
+    heap = [(worth(sentences[number]), number) for number in unique.values()]
+    heapq.heapify(heap)
+    ranked: list[Sentence] = []
+    while heap:
+        _, number = heap[0]
+        now = worth(sentences[number])
+        heapq.heapreplace(heap, (now, number))
+        if heap[0] == (now, number):
+            heapq.heappop(heap)
+            ranked.append(sentences[number])
+            told.update(sentences[number].keys)
+    return ranked
+
+
+def _rarity(sentences: Sequence[Sentence]) -> dict[str, float]:
+    """Return for each key how rarely it is told of, 0 to 1."""
+    often = Counter(key for sentence in sentences for key in sentence.keys)
+    most = math.log(len(sentences) + 1) or 1.0
+    return {key: 1 - math.log(number) / most for key, number in often.items()}
+
+
+def _told(sentences: Sequence[Sentence], heading: str) -> str:
+    """Return sentences as lines in their order, those of one message together."""
+    lines = [heading] if heading else []
+    last = None
+    for sentence in sorted(sentences, key=lambda sentence: sentence.line):
+        if sentence.line == last:
+            lines[-1] += f" {sentence.text}"
+        else:
+            lines.append(f"{sentence.speaker}: {sentence.text}" if sentence.speaker else sentence.text)
+        last = sentence.line
+    return "\n".join(lines)
