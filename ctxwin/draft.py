@@ -94,11 +94,6 @@ class Draft:
         """Return the tokens of a text."""
         return self._costs.text(text)
 
-    def message_tokens(self) -> dict[int, int]:
-        """Return what the messages of the window cost, by id."""
-        pairs = (zip(unit.ids, unit.message_tokens, strict=True) for unit in self.units)
-        return {message_id: tokens for unit in pairs for message_id, tokens in unit}
-
     def request(self) -> PruneRequest:
         """Show the window to a strategy: copies throughout."""
         units = tuple([self._shown(unit, index) for index, unit in enumerate(self.units)])

@@ -23,6 +23,7 @@ from ctxwin.messages import Message
 from ctxwin.plan import Summarize
 
 MAX_EFFECTS = 1000  # a history of a million tokens in chunks of a thousand; beyond that a strategy runs away
+OVERHEAD_TOKENS = 8  # what a message of text costs beside the text, where that cannot be read off the message
 
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Summarize, str, T]
@@ -122,7 +123,7 @@ def _pieces(message: Message, cost: int, room: int, count: Count) -> Iterator[tu
     from ctxwin.graphemes import ceil_boundary, floor_boundary  # noqa: PLC0415 - rarely needed, and slow to import
 
     text = _text_of(message)
-    overhead = max(0, cost - count(text))
+    overhead = max(0, cost - count(text)) if text == message.content else OVERHEAD_TOKENS
     waiting = [text]
     while waiting:
         part = waiting.pop()

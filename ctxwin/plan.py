@@ -71,6 +71,12 @@ def make_unit(messages: Sequence[Message], message_tokens: Sequence[int]) -> Uni
     return Unit(tuple(messages), sum(message_tokens), tuple(message_tokens), messages[0].role)
 
 
+def message_tokens(units: Iterable[Unit]) -> dict[int, int]:
+    """Return what the messages of units cost, by id."""
+    pairs = (zip(unit.ids, unit.message_tokens, strict=True) for unit in units)
+    return {message_id: tokens for unit in pairs for message_id, tokens in unit}
+
+
 @dataclass(frozen=True, slots=True)
 class PruneRequest:
     """

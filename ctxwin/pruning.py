@@ -22,7 +22,7 @@ from ctxwin.draft import Draft, Snapshot
 from ctxwin.effects import Steps, drive, in_chunks, refuse_model, run_flow
 from ctxwin.errors import BudgetError, describe
 from ctxwin.guard import call_hook
-from ctxwin.plan import Plan, Receipt, Summarize, Unit
+from ctxwin.plan import Plan, Receipt, Summarize, Unit, message_tokens
 from ctxwin.registry import Chain, Hook, Strategy
 
 Answer: TypeAlias = Callable[[Draft, Summarize], Steps[str]]
@@ -96,7 +96,7 @@ def tell(chain: Chain, receipt: Receipt, owner: object) -> None:
 
 
 def _in_chunks(draft: Draft, effect: Summarize) -> Steps[str]:
-    return in_chunks(effect, draft.message_tokens(), draft.count)
+    return in_chunks(effect, message_tokens(draft.units), draft.count)
 
 
 def ask_chain(

@@ -19,7 +19,7 @@ from ctxwin.draft import Draft, Snapshot
 from ctxwin.effects import Chunk, Steps, adrive, chunks_of, drive, fold, in_one_piece, said
 from ctxwin.errors import SummarizerError
 from ctxwin.messages import Message, hash_of
-from ctxwin.plan import Plan, Receipt, Summarize, Summarizer, Unit
+from ctxwin.plan import Plan, Receipt, Summarize, Summarizer, Unit, message_tokens
 from ctxwin.pruning import Tally, ask, ask_chain, tell
 from ctxwin.registry import Chain, Hook
 
@@ -114,7 +114,7 @@ def prepare(
     steps = ask_chain(draft, chain, owner, resting, tally, _whole)
     try:
         effect = next(steps)
-        chunks = chunks_of(effect, draft.message_tokens(), draft.count)
+        chunks = chunks_of(effect, message_tokens(draft.units), draft.count)
     except (StopIteration, SummarizerError):
         return None
     finally:

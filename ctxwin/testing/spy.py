@@ -11,11 +11,11 @@ from functools import partial
 from types import ModuleType
 from typing import Any, TypeAlias
 
-from ctxwin.effects import MAX_EFFECTS, drive, in_one_piece, run_flow
+from ctxwin.effects import MAX_EFFECTS, drive, in_chunks, run_flow
 from ctxwin.errors import SummarizerError
 from ctxwin.hookspecs import hookimpl
 from ctxwin.messages import Message
-from ctxwin.plan import Plan, PruneRequest, Receipt, Summarize, Unit
+from ctxwin.plan import Plan, PruneRequest, Receipt, Summarize, Unit, message_tokens
 from ctxwin.registry import Hook, Strategy
 from ctxwin.testing.clocks import ahead
 
@@ -151,7 +151,11 @@ class Spy:
         with suppress(Exception):  # what it raises is noted
             answer = self.ctxwin_protect(request) if hook == "protect" else self.ctxwin_prune(request)
             if isinstance(answer, Generator):
-                drive(run_flow(answer, self, partial(in_one_piece, count=request.count)))
+                drive(
+                    run_flow(
+                        answer, self, partial(in_chunks, tokens=message_tokens(request.units), count=request.count)
+                    )
+                )
             elif inspect.iscoroutine(answer):
                 answer.close()
 

@@ -18,6 +18,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -137,7 +138,7 @@ def planted(found: list[dict[str, Any]], language: str) -> Iterator[Case]:
         text, needle, kind = facts[position % FACTS]
         messages[random.choice(places)]["content"] += f" {text}"
         assert needle not in whole
-        yield messages, [(kind, lambda window, needle=needle: needle in window)]
+        yield messages, [(kind, partial(contains, needle))]
 
 
 def asked(found: list[dict[str, Any]]) -> Iterator[Case]:
@@ -158,7 +159,7 @@ def asked(found: list[dict[str, Any]]) -> Iterator[Case]:
                 sentences,
                 key=lambda s: sum(1 / math.log(1 + often[w]) for w in words(s) & wanted) / math.sqrt(4 + len(words(s))),
             )
-            evidence.append(("evidence", lambda window, best=best: has(window, words(best))))
+            evidence.append(("evidence", partial(has, words(best))))
         yield messages, evidence
 
 
@@ -170,7 +171,12 @@ def words(text: str) -> set[str]:
     }
 
 
-def has(window: str, wanted: set[str]) -> bool:
+def contains(needle: str, window: str) -> bool:
+    """Return whether the window has the words, letter by letter."""
+    return needle in window
+
+
+def has(wanted: set[str], window: str) -> bool:
     """Return whether one line of the window has three quarters of the words."""
     return any(len(wanted & words(line)) >= 0.75 * len(wanted) for line in window.splitlines())
 

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from ctxwin.testing import StrategyContract, check_strategy
+from ctxwin.testing import ScriptedSummarizer, StrategyContract, check_strategy
 from ctxwin_plugins.clamp_oversized import ClampOversized
 from ctxwin_plugins.clear_tool_results import ClearToolResults
 from ctxwin_plugins.drop_oldest import DropOldest
 from ctxwin_plugins.keep_pinned import KeepPinned
+from ctxwin_plugins.summarize_history import SummarizeHistory
 
 
 class TestDropOldest(StrategyContract):
@@ -44,10 +45,32 @@ class TestClampOversized(StrategyContract):
         return ClampOversized(8, 0.3, clamp_question=True)
 
 
+class TestSummarizeHistory(StrategyContract):
+    """By name alone: with the embedded digest."""
+
+    bounds_summaries = True
+
+    def strategy(self) -> SummarizeHistory:
+        return SummarizeHistory()
+
+
+class TestSummarizeHistoryInChunks(StrategyContract):
+    """With a model of a small window, which may be away, and the user's own words kept."""
+
+    bounds_summaries = True
+    max_source_tokens = 40
+
+    def strategy(self) -> SummarizeHistory:
+        return SummarizeHistory(
+            ScriptedSummarizer(), keep_last_turns=1, keep_user_messages=True, max_source_tokens=40, role="assistant"
+        )
+
+
 STRATEGIES: dict[str, Any] = {
     "keep-pinned": KeepPinned(first_turns=1),
     "clear-tool-results": ClearToolResults(keep_last=1, min_freed_tokens=1),
     "clamp-oversized": ClampOversized(10),
+    "summarize-history": SummarizeHistory(keep_last_turns=1),
     "drop-oldest": DropOldest(),
 }
 PAIRS = [(first, second) for first, second in permutations(STRATEGIES, 2) if first != "drop-oldest"]

@@ -1,0 +1,74 @@
+"""A summariser for whatever speaks the OpenAI chat completions API: hosted, or a server of one's own."""
+
+import inspect
+from collections.abc import Awaitable, Sequence
+from typing import Any
+
+from ctxwin.errors import SummarizerError
+from ctxwin.messages import Message
+from ctxwin.summarizers.transcript import prompt
+
+
+class OpenAISummarizer:
+    """
+    Has a chat model write the summary.
+
+    Args:
+        client: an OpenAI-compatible client, `OpenAI()` or `AsyncOpenAI()` or anything with
+            `chat.completions.create`; an async one makes this an async summariser.
+        model: the model's name.
+        limit: the name of the parameter that bounds the reply. Reasoning models spend it on thoughts that nobody
+            sees: for them give None, and a bound by `options` if any.
+        options: passed on with each request (`temperature=0`, `timeout=30`).
+
+    Raises:
+        TypeError: the client has no `chat.completions.create`.
+    """
+
+    def __init__(self, client: Any, model: str, *, limit: str | None = "max_tokens", **options: Any) -> None:
+        completions = getattr(getattr(client, "chat", None), "completions", None)
+        if not callable(getattr(completions, "create", None)):
+            raise TypeError(
+                f"{type(client).__name__} has no chat.completions.create: it is no OpenAI-compatible client"
+            )
+        self.client = client
+        self.model = model
+        self.limit = limit
+        self.options = options
+
+    def __repr__(self) -> str:
+        return f"OpenAISummarizer({type(self.client).__name__}, {self.model!r})"
+
+    def __call__(
+        self, messages: Sequence[Message], previous_summary: str | None, max_tokens: int
+    ) -> str | Awaitable[str]:
+        """
+        Return the model's summary, awaitable if the client is async.
+
+        Raises:
+            SummarizerError: the model refused, said nothing, or was cut off. What the client raises passes.
+        """
+        bound = {} if self.limit is None else {self.limit: max_tokens}
+        wires = prompt(messages, previous_summary, max_tokens)
+        reply = self.client.chat.completions.create(model=self.model, messages=wires, **bound, **self.options)
+        return _awaited(reply) if inspect.isawaitable(reply) else _text_of(reply)
+
+
+async def _awaited(reply: Awaitable[Any]) -> str:
+    return _text_of(await reply)
+
+
+def _text_of(reply: Any) -> str:
+    """Return what a chat completion says."""
+    if not reply.choices:
+        raise SummarizerError("the model's reply has no choices")
+    choice = reply.choices[0]
+    refusal = getattr(choice.message, "refusal", None)
+    if refusal or choice.finish_reason == "content_filter":
+        raise SummarizerError(f"the model refused: {refusal or 'content filter'}")
+    if choice.finish_reason == "length":
+        raise SummarizerError("the model's summary was cut off: it wrote more than it may")
+    text = choice.message.content
+    if not isinstance(text, str) or not text.strip():
+        raise SummarizerError("the model said nothing")
+    return text.strip()
