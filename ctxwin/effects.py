@@ -147,7 +147,7 @@ def call_model(effect: Summarize) -> object:
     """Call the summariser; what it raises becomes a `SummarizerError`, a cancellation of its own too."""
     try:
         return effect.summarizer(effect.messages, effect.previous_summary, effect.max_tokens)
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, SummarizerError):
         raise
     except BaseException as error:
         raise SummarizerError(f"the summariser raised {describe(error)}") from error
