@@ -8,6 +8,7 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 
 from ctxwin import Plan, PruneRequest, Summarize, hookimpl
 from ctxwin.testing import HistoryMachine, HostilePlugin, HostileStrategy
+from ctxwin_plugins.summarize_history import SummarizeHistory
 
 
 class Summarizer:
@@ -47,6 +48,13 @@ class PlainMachine(HistoryMachine):
     """With drop-oldest alone: every message is byte for byte of the log, and counted once."""
 
     edits = False
+
+
+class SummariesMachine(HistoryMachine):
+    """With tool results cleared and older turns quoted by the digest."""
+
+    def strategies(self) -> list[object]:
+        return ["clear-tool-results", SummarizeHistory(keep_last_turns=1, max_summary_tokens=30, max_source_tokens=90)]
 
 
 class HostileMachine(HistoryMachine):
@@ -94,6 +102,11 @@ def test_plain_machine() -> None:
 def test_editors_machine() -> None:
     """Nor do edits change that."""
     prove(EditorsMachine, 50)
+
+
+def test_summaries_machine() -> None:
+    """Nor do summaries, made at once or ahead."""
+    prove(SummariesMachine, 50)
 
 
 def test_hostile_machine() -> None:

@@ -77,6 +77,17 @@ class OddCounter(ChatCounter):
         return super().count_request(messages, tools) - (len(messages) if self.kind == "merging" else 0)
 
 
+class Priced(ChatCounter):
+    """A counter for the judge, who asks for whole windows only: `cost` is what one costs."""
+
+    def __init__(self, cost: Callable[[Sequence[Mapping[str, Any]]], int]) -> None:
+        self._cost = cost
+
+    def count_request(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> int:  # noqa: ARG002
+        """Return the cost of a window."""
+        return self._cost(messages)
+
+
 def recording(counter: TokenCounter) -> tuple[TokenCounter, Counter[str]]:
     """Return a copy of a counter, and where it notes how often it is asked about each message alone, by `repr`."""
     recorder: Any = copy.copy(counter)

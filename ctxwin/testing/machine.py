@@ -5,8 +5,9 @@ The model is a plain list of what was appended. Windows are judged by `windows`,
 """
 
 import json
+import pickle
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from hypothesis import assume, event
@@ -15,11 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from ctxwin.budget import Budget
 from ctxwin.counting import TokenCounter
-from ctxwin.counting.chat import ChatCounter
 from ctxwin.errors import BudgetError, MessageError
 from ctxwin.manager import ContextManager
 from ctxwin.messages import Message, Wire
-from ctxwin.testing.fakes import recording
+from ctxwin.testing.fakes import Priced, ScriptedSummarizer, recording
 from ctxwin.testing.grouping import is_tool, kept_messages
 from ctxwin.testing.strategies import budgets, counters, histories
 from ctxwin.testing.windows import window_faults
@@ -62,6 +62,7 @@ class HistoryMachine(RuleBasedStateMachine):
         self.pinned: set[int] = set()
         self.unpinned: set[int] = set()
         self.window: tuple[Message, ...] | None = None
+        self.ticket: Any = None
 
     # What a caller does.
 
@@ -190,6 +191,29 @@ class HistoryMachine(RuleBasedStateMachine):
         _hold(self.ctx.to_dict() == state, "L13: a restored manager saves another state")
         _hold(self.asked.total() == asked, "L12: counted again after loading")
 
+    @rule(text=st.sampled_from(["s", "as agreed", " ", "word " * 60]))
+    def prepare(self, text: str) -> None:
+        """Have a summary made ahead, in another process for all we know."""
+        before = self.ctx.to_dict()
+        ticket = self.ctx.prepare()
+        _hold(self.ctx.to_dict() == before | {"prepared": ticket.key if ticket else before["prepared"]}, "L10: prepare")
+        if ticket is not None:
+            self.ticket = pickle.loads(pickle.dumps(ticket)).run(ScriptedSummarizer(text))  # noqa: S301 - our own
+
+    @rule()
+    def commit(self) -> None:
+        """Apply what was prepared last, however long ago; or nothing has changed."""
+        assume(self.ticket is not None)
+        before, state = tuple(self.ctx), self.ctx.to_dict()
+        receipt = self.ctx.commit(self.ticket)
+        if tuple(self.ctx) == before:
+            _hold(self.ctx.to_dict() | {"failures": {}} == state | {"failures": {}}, "L16: a stale ticket left traces")
+        else:
+            event("committed")
+            _hold(receipt.after_tokens < receipt.before_tokens, "L7: a commit made the window dearer")
+            _hold(receipt == self.ctx.last_receipt and bool(receipt.actions), "L14: a commit without a word")
+        self.window = None
+
     @rule(percent=st.integers(20, 300))
     def observe(self, percent: int) -> None:
         """Learn that the latest window really cost more or less."""
@@ -246,7 +270,7 @@ class HistoryMachine(RuleBasedStateMachine):
             self.log,
             window,
             self.options["budget"],
-            _Priced(self._cost),
+            Priced(self._cost),
             pinned=self._positions(self.pinned),
             unpinned=self._positions(self.unpinned),
             edits=self.edits,
@@ -268,17 +292,6 @@ class HistoryMachine(RuleBasedStateMachine):
         if self.window is None or any(is_tool(message.to_dict()) for message in (*self.window, *window)):
             return
         _hold(window[: len(self.window)] == self.window, "L11: the window does not extend the one before it")
-
-
-class _Priced(ChatCounter):
-    """A counter for the judge, who asks for whole windows only."""
-
-    def __init__(self, cost: Callable[[Sequence[Mapping[str, Any]]], int]) -> None:
-        self._cost = cost
-
-    def count_request(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> int:  # noqa: ARG002
-        """Return the cost of a window."""
-        return self._cost(messages)
 
 
 def _hold(condition: bool, law: str) -> None:  # noqa: FBT001 - reads as an assertion, and holds under `python -O` too
