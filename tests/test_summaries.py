@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
 from random import Random
@@ -24,7 +24,7 @@ from ctxwin.counting import TokenCounter
 from ctxwin.messages import Wire
 from ctxwin.testing import ScriptedSummarizer, WordCounter
 from ctxwin.testing.strategies import counters, histories
-from ctxwin.testing.windows import window_faults
+from ctxwin.testing.windows import marked_faults
 from ctxwin_plugins.summarize_history import SummarizeHistory
 
 MOST_CALLS = 5  # of a model in one prune: each of them fails in each way, a history of a hundred chunks shows no more
@@ -107,11 +107,13 @@ def logged(ctx: ContextManager) -> list[Wire]:
     return [message.to_dict() for message in ctx.conversation_history]
 
 
-def is_valid(ctx: ContextManager, window: Sequence[Wire], budget: Budget, counter: TokenCounter) -> bool:
-    """Return whether an independent judge finds nothing; of a window with summaries he looks at less."""
-    written = any(message.sources for message in ctx)
-    faults = window_faults(logged(ctx), window, budget, counter, written=written)
-    return not [fault for fault in faults if not written or fault.law in ("L1", "L2", "L3", "L4")]
+def is_valid(
+    ctx: ContextManager, window: Sequence[Wire], budget: Budget, counter: TokenCounter, pinned: Iterable[int] = ()
+) -> bool:
+    """Return whether an independent judge finds nothing; `pinned` are ids."""
+    marked = [(wire, bool(message.sources)) for message, wire in zip(ctx, window, strict=True)]
+    kept = frozenset(place for place, message in enumerate(ctx.conversation_history) if message.id in pinned)
+    return not marked_faults(logged(ctx), marked, budget, counter, pinned=kept)
 
 
 scenes = st.builds(Scene, histories(min_size=6, max_size=12), counters(odd=False), st.integers(30, 90))
@@ -304,17 +306,9 @@ class Stage:
         assert self.pinned <= shown
         window = window_of(self.ctx)
         if window is not None:
-            assert is_valid_with_pins(self, window)
+            assert is_valid(self.ctx, window, self.budget, self.counter, self.pinned)
         restored = ContextManager.from_dict(self.ctx.to_dict(), budget=self.budget, counter=self.counter)
         assert window_of(restored) == window
-
-
-def is_valid_with_pins(stage: Stage, window: Sequence[Wire]) -> bool:
-    pinned = frozenset(place for place, m in enumerate(stage.ctx.conversation_history) if m.id in stage.pinned)
-    faults = window_faults(
-        logged(stage.ctx), window, stage.budget, stage.counter, pinned=pinned, written=any(m.sources for m in stage.ctx)
-    )
-    return not [fault for fault in faults if fault.law in ("L1", "L2", "L3", "L4")]
 
 
 INTERLEAVINGS = 500

@@ -130,3 +130,8 @@ def answers(wire: AnyMessage) -> str:
     if wire["role"] == "function":
         return "()"
     return f"#{wire['tool_call_id']}" if wire.get("tool_call_id") else ""
+
+
+def positions(ids: Sequence[int], chosen: Collection[int]) -> frozenset[int]:
+    """Return where the chosen ones of some ids stand."""
+    return frozenset(position for position, number in enumerate(ids) if number in chosen)

@@ -183,6 +183,11 @@ def _tokens(target: int, floor: int, low: float) -> int:
     return target if target <= floor else floor + ceil((target - floor) / low)
 
 
+def talk() -> st.SearchStrategy[list[Wire]]:
+    """What is said next: a message or an exchange, anything or something short; or some ordinary turns."""
+    return st.one_of(histories(max_size=1), histories(max_size=2, texts=_BRIEF), _TURNS)
+
+
 def library_messages() -> st.SearchStrategy[Message]:
     """`Message` objects, for `st.from_type(Message)`: of the log, pinned or not."""
     wires = st.one_of(messages(), tool_exchanges().flatmap(st.sampled_from))
@@ -214,3 +219,11 @@ _AGAIN = st.builds(_repeated, histories(min_size=2, max_size=8), st.sampled_from
 _HISTORIES = st.one_of(_SHORT, histories(min_size=4, max_size=9), _LONG, _RUN, _AGAIN)
 _COUNTERS = counters()
 _ASIDE = (-1, 0, -1, 1, -1, -2, -1, 0, 2, -9, 9, -9999)  # tokens; the last one leaves a budget of 1
+
+# Ordinary talk, and budgets of so many messages of it: reached and cut again and again, where chance mostly misses.
+WORDS = "a few words more"
+ROOM = st.sampled_from([12, 25, 40, 6, 3, None])
+_BRIEF = st.sampled_from(["", "ok", WORDS, "您好，我的订单在哪里？", "👨‍👩‍👧 y\u0301", '{"n": [1]}', "word " * 12])  # noqa: RUF001 - Chinese
+_TURNS = st.sampled_from([2, 5, 9]).map(
+    lambda size: [{"role": role, "content": WORDS} for role in drawing.ROLES[:2] * size]
+)

@@ -1,12 +1,10 @@
 """A trial: one case, run through a manager with the strategy under test, as often as the laws ask for it."""
 
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Thread
-from typing import Any
 
 from ctxwin.counting import TokenCounter
 from ctxwin.draft import Draft
@@ -24,7 +22,7 @@ from ctxwin.testing.failures import FAILURES, Faltering
 from ctxwin.testing.fakes import recording
 from ctxwin.testing.spy import Answer, Asked, Asking, Spy, Told
 from ctxwin.testing.subjects import Subject, adapted, fresh
-from ctxwin.testing.windows import window_faults
+from ctxwin.testing.windows import marked_faults
 
 LOCK_SECONDS = 5.0  # far longer than an append takes
 MEANWHILE: Wire = {"role": "user", "content": "meanwhile"}
@@ -269,16 +267,10 @@ class Trial:
     def _judge(self, ask: Ask) -> list[Violation]:
         if ask.window is None:
             return []
-        own = [wire for message, wire in zip(ask.after, ask.window, strict=True) if not message.sources]
-        if len(own) == len(ask.window):
-            return self._judged(ask, ask.window, written=False)
-        whole = [fault for fault in self._judged(ask, ask.window, written=True) if fault.law in ("L1", "L2")]
-        return whole + [fault for fault in self._judged(ask, own, written=False) if fault.law not in ("L1", "L2")]
-
-    def _judged(self, ask: Ask, window: Sequence[Wire], *, written: bool) -> list[Violation]:
+        marked = [(wire, bool(message.sources)) for message, wire in zip(ask.after, ask.window, strict=True)]
         case = self.case
-        knobs: dict[str, Any] = {"pinned": ask.pinned, "edits": True, "question_edits": case.allow_question_edit}
-        return list(window_faults(ask.log, window, case.budget, case.counter, written=written, **knobs))
+        knobs = {"pinned": ask.pinned, "edits": True, "question_edits": case.allow_question_edit}
+        return marked_faults(ask.log, marked, case.budget, case.counter, **knobs)
 
 
 def _window(ctx: ContextManager, *, prune_first: bool) -> tuple[list[Wire] | None, BudgetError | None]:

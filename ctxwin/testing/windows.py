@@ -94,6 +94,26 @@ def assert_valid_window(  # noqa: PLR0913 - each knob is a fact about the window
         raise InvalidWindowError(found)
 
 
+def marked_faults(
+    before: Sequence[AnyMessage],
+    after: Sequence[tuple[AnyMessage, bool]],
+    budget: int | Budget,
+    counter: AnyCounter,
+    **knobs: Any,
+) -> list[Violation]:
+    """
+    Return what is wrong with a window of which each message is marked as written or not.
+
+    The whole must fit and hold tool calls with their results; without what is written it must keep the other laws.
+    """
+    written = any(mark for _, mark in after)
+    whole = window_faults(before, [wire for wire, _ in after], budget, counter, written=written, **knobs)
+    if not written:
+        return list(whole)
+    own = window_faults(before, [wire for wire, mark in after if not mark], budget, counter, **knobs)
+    return [fault for fault in whole if fault.law in ("L1", "L2")] + [f for f in own if f.law not in ("L1", "L2")]
+
+
 def window_faults(  # noqa: PLR0913 - as above
     before: Sequence[AnyMessage | Message],
     after: Sequence[AnyMessage | Message],
