@@ -135,7 +135,7 @@ class Conversation:
         )
         units = tuple(self.window.units)
         floor = context.base_tokens + sum(unit.tokens for unit in units if laws.must_keep(unit, context))
-        return Snapshot(units, context, self.budget.target_tokens(floor), self.next_id, self.version)
+        return Snapshot(units, context, self.budget.target_tokens(floor), self.next_id, self.version, self.total_tokens)
 
     def verify(self, draft: Draft) -> int:
         """
@@ -170,7 +170,7 @@ class Conversation:
         kept = {message.id for unit in draft.units for message in unit.messages}
         evicted = (message for unit in snapshot.units for message in unit.messages if message.id not in kept)
         return Receipt(
-            before_tokens=snapshot.context.base_tokens + sum(unit.tokens for unit in snapshot.units),
+            before_tokens=snapshot.total_tokens,
             after_tokens=draft.used_tokens,
             target_tokens=snapshot.target_tokens,
             actions=(*draft.actions, *self._left_out_actions()),

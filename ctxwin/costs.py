@@ -5,6 +5,7 @@ Counters are foreign code. Whatever they raise becomes a `CounterError`, and wha
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from operator import index
 from typing import Any, cast
 
@@ -59,6 +60,12 @@ class Costs:
     def corrected(self, tokens: int) -> int:
         """Return a count with the correction of an estimate, rounded up."""
         return tokens if self.correction == UNIT else -(-tokens * self.correction // UNIT)
+
+    def corrected_by(self, correction: int) -> "Costs":
+        """Return the same costs with another correction."""
+        costs = copy(self)
+        costs.correction = correction
+        return costs
 
     def text(self, text: str) -> int:
         """Return the cost of a bare text."""

@@ -13,18 +13,10 @@ from ctxwin.costs import Costs
 from ctxwin.errors import describe
 from ctxwin.laws import Change, Context
 from ctxwin.messages import Message, hash_of, read_message
-from ctxwin.plan import Action, Drop, Edit, Plan, PruneRequest, Rejection, Replace, Step, Unit, make_unit
+from ctxwin.plan import Action, Drop, Edit, Plan, PruneRequest, Rejection, Replace, Unit, make_unit
+from ctxwin.resolve import Refusal, renamed, resolve
 
 CORE = "ctxwin"  # the strategy name under which the manager itself acts
-
-
-class Refusal(Exception):  # noqa: N818 - never leaves this package
-    """A plan cannot be carried out: which law it breaks, and how."""
-
-    def __init__(self, law: str, reason: str) -> None:
-        self.law = law
-        self.reason = reason
-        super().__init__(reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +30,7 @@ class Snapshot:
         target_tokens: what to cut down to.
         next_id: the id of the first message that the prune writes.
         version: how often the conversation had changed when this was taken.
+        total_tokens: what the window cost then.
     """
 
     units: tuple[Unit, ...]
@@ -45,6 +38,16 @@ class Snapshot:
     target_tokens: int
     next_id: int
     version: int
+    total_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A plan that was applied: whose it was, and the id of the first message that it wrote, if it wrote any."""
+
+    strategy: str
+    plan: Plan
+    first_id: int
 
 
 class Draft:
@@ -56,7 +59,7 @@ class Draft:
         units: the window so far.
         tokens: uncorrected costs of the messages written and edited so far, by id.
         actions, rejected: what goes into the receipt.
-        accepted: the plans applied so far, with the names of their strategies.
+        accepted: the plans applied so far.
     """
 
     def __init__(self, snapshot: Snapshot, costs: Costs) -> None:
@@ -67,7 +70,7 @@ class Draft:
         self.tokens: dict[int, int] = {}
         self.actions: list[Action] = []
         self.rejected: list[Rejection] = []
-        self.accepted: list[tuple[str, Plan]] = []
+        self.accepted: list[Accepted] = []
         self._costs = costs
 
         def count(text: str) -> int:  # a bound method would hand the live costs to whoever asks it for its `__self__`
@@ -137,7 +140,7 @@ class Draft:
     def accept(self, strategy: str, plan: Plan) -> bool:
         """Apply a plan if it keeps the laws, else record why not; either way it is all or nothing."""
         try:
-            plan = self._resolve(plan)
+            plan = resolve(plan, self.units)
             after, tokens, actions = self._outcome(strategy, plan)
             for violation in laws.check_plan(Change(self.units, after, plan, self.context)):
                 raise Refusal(violation.law, violation.reason)
@@ -147,11 +150,11 @@ class Draft:
         except Exception as error:  # noqa: BLE001 - a forged plan may fail anywhere, the counter on what was written
             self.reject(strategy, "L8", describe(error))
             return False
+        self.accepted.append(Accepted(strategy, plan, self.next_id))
         self.units = after
         self.tokens |= tokens
         self.next_id += sum(isinstance(step, Replace) for step in plan.steps)
         self.actions += actions
-        self.accepted.append((strategy, plan))
         return True
 
     def drop_what_is_needed(self) -> None:
@@ -174,13 +177,26 @@ class Draft:
         self.context = replace(self.context, spared=spared_on)
 
     def replay(self, snapshot: Snapshot) -> "Draft":
-        """Return a draft of a newer snapshot with the same plans applied, as far as they still keep the laws."""
+        """
+        Return a draft of a newer snapshot with the same plans applied, as far as they still keep the laws.
+
+        What a plan wrote gets another id there, since the log may have taken its own meanwhile: the plans after it
+        are told so.
+        """
         draft = Draft(snapshot, self._costs)
         present = {unit.first for unit in snapshot.units}
         draft.context = replace(draft.context, spared=self.context.spared & present)
         draft.rejected = list(self.rejected)
-        for strategy, plan in self.accepted:
-            draft.accept(strategy, plan)
+        names: dict[int, int] = {}
+        first_written = min((accepted.first_id for accepted in self.accepted), default=self.next_id)
+        for accepted in self.accepted:
+            first_id = draft.next_id
+            steps = [renamed(step, draft.units, names, first_written) for step in accepted.plan.steps]
+            if None in steps:
+                draft.reject(accepted.strategy, "L5", "it counts on a plan that is no longer applied")
+            elif draft.accept(accepted.strategy, Plan(tuple(step for step in steps if step is not None))):
+                written = range(draft.next_id - first_id)
+                names |= {accepted.first_id + place: first_id + place for place in written}
         return draft
 
     def _drop(self, units: list[Unit], down_to: int, reason: str, kind: str = "drop") -> list[Unit]:
@@ -193,35 +209,6 @@ class Draft:
         self.units = tuple(unit for unit in self.units if unit.first not in gone)
         self.actions += [Action(kind, CORE, reason, unit.ids, unit.tokens) for unit in units[:count]]
         return units[count:]
-
-    def _resolve(self, plan: Plan) -> Plan:
-        """Return the plan with our own units and messages in place of those that the strategy names."""
-        units = {unit.first: unit for unit in self.units}
-        edits = any(isinstance(step, Edit) for step in plan.steps)
-        messages = {message.id: message for unit in self.units for message in unit.messages} if edits else {}
-        dropped: set[int] = set()
-        touched: set[int] = set()
-        steps: list[Step] = []
-        for step in plan.steps:
-            if not isinstance(step.reason, str):
-                raise Refusal("L14", f"a reason must be a string, not {step.reason!r}")
-            if isinstance(step, Edit):
-                mine = messages.get(step.message.id)
-                if mine is None:
-                    raise Refusal("L5", f"{step.message!r} is not in the window")
-                steps.append(replace(step, message=mine))
-                named = {mine.id}
-            else:
-                own = {unit.ids: unit for unit in (_own(unit, units) for unit in step.units)}
-                if isinstance(step, Drop):  # naming a unit twice to drop it says nothing new
-                    own = {ids: unit for ids, unit in own.items() if ids[0] not in dropped}
-                    dropped |= {ids[0] for ids in own}
-                steps.append(replace(step, units=tuple(own.values())))
-                named = {message_id for ids in own for message_id in ids}
-            if touched & named:
-                raise Refusal("L14", f"two steps of the plan name message {min(touched & named)}")
-            touched |= named
-        return Plan(tuple(steps))
 
     def _outcome(self, strategy: str, plan: Plan) -> tuple[tuple[Unit, ...], dict[int, int], list[Action]]:
         """Return the window that a plan leads to, what it wrote costs, and what it did."""
@@ -274,16 +261,3 @@ class Draft:
         messages, figures = list(unit.messages), list(unit.message_tokens)
         messages[at], figures[at] = new, self._costs.corrected(tokens[new.id])
         return make_unit(messages, figures)
-
-
-def _own(unit: Unit, units: dict[int, Unit]) -> Unit:
-    """Return our own unit for one that a strategy names."""
-    mine = units.get(unit.first) if unit.messages else None
-    if mine is None:
-        whole = next((other for other in units.values() if unit.ids and set(unit.ids) < set(other.ids)), None)
-        if whole is not None:
-            raise Refusal("L2", f"messages {unit.ids} are a part of the unit {whole.ids}")
-        raise Refusal("L5", f"{unit!r} is no unit of the window")
-    if mine.ids != unit.ids:
-        raise Refusal("L2", f"messages {unit.ids} are a part of the unit {mine.ids}")
-    return mine

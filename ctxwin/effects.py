@@ -19,7 +19,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from ctxwin.errors import SummarizerError, describe
 from ctxwin.guard import call_hook
-from ctxwin.messages import Message
+from ctxwin.messages import Message, Wire
 from ctxwin.plan import Summarize
 
 MAX_EFFECTS = 1000  # a history of a million tokens in chunks of a thousand; beyond that a strategy runs away
@@ -96,7 +96,7 @@ def chunks_of(effect: Summarize, tokens: Mapping[int, int], count: Count) -> tup
         count: returns the tokens of a text.
 
     Raises:
-        SummarizerError: not even a part of one message fits beside a summary.
+        SummarizerError: not even a part of one message fits beside a summary, or there would be too many chunks.
     """
     limit = effect.max_source_tokens
     if limit is None:
@@ -106,6 +106,8 @@ def chunks_of(effect: Summarize, tokens: Mapping[int, int], count: Count) -> tup
     if sum(costs) + previous <= limit:
         return (effect.messages,)
     room = limit - max(previous, effect.max_tokens)
+    if sum(costs) > room * MAX_EFFECTS:
+        raise SummarizerError(f"{sum(costs)} tokens in chunks of {max(0, room)} would be more than {MAX_EFFECTS}")
     chunks: list[list[Message]] = []
     free = 0
     for message, cost in zip(effect.messages, costs, strict=True):
@@ -124,12 +126,13 @@ def _pieces(message: Message, cost: int, room: int, count: Count) -> Iterator[tu
 
     text = _text_of(message)
     overhead = max(0, cost - count(text)) if text == message.content else OVERHEAD_TOKENS
+    kept = {key: value for key, value in message.to_dict().items() if key in ("role", "name", "tool_call_id")}
     waiting = [text]
     while waiting:
         part = waiting.pop()
         part_cost = count(part) + overhead
         if part_cost <= room:
-            yield Message(message.id, {"role": message.role, "content": part}), part_cost
+            yield Message(message.id, {**kept, "content": part}), part_cost
             continue
         middle = floor_boundary(part, len(part) // 2) or ceil_boundary(part, len(part) // 2)
         if middle in (0, len(part)):
@@ -138,9 +141,19 @@ def _pieces(message: Message, cost: int, room: int, count: Count) -> Iterator[tu
 
 
 def _text_of(message: Message) -> str:
-    """Return a message as text: its own, or where there is more to it all of it as JSON."""
+    """Return a message as text: its own, or where there is more to it all of it as JSON, media left out."""
     content = message.content
-    return content if isinstance(content, str) and not message.tool_calls else json.dumps(message.to_dict())
+    if isinstance(content, str) and not message.tool_calls and not message.extra:
+        return content
+    return json.dumps(without_media(message.to_dict()), ensure_ascii=False)
+
+
+def without_media(wire: Wire) -> Wire:
+    """Return a wire dict in which images, audio and files are named and not told: what a reader of text can use."""
+    parts = wire.get("content")
+    if not isinstance(parts, list):
+        return wire
+    return {**wire, "content": [part if "text" in part else {"type": part["type"]} for part in parts]}
 
 
 def call_model(effect: Summarize) -> object:

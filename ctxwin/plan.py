@@ -242,7 +242,7 @@ class Rejection:
 
     Attributes:
         strategy: whose it was.
-        law: the law it broke (`L1` ...); `L8` where the strategy raised or returned junk; `""` where it rests.
+        law: the law it broke (`L1` ...); `L8` where the strategy failed; `""` where it rests or declines.
         reason: what was wrong.
     """
 

@@ -103,9 +103,7 @@ def ask_chain(
     draft: Draft, chain: Chain, owner: object, resting: Collection[str], tally: Tally, answer: Answer = _in_chunks
 ) -> Steps[None]:
     """Ask the chain, left to right and each strategy once, until the draft costs no more than its target."""
-    for strategy in chain.strategies:
-        if strategy.protect is not None:
-            _spare(draft, strategy, strategy.protect, owner)
+    spare_all(draft, chain, owner)
     for strategy in chain.strategies:
         if strategy.prune is None or not draft.over_target:
             continue
@@ -118,6 +116,13 @@ def ask_chain(
         yield from ask(draft, strategy.name, strategy.prune, owner, answer)
         if len(draft.rejected) > rejected:
             tally.failed.add(strategy.name)
+
+
+def spare_all(draft: Draft, chain: Chain, owner: object) -> None:
+    """Protect what any plugin of the chain asks to spare."""
+    for strategy in chain.strategies:
+        if strategy.protect is not None:
+            _spare(draft, strategy, strategy.protect, owner)
 
 
 def _spare(draft: Draft, strategy: Strategy, protect: Hook, owner: object) -> None:

@@ -9,31 +9,39 @@ Rules:
    shown, and the plan is replayed on the present window, law checks included. All of it is applied, or nothing.
 """
 
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
 
 from ctxwin.conversation import Conversation
-from ctxwin.draft import Draft, Snapshot
-from ctxwin.effects import Chunk, Steps, adrive, chunks_of, drive, fold, in_one_piece, said
-from ctxwin.errors import SummarizerError
-from ctxwin.messages import Message, hash_of
-from ctxwin.plan import Plan, Receipt, Summarize, Summarizer, Unit, message_tokens
-from ctxwin.pruning import Tally, ask, ask_chain, tell
+from ctxwin.draft import Accepted, Draft, Snapshot
+from ctxwin.effects import Chunk, Steps, adrive, bounded, chunks_of, drive, fold, in_one_piece, said
+from ctxwin.errors import SummarizerError, describe
+from ctxwin.messages import Message, Wire, hash_of
+from ctxwin.plan import Receipt, Summarize, Summarizer, message_tokens
+from ctxwin.pruning import Tally, ask, ask_chain, spare_all, tell
 from ctxwin.registry import Chain, Hook
-
-Plans: TypeAlias = tuple[tuple[str, Plan], ...]
+from ctxwin.resolve import Refusal
 
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a ticket was made from: the log's messages in the window, the plans accepted before, the window then."""
+    """
+    What a ticket was made from.
+
+    Attributes:
+        last_id: the id of the log's last message.
+        messages: the window as it was.
+        accepted: the plans accepted before the strategy was asked.
+        snapshot: the window that the strategy was shown.
+        correction: by which an estimate was corrected then, in thousandths.
+    """
 
     last_id: int
-    log: tuple[Message, ...]
-    plans: Plans
+    messages: tuple[Message, ...]
+    accepted: tuple[Accepted, ...]
     snapshot: Snapshot
+    correction: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,7 @@ class Ticket:
     text: str | None = None
     error: str | None = None
     _chunks: tuple[Chunk, ...] = field(repr=False, kw_only=True)
+    _drafts: tuple[str, ...] = field(default=(), repr=False, kw_only=True)  # the summaries of the chunks
     _basis: Basis = field(repr=False, kw_only=True)
 
     def __repr__(self) -> str:
@@ -82,23 +91,30 @@ class Ticket:
         Args:
             summarizer: sync; asked once a chunk, `(messages, previous_summary, max_tokens) -> str`.
         """
-        return self._finished(drive(self._steps(summarizer)))
+        drafts: list[str] = []
+        return self._finished(drive(self._steps(summarizer, drafts)), drafts)
 
     async def arun(self, summarizer: Summarizer) -> "Ticket":
         """Return what `run` returns, for a summariser of either colour. Cancelled, it leaves the ticket as it was."""
-        return self._finished(await adrive(self._steps(summarizer)))
+        drafts: list[str] = []
+        return self._finished(await adrive(self._steps(summarizer, drafts)), drafts)
 
-    def _steps(self, summarizer: Summarizer) -> Steps[str | SummarizerError]:
+    def _steps(self, summarizer: Summarizer, drafts: list[str]) -> Steps[str | SummarizerError]:
         effect = Summarize(summarizer, self.messages, self.previous_summary, max_tokens=self.max_tokens)
+
+        def check(text: str) -> str:
+            drafts.append(said(text))
+            return text
+
         try:
-            return (yield from fold(effect, self._chunks, said))
+            return (yield from fold(effect, self._chunks, check))
         except SummarizerError as error:
             return error
 
-    def _finished(self, outcome: str | SummarizerError) -> "Ticket":
+    def _finished(self, outcome: str | SummarizerError, drafts: list[str]) -> "Ticket":
         if isinstance(outcome, SummarizerError):
-            return replace(self, text=None, error=str(outcome))
-        return replace(self, text=outcome, error=None)
+            return replace(self, text=None, error=str(outcome), _drafts=())
+        return replace(self, text=outcome, error=None, _drafts=tuple(drafts))
 
 
 def prepare(
@@ -111,23 +127,26 @@ def prepare(
         if conversation.nothing_new:
             return None
     draft, tally = Draft(snapshot, conversation.costs), Tally()
+    correction = conversation.costs.correction
     steps = ask_chain(draft, chain, owner, resting, tally, _whole)
     try:
         effect = next(steps)
-        chunks = chunks_of(effect, message_tokens(draft.units), draft.count)
-    except (StopIteration, SummarizerError):
+        while (copies := _copies(draft, effect)) is None:
+            effect = steps.throw(SummarizerError("its source cannot be told in chunks"))
+    except StopIteration:
         return None
     finally:
         steps.close()
-    log = tuple(message.clone() for unit in snapshot.units if not unit.written for message in unit.messages)
-    seen = replace(snapshot, units=_cloned(draft.units), context=draft.context, next_id=draft.next_id)
+    seen = replace(snapshot, units=draft.units, context=draft.context, next_id=draft.next_id)
+    messages = tuple(message for unit in snapshot.units for message in unit.messages)
+    basis = Basis(last_id, messages, tuple(draft.accepted), seen, correction)
     ticket = Ticket(
         tally.asking,
-        tuple(message.clone() for message in effect.messages),
+        copies[0],
         effect.previous_summary,
         effect.max_tokens,
-        _chunks=chunks,
-        _basis=Basis(last_id, log, tuple(draft.accepted), seen),
+        _chunks=copies[1:],
+        _basis=deepcopy(basis),  # or the ticket would hold live state
     )
     with lock:
         conversation.prepared = ticket.key
@@ -140,70 +159,130 @@ def commit(
     """Apply a finished ticket if the log still extends what it was made from; else say why not, and change nothing."""
     if not ticket.finished:
         raise ValueError(f"{ticket!r} was not run: commit what ticket.run(summarizer) returns")
-    hook = next((known.prune for known in chain.strategies if known.name == ticket.strategy), None)
-    with lock:
-        stale = _why_stale(conversation, ticket)
-        if hook is None or stale:
-            return _refused(conversation, ticket, stale or f"the chain has no strategy {ticket.strategy!r}")
-    proposed = _proposed(conversation, ticket, hook, owner)
-    with lock:
-        if stale := _why_stale(conversation, ticket):
-            return _refused(conversation, ticket, stale)
-        failed = {ticket.strategy} if proposed.rejected else set()
-        conversation.breaker.note({ticket.strategy}, failed, conversation.history.appended)
-        draft = proposed.replay(conversation.snapshot())
-        if not any(name == ticket.strategy for name, _ in draft.accepted):
-            rejected, draft = draft.rejected, Draft(conversation.snapshot(), conversation.costs)
-            draft.rejected = rejected
-            return conversation.receipt(draft)
-        receipt = conversation.receipt(draft)
-        conversation.adopt(draft, draft.context.base_tokens - conversation.costs.base_tokens, receipt)
+    try:
+        with lock:
+            hook = _hook_for(conversation, ticket, chain)
+            present = Draft(conversation.snapshot(), conversation.costs)
+        spare_all(present, chain, owner)
+        proposed = _proposed(conversation, ticket, hook, owner)
+        spared = proposed.context.spared | present.context.spared
+        proposed.context = replace(proposed.context, spared=spared)
+        with lock:
+            _hook_for(conversation, ticket, chain)
+            draft, adjustment = _replayed(conversation, ticket, proposed)
+            receipt = conversation.receipt(draft)
+            conversation.adopt(draft, adjustment, receipt)
+    except Refusal as refusal:
+        with lock:
+            unchanged = Draft(conversation.snapshot(), conversation.costs)
+            unchanged.reject(ticket.strategy, refusal.law, refusal.reason)
+            return conversation.receipt(unchanged)
     tell(chain, receipt, owner)
     return receipt
+
+
+def _hook_for(conversation: Conversation, ticket: Ticket, chain: Chain) -> Hook:
+    """Return the hook that asked for a ticket; raises `Refusal` where the ticket is stale."""
+    hook = next((known.prune for known in chain.strategies if known.name == ticket.strategy), None)
+    reason = _why_stale(conversation, ticket)
+    if hook is None or reason:
+        raise Refusal("L16", f"stale: {reason or f'the chain has no strategy {ticket.strategy!r}'}")
+    return hook
+
+
+def _replayed(conversation: Conversation, ticket: Ticket, proposed: Draft) -> tuple[Draft, int]:
+    """Return what the plans make of the present window, all of them, and the adjustment with it; or raise `Refusal`."""
+    snapshot, appended = conversation.snapshot(), conversation.history.appended
+    if proposed.rejected:
+        conversation.breaker.note({ticket.strategy}, {ticket.strategy}, appended)
+        raise Refusal(proposed.rejected[0].law, proposed.rejected[0].reason)
+    if len(proposed.accepted) == len(ticket._basis.accepted):  # noqa: SLF001 - this module owns it
+        raise Refusal("", "the strategy makes nothing of the summary")
+    draft, costs = proposed.replay(snapshot), conversation.costs
+    if draft.rejected:
+        raise Refusal(draft.rejected[0].law, draft.rejected[0].reason)
+    if not costs.additive:
+        true_tokens = costs.request([message for unit in draft.units for message in unit.messages])
+        base_tokens = draft.context.base_tokens + true_tokens - draft.used_tokens
+        draft.context = replace(draft.context, base_tokens=base_tokens)
+    if draft.used_tokens >= snapshot.total_tokens:
+        raise Refusal("L7", f"the window costs {snapshot.total_tokens} tokens and would cost {draft.used_tokens}")
+    conversation.breaker.note({ticket.strategy}, (), appended)
+    return draft, draft.context.base_tokens - costs.base_tokens
 
 
 def _whole(draft: Draft, effect: Summarize) -> Steps[str]:
     return in_one_piece(effect, draft.count)
 
 
-def _cloned(units: Iterable[Unit]) -> tuple[Unit, ...]:
-    return tuple(replace(unit, messages=tuple(message.clone() for message in unit.messages)) for unit in units)
+def _copies(draft: Draft, effect: Summarize) -> tuple[Chunk, ...] | None:
+    """Return copies of what to summarise, whole and then in chunks; None where they cannot be made."""
+    try:
+        chunks = chunks_of(effect, message_tokens(draft.units), draft.count)
+        return tuple(tuple(message.clone() for message in chunk) for chunk in (effect.messages, *chunks))
+    except Exception:  # noqa: BLE001 - the messages are foreign, and so is the counter
+        return None
 
 
 def _why_stale(conversation: Conversation, ticket: Ticket) -> str:
     """Return why a ticket must not be applied; `""` where it may."""
     if conversation.prepared not in ("", ticket.key):
         return "a newer prepare() supersedes it"
-    entries = conversation.history.entries
-    if ticket._basis.last_id not in entries:  # noqa: SLF001 - this module owns it
+    basis = ticket._basis  # noqa: SLF001
+    if basis.last_id not in conversation.history.entries:
         return "the log no longer extends what it was made from"
-    for message in ticket._basis.log:  # noqa: SLF001
-        entry = entries.get(message.id)
-        shown = [] if entry is None else [other.to_dict() for other in (entry.message, entry.edited) if other]
-        if shown and message.to_dict() not in shown:
+    for message in basis.messages:
+        shown = _shown_as(conversation, message.id)
+        if shown and _facts(message) not in map(_facts, shown):
             return f"message {message.id} is no longer what it was made from"
     return ""
 
 
+def _shown_as(conversation: Conversation, message_id: int) -> list[Message]:
+    """Return what a message is and what the window shows for it; nothing where it is not in memory."""
+    written = conversation.window.find_written(message_id)
+    entry = conversation.history.entries.get(message_id)
+    known = [entry.message, entry.edited] if entry is not None else list(written.messages) if written else []
+    return [message for message in known if message is not None]
+
+
+def _facts(message: Message) -> tuple[Wire, tuple[int, ...]]:
+    """Return what of a message must not have changed: all but its pin."""
+    return message.to_dict(), message.sources
+
+
 def _proposed(conversation: Conversation, ticket: Ticket, hook: Hook, owner: object) -> Draft:
-    """Ask the strategy again, by the request that it was shown then, with the ticket's text for an answer."""
+    """
+    Ask the strategy again, by the request that it was shown then, with the ticket's text for an answer.
+
+    Returns the plans accepted before, and its own. Raises `Refusal` where it asks for something else now.
+    """
     basis = ticket._basis  # noqa: SLF001
-    draft = Draft(basis.snapshot, conversation.costs)
+    draft = Draft(basis.snapshot, conversation.costs.corrected_by(basis.correction))
+    expected = _asked(ticket)
+    others: list[Summarize] = []
 
     def answer(effect: Summarize) -> str:
-        asked = (effect.messages, effect.previous_summary, effect.max_tokens)
-        if asked != (ticket.messages, ticket.previous_summary, ticket.max_tokens):
-            raise SummarizerError("the strategy asks for another summary than the ticket's")
+        try:
+            if _asked(effect) != expected:
+                others.append(effect)
+                raise SummarizerError("this ticket is no answer to it")
+            for text in ticket._drafts:  # noqa: SLF001
+                bounded(text, ticket.max_tokens, draft.count)
+        except SummarizerError:
+            raise
+        except Exception as error:  # the messages are foreign, and so is the counter
+            raise SummarizerError(describe(error)) from error
         if ticket.text is None:
             raise SummarizerError(ticket.error or "")
         return ticket.text
 
     drive(ask(draft, ticket.strategy, hook, owner, _whole), answer)
-    draft.accepted = [*basis.plans, *draft.accepted]
+    if others:
+        raise Refusal("L16", "stale: the strategy asks for another summary than the ticket's")
+    draft.accepted = [*basis.accepted, *draft.accepted]
     return draft
 
 
-def _refused(conversation: Conversation, ticket: Ticket, reason: str) -> Receipt:
-    draft = Draft(conversation.snapshot(), conversation.costs)
-    draft.reject(ticket.strategy, "L16", f"stale: {reason}")
-    return conversation.receipt(draft)
+def _asked(what: Summarize | Ticket) -> tuple[object, ...]:
+    return [_facts(message) for message in what.messages], what.previous_summary, what.max_tokens

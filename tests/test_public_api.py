@@ -12,7 +12,7 @@ import pytest
 
 import ctxwin
 import ctxwin.graphemes
-from ctxwin import testing
+from ctxwin import summarizers, testing
 
 ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "ctxwin").glob("*.py"))
@@ -43,6 +43,7 @@ def test_plugins_use_public_names_only(path: Path) -> None:
     """A first-party strategy uses nothing that a third party cannot use."""
     allowed = {"ctxwin": set(ctxwin.__all__), "ctxwin.graphemes": {"ceil_boundary", "floor_boundary"}}
     allowed["ctxwin.edits"] = {"is_json_document"}
+    allowed["ctxwin.summarizers"] = set(summarizers.__all__)
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ctxwin"):
             assert node.module in allowed
@@ -62,6 +63,7 @@ LAYERS = [
     "budget",
     "costs",
     "plan",
+    "resolve",
     "laws",
     "history",
     "hookspecs",

@@ -8,8 +8,21 @@ from typing import Any
 
 import pytest
 
-from ctxwin import Budget, ContextManager, Plan, PruneRequest, Receipt, Summarize, SummarizerError, Ticket, hookimpl
-from ctxwin.testing import OddCounter, ScriptedSummarizer, WordCounter
+from ctxwin import (
+    Budget,
+    ContextManager,
+    CounterError,
+    Message,
+    Plan,
+    PruneRequest,
+    Receipt,
+    Summarize,
+    SummarizerError,
+    Ticket,
+    hookimpl,
+)
+from ctxwin.testing import Folding, OddCounter, ScriptedSummarizer, WordCounter
+from ctxwin_plugins.keep_pinned import KeepPinned
 from ctxwin_plugins.summarize_history import SummarizeHistory
 
 
@@ -364,10 +377,14 @@ class Declines:
 
 
 def test_a_strategy_may_decline() -> None:
-    """Nothing changes, and nobody is blamed."""
+    """Nothing changes, and the receipt says so."""
     ctx = conversation(Declines())
     receipt = ctx.commit(prepared(ctx).run(ScriptedSummarizer("as agreed")))
-    assert (receipt.actions, receipt.rejected) == ((), ())
+    assert receipt.actions == ()
+    assert [(rejection.law, rejection.reason) for rejection in receipt.rejected] == [
+        ("", "the strategy makes nothing of the summary")
+    ]
+    assert not ctx.to_dict()["failures"]
 
 
 def test_chunks_are_cut_when_a_ticket_is_made() -> None:
@@ -391,11 +408,201 @@ def test_a_commit_is_no_prune() -> None:
 
 
 def test_a_counter_whose_sums_are_no_truth() -> None:
-    """After a commit the window costs its sum at most."""
-    ctx = conversation(SummarizeHistory(never), counter=OddCounter("merging"), turns=9)
-    ctx.commit(prepared(ctx).run(ScriptedSummarizer("as agreed")))
-    assert ctx.total_tokens == sum(ctx._state.costs.message(message) for message in ctx) + ctx._state.costs.base_tokens
-    assert ctx.messages()
+    """After a commit the window costs what the counter says of the whole, and so says the receipt."""
+    counter = OddCounter("merging")
+    ctx = conversation(SummarizeHistory(never), counter=counter, turns=9)
+    receipt = ctx.commit(prepared(ctx).run(ScriptedSummarizer("as agreed")))
+    assert receipt.after_tokens == ctx.total_tokens == counter.count_request(ctx.messages())
+
+
+class Pair:
+    """Folds the first two longer units."""
+
+    @hookimpl
+    def ctxwin_prune(self, request: PruneRequest) -> Any:
+        units = [unit for unit in request.droppable if not unit.written and unit.tokens > 8][:2]
+        if len(units) < 2:
+            return None
+        messages = tuple(message for unit in units for message in unit.messages)
+        text = yield Summarize(never, messages, None, max_tokens=20)
+        return Plan.replace(units, text, reason="a pair")
+
+
+def test_a_commit_never_makes_the_window_dearer() -> None:
+    """By the truth, not by the sum of its parts."""
+    ctx = ContextManager(budget=Budget(200, low=1.0), counter=OddCounter("merging"), strategies=[Pair()])
+    for number in range(60):
+        ctx.add_message("user", "a b c d e f" if number > 54 else "")
+    ctx.messages()
+    while ctx.total_tokens + 4 <= 200:
+        ctx.add_message("assistant", "")
+    before, state = ctx.total_tokens, ctx.to_dict()
+    receipt = ctx.commit(prepared(ctx).run(ScriptedSummarizer("a b c d e")))
+    if receipt.actions:
+        assert receipt.before_tokens == before > receipt.after_tokens == ctx.total_tokens
+    else:
+        assert receipt.rejected[0].law == "L7"
+        assert ctx.to_dict() | {"prepared": ""} == state
+    window = ctx.messages()
+    assert ctx.messages() == window
+
+
+def test_newer_messages_are_not_mistaken_for_earlier_summaries() -> None:
+    """Ids that a draft gave to what it wrote may be the log's by now: on a ticket's way as in a prune."""
+
+    def tell(ctx: ContextManager) -> None:
+        for role, text in (
+            ("user", "my account number is 4711 please"),
+            ("assistant", "noted, 4711 it is"),
+            *[("user", "go on")] * 3,
+        ):
+            ctx.add_message(role, text)
+
+    ctx = conversation(Folding(), SummarizeHistory(never))
+    finished = prepared(ctx).run(ScriptedSummarizer("as agreed"))
+    assert any(unit.written for unit in finished._basis.snapshot.units)
+    tell(ctx)
+    assert ctx.commit(finished).actions
+    assert "4711 please" in str(ctx.messages())
+
+    def late(*_: Any) -> str:
+        if len(inside.conversation_history) < 18:
+            tell(inside)
+        return "as agreed"
+
+    inside = conversation(Folding(), SummarizeHistory(late))
+    receipt = inside.prune_history()
+    assert [action.strategy for action in receipt.actions][-1] == "summarize-history"
+    assert "4711 please" in str(inside.messages())
+
+
+def test_a_plan_that_counts_on_another_falls_with_it() -> None:
+    """Where the first plan is no longer lawful, what it would have written cannot be folded."""
+    ctx = conversation(Folding(), SummarizeHistory(never))
+    finished = prepared(ctx).run(ScriptedSummarizer("as agreed"))
+    ctx.pin(1)
+    state = ctx.to_dict()
+    receipt = ctx.commit(finished)
+    assert (receipt.actions, receipt.rejected[0].law) == ((), "L3")
+    assert ctx.to_dict() == state
+
+
+def test_a_ticket_of_another_conversation_with_the_same_tail() -> None:
+    """Its previous summary would overwrite ours."""
+
+    def of(name: str) -> ContextManager:
+        ctx = conversation(SummarizeHistory(lambda *_: f"customer {name}", keep_last_turns=0), turns=0, max_tokens=150)
+        for number in range(12):
+            ctx.add_message("user", f"I am {name} and this is thing {number} that I want to tell you")
+        ctx.add_message("user", "and now?")
+        for number in range(4):
+            ctx.add_message("assistant", f"press {number} to go on with the menu now")
+        ctx.prune_history()
+        for number in range(8):
+            ctx.add_message("assistant", f"choose {number} out of these many things here please do")
+        return ctx
+
+    alice, robert = of("Alice"), of("Robert")
+    assert len([message for message in alice if message.sources]) == 1
+    assert [m.to_dict() for m in alice if not m.sources] == [m.to_dict() for m in robert if not m.sources]
+    assert "no longer what it was made from" in stale(robert.commit(prepared(alice).run(ScriptedSummarizer("Alice"))))
+
+
+def test_what_is_learnt_of_the_bill_does_not_age_a_ticket() -> None:
+    """The strategy is asked again by the figures of then, or an estimate that is corrected would ask for other ones."""
+    for percent in (60, 97, 103, 120):
+        ctx = conversation(SummarizeHistory(never), counter=WordCounter())
+        window = ctx.messages if ctx.total_tokens <= 200 else ctx.total_tokens
+        assert window
+        ticket = prepared(ctx)
+        ctx._state.sent_tokens = ctx.total_tokens
+        ctx.observe({"prompt_tokens": ctx.total_tokens * percent // 100})
+        assert ctx.commit(ticket.run(ScriptedSummarizer("as agreed"))).actions, percent
+
+
+def test_what_is_spared_by_now_is_spared() -> None:
+    """A plugin registered after the ticket was made has its say."""
+    ctx = conversation()
+    finished = prepared(ctx).run(ScriptedSummarizer("as agreed"))
+    ctx.register(KeepPinned(where=lambda message: "question 1" in str(message.content)))
+    receipt = ctx.commit(finished)
+    assert (receipt.actions, receipt.rejected[0].law) == ((), "L3")
+
+
+def test_a_ticket_holds_no_live_state() -> None:
+    """Not even where nobody should look."""
+    ctx = conversation(Shouts(), SummarizeHistory(never))
+    basis = prepared(ctx)._basis
+    log = ctx.conversation_history
+    for message in [*basis.messages, *(m for unit in basis.snapshot.units for m in unit.messages)]:
+        message._wire["content"] = "evil"
+    for accepted in basis.accepted:
+        for step in accepted.plan.steps:
+            step.message._wire["content"] = "evil"  # type: ignore[union-attr]
+    assert ctx.conversation_history == log
+
+
+def test_an_overlong_summary_of_a_chunk_is_found_when_it_is_committed() -> None:
+    """Whoever runs a ticket has no counter; so all its texts are looked at then."""
+    ctx = conversation(SummarizeHistory(never, max_summary_tokens=10, max_source_tokens=40))
+    finished = prepared(ctx).run(ScriptedSummarizer("word " * 50, "short"))
+    receipt = ctx.commit(finished)
+    assert "50 tokens long, 10 were asked for" in receipt.rejected[0].reason
+    assert receipt.actions == ()
+
+
+class Unchunked(Pair):
+    """Asks for what cannot be told in chunks, before another strategy asks."""
+
+    @hookimpl
+    def ctxwin_prune(self, request: PruneRequest) -> Any:
+        yield Summarize(never, request.droppable[0].messages, None, max_tokens=3, max_source_tokens=5)
+
+
+class Evil(Message):
+    """Raises when it is copied."""
+
+    def clone(self) -> Message:
+        raise ZeroDivisionError
+
+
+class Forging(Pair):
+    """Asks for a summary of a message that it has made."""
+
+    @hookimpl
+    def ctxwin_prune(self, request: PruneRequest) -> Any:
+        yield Summarize(never, (Evil(1, {"role": "user", "content": "x"}),), None, max_tokens=3)
+
+
+@pytest.mark.parametrize("first", [Unchunked(), Forging()], ids=["no chunks", "forged"])
+def test_the_next_strategy_is_prepared(first: object) -> None:
+    """Where the first one's source cannot be copied or cut, as in a prune."""
+    ticket = prepared(conversation(first, SummarizeHistory(never)))
+    assert ticket.strategy == "summarize-history"
+
+
+class Failing(WordCounter):
+    """Fails when it is told to."""
+
+    fails = False
+
+    def count_text(self, text: str) -> int:
+        if self.fails:
+            raise OSError("the vocabulary is away")
+        return super().count_text(text)
+
+
+def test_a_counter_that_fails_changes_nothing() -> None:
+    """A commit that cannot be checked raises before anything has changed."""
+    counter = Failing()
+    ctx = conversation(counter=counter)
+    finished = prepared(ctx).run(lambda *_: " ")
+    ctx.add_message("user", "what cannot be counted")
+    counter.fails = True
+    with pytest.raises(CounterError):
+        ctx.commit(finished)
+    counter.fails = False
+    assert ctx.to_dict()["failures"] == {}
 
 
 def test_the_log_may_change_while_the_strategy_is_asked_again() -> None:

@@ -22,7 +22,7 @@ class OpenAISummarizer:
         options: passed on with each request (`temperature=0`, `timeout=30`).
 
     Raises:
-        TypeError: the client has no `chat.completions.create`.
+        TypeError: the client has no `chat.completions.create`, or an option is one that it sets itself.
     """
 
     def __init__(self, client: Any, model: str, *, limit: str | None = "max_tokens", **options: Any) -> None:
@@ -31,6 +31,9 @@ class OpenAISummarizer:
             raise TypeError(
                 f"{type(client).__name__} has no chat.completions.create: it is no OpenAI-compatible client"
             )
+        taken = {"model", "messages", limit} & options.keys()
+        if taken:
+            raise TypeError(f"options: {', '.join(sorted(map(str, taken)))} is set by the summariser itself")
         self.client = client
         self.model = model
         self.limit = limit

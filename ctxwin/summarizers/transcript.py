@@ -1,19 +1,21 @@
 """
 What a model is shown: instructions, and the conversation as a transcript that no message can end.
 
-A transcript has one message a line, as JSON. A line break in a message is an escape there, and so is each `<` that
-could open or close one of the prompt's own tags: whatever a user writes, `</transcript>` stands once in a prompt, at
-the end of the transcript. `read_transcript` gives the messages back.
+A transcript has one message a line, as JSON. A line break in a message is an escape there, and so is each `<` and
+what looks like one, unless a space, a digit or `=` follows: whatever a user writes, no tag of the prompt, and no
+special token of a model that is spelt `<|...|>` or `</s>`, stands in a message. `read_transcript` gives the messages
+back.
 """
 
 import json
 import re
 from collections.abc import Iterable, Sequence
 
+from ctxwin.effects import without_media
 from ctxwin.messages import Message, Wire
 
-TAGS = ("transcript", "previous_summary")
-_TAG = re.compile(rf"<(?=\s*/?\s*(?:{'|'.join(TAGS)}))", re.IGNORECASE)
+_OPENS = r"[<\uff1c\ufe64\u2039\u27e8\u3008](?![ =\d])"
+_ESCAPED = re.compile(_OPENS + "|[\ud800-\udfff\x85\u2028\u2029]")  # line ends, and what has no encoding
 
 INSTRUCTIONS = """\
 You maintain the summary of a conversation that has grown too long to be sent whole. Your summary takes the place of \
@@ -43,24 +45,23 @@ def prompt(messages: Sequence[Message], previous_summary: str | None, max_tokens
     words = max(1, max_tokens * 9 // 16)  # three quarters, at three words to four tokens
     parts = [transcript(messages)]
     if previous_summary is not None:
-        escaped = _TAG.sub("&lt;", previous_summary)
+        escaped = re.sub(_OPENS, "&lt;", previous_summary)
         parts.insert(0, f"<previous_summary>\n{escaped}\n</previous_summary>\n")
     parts.append(f"\n\nWrite the summary now, in at most {words} words.")
     return [{"role": "system", "content": INSTRUCTIONS}, {"role": "user", "content": "".join(parts)}]
 
 
 def transcript(messages: Iterable[Message]) -> str:
-    """Return messages as a transcript: a line of JSON each, between tags."""
-    lines = [_line(message) for message in messages]
-    return "\n".join(["<transcript>", *lines, "</transcript>"])
+    """Return messages as a transcript: a line of JSON each, between tags; images, audio and files by their type."""
+    return "\n".join(["<transcript>", *map(_line, messages), "</transcript>"])
 
 
-def read_transcript(text: str) -> list[Wire]:
-    """Return the messages of a transcript: wire dicts, with their `id`."""
-    return [json.loads(line) for line in text.split("\n")[1:-1]]
+def read_transcript(text: str) -> list[tuple[int, Wire]]:
+    """Return the messages of a transcript, each with its id."""
+    lines = [json.loads(line) for line in text.split("\n")[1:-1]]
+    return [(line["id"], line["message"]) for line in lines]
 
 
 def _line(message: Message) -> str:
-    line = json.dumps({"id": message.id, **message.to_dict()}, ensure_ascii=False)
-    line = "".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" or c in "\u0085\u2028\u2029" else c for c in line)
-    return _TAG.sub(r"\\u003c", line)
+    line = json.dumps({"id": message.id, "message": without_media(message.to_dict())}, ensure_ascii=False)
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found.group()):04x}", line)
