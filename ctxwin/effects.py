@@ -208,8 +208,9 @@ def _answer(effect: Summarize, call: Callable[[Summarize], object]) -> str | Sum
     except SummarizerError as error:
         return error
     if inspect.isawaitable(answer):
-        if inspect.iscoroutine(answer):
-            answer.close()
+        close = getattr(answer, "close", None)
+        if callable(close):  # a coroutine would complain that nobody awaits it
+            close()
         return SummarizerError(
             "the summariser is async: await amessages(), aprune_history() or ticket.arun(), or give a sync one"
         )

@@ -414,7 +414,7 @@ def _pruning(stage: Stage) -> None:
 
 
 def _summarising(stage: Stage) -> None:
-    for _ in range(4):
+    for _ in range(12):
         ticket = stage.ctx.prepare()
         if ticket is not None:
             stage.commit(ticket.run(_yielding))
@@ -425,7 +425,7 @@ def _yielding(messages: Sequence[Message], previous: str | None, max_tokens: int
     return f"summary of {len(messages)}"
 
 
-_ACTS = [*map(_writing, range(WRITERS)), _pruning, _summarising, _summarising]
+_ACTS = [*map(_writing, range(WRITERS)), _pruning, _summarising]
 
 
 def test_the_request_path_never_waits_for_a_model() -> None:

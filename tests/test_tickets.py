@@ -401,7 +401,7 @@ def test_chunks_are_cut_when_a_ticket_is_made() -> None:
 
 def test_a_commit_is_no_prune() -> None:
     """It may leave the window over the target, and a prune by hand goes on from there."""
-    ctx = conversation(SummarizeHistory(never, max_summary_tokens=20, keep_tokens=100, keep_last_turns=9), turns=16)
+    ctx = conversation(Pair(), turns=16)
     receipt = ctx.commit(prepared(ctx).run(ScriptedSummarizer("as agreed")))
     assert receipt.after_tokens > receipt.target_tokens
     assert ctx.prune_history().actions

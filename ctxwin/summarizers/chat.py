@@ -1,7 +1,7 @@
 """A summariser for whatever speaks the OpenAI chat completions API: hosted, or a server of one's own."""
 
 import inspect
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Generator, Sequence
 from typing import Any
 
 from ctxwin.errors import SummarizerError
@@ -54,11 +54,22 @@ class OpenAISummarizer:
         bound = {} if self.limit is None else {self.limit: max_tokens}
         wires = prompt(messages, previous_summary, max_tokens)
         reply = self.client.chat.completions.create(model=self.model, messages=wires, **bound, **self.options)
-        return _awaited(reply) if inspect.isawaitable(reply) else _text_of(reply)
+        return _Awaited(reply) if inspect.isawaitable(reply) else _text_of(reply)
 
 
-async def _awaited(reply: Awaitable[Any]) -> str:
-    return _text_of(await reply)
+class _Awaited:
+    """What a chat completion says, once it is there; closing it closes the client's own awaitable."""
+
+    def __init__(self, reply: Awaitable[Any]) -> None:
+        self._reply = reply
+
+    def __await__(self) -> Generator[Any, Any, str]:
+        return _text_of((yield from self._reply.__await__()))
+
+    def close(self) -> None:
+        close = getattr(self._reply, "close", None)
+        if callable(close):
+            close()
 
 
 def _text_of(reply: Any) -> str:

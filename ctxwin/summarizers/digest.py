@@ -10,6 +10,7 @@ takes time about linear in what it reads. Where a model is at hand, let that wri
 
 import heapq
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -49,14 +50,14 @@ class Digest:
         Raises:
             SummarizerError: there is no room for a single character, or there is not one.
         """
-        sentences = sentences_of(messages, previous_summary)
+        sentences = sentences_of(messages, previous_summary, HEADINGS)
         ranked = _ranked(sentences)
         heading = HEADINGS[sum(not sentence.text.isascii() for sentence in ranked) * 2 > len(ranked)]
         for title in (heading, ""):
             text = self._longest(ranked, title, max_tokens)
             if text:
                 return text
-        return self._shortened(ranked, messages, max_tokens)
+        return self._shortened(ranked, len(messages), max_tokens)
 
     def _longest(self, ranked: Sequence[Sentence], heading: str, max_tokens: int) -> str:
         """Return as many of the sentences as fit, best first; `""` where not even one does."""
@@ -71,20 +72,34 @@ class Digest:
                 high, step = middle - 1, max(1, (middle - 1 - low) // 2)
         return best
 
-    def _shortened(self, ranked: Sequence[Sentence], messages: Sequence[Message], max_tokens: int) -> str:
-        """Return the beginning of the best sentence, where not even one fits whole."""
-        text = ranked[0].text if ranked else f"{len(messages)} messages without text"
+    def _shortened(self, ranked: Sequence[Sentence], messages: int, max_tokens: int) -> str:
+        """Return the beginning of the best sentence, where not even one fits whole; cut between words if it can be."""
+        whole = _encodable(ranked[0].text) if ranked else f"messages without text: {messages}"
+        text, end = whole, len(whole)
         while text and self.count(text) > max_tokens:
-            text = text[: floor_boundary(text, len(text) - max(1, len(text) // 8))].rstrip()
+            end = floor_boundary(whole, end - max(1, end // 8))
+            between = whole.rfind(" ", 0, end + 1)
+            text = whole[: between if between > 0 else end].rstrip()
         if not text:
             raise SummarizerError(f"a digest needs more room than {max_tokens} tokens")
         return text
 
 
 def estimate_tokens(text: str) -> int:
-    """Return about how many tokens a text has, rather too many: three ASCII characters, or one other, to a token."""
-    plain = sum(character.isascii() for character in text)
-    return math.ceil(plain / 3) + len(text) - plain
+    """Return about how many tokens a text has, rather too many: by what its characters cost in byte-pair encodings."""
+    letters = sum(character.isascii() and character.isalpha() for character in text)
+    spaces = text.count(" ")
+    ascii_rest = sum(map(str.isascii, text)) - letters - spaces
+    far = sum(character > "\uffff" for character in text)
+    common = sum("\u3040" <= character <= "\u9fff" or "\uac00" <= character <= "\ud7a3" for character in text)
+    rest = len(text) - letters - spaces - ascii_rest - far - common
+    return math.ceil(letters / 3 + spaces / 3 + ascii_rest + common * 1.5 + rest * 2 + far * 4)
+
+
+def _length(text: str) -> float:
+    """Return about how long a text is, in tokens, whatever it says: so that a number is not dearer than a word."""
+    plain = sum(map(str.isascii, text))
+    return plain / 3 + len(text) - plain
 
 
 def _ranked(sentences: Sequence[Sentence]) -> list[Sentence]:
@@ -99,10 +114,14 @@ def _ranked(sentences: Sequence[Sentence]) -> list[Sentence]:
 
     def worth(sentence: Sentence) -> float:
         keys = sum(value * rarity[key] * (REPEATED if key in told else 1.0) for key, value in sentence.keys.items())
-        return -(keys + sentence.bonus) * sentence.factor / (estimate_tokens(sentence.text) + OVERHEAD)
+        return -(keys + sentence.bonus) * sentence.factor / (_length(sentence.text) + OVERHEAD)
 
-    unique = {sentence.text: number for number, sentence in reversed(list(enumerate(sentences)))}
-    heap = [(worth(sentences[number]), number) for number in unique.values()]
+    last = {(sentence.speaker, sentence.text): sentence.line for sentence in sentences}
+    heap = [
+        (worth(sentence), number)
+        for number, sentence in enumerate(sentences)
+        if last[sentence.speaker, sentence.text] == sentence.line  # who says a thing again means it now
+    ]
     heapq.heapify(heap)
     ranked: list[Sentence] = []
     while heap:
@@ -127,10 +146,15 @@ def _told(sentences: Sequence[Sentence], heading: str) -> str:
     """Return sentences as lines in their order, those of one message together."""
     lines = [heading] if heading else []
     last = None
-    for sentence in sorted(sentences, key=lambda sentence: sentence.line):
+    for sentence in sorted(sentences, key=lambda sentence: (sentence.line, sentence.place)):
         if sentence.line == last:
             lines[-1] += f" {sentence.text}"
         else:
             lines.append(f"{sentence.speaker}: {sentence.text}" if sentence.speaker else sentence.text)
         last = sentence.line
-    return "\n".join(lines)
+    return _encodable("\n".join(lines))
+
+
+def _encodable(text: str) -> str:
+    """Return a text that every client can send: a JSON document may spell half a character."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)

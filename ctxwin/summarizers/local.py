@@ -20,9 +20,14 @@ class TransformersSummarizer:
         model: a text-generation pipeline of transformers, or the path or name of a model to load when it is first
             needed.
         options: passed on to `generate`; unless they say otherwise it does not sample, so that it is deterministic.
+
+    Raises:
+        TypeError: an option is one that it sets itself.
     """
 
     def __init__(self, model: Any, **options: Any) -> None:
+        if "max_new_tokens" in options:
+            raise TypeError("options: max_new_tokens is set by the summariser itself")
         self._pipeline: Any = None if isinstance(model, str) or hasattr(model, "__fspath__") else model
         self._path = model
         self.options = {"do_sample": False, **options}
@@ -82,6 +87,8 @@ class TransformersSummarizer:
     def _rendered(self, wires: list[Wire]) -> list[int]:
         """Return the tokens of a prompt: by the model's chat template, or as plain text where it has none."""
         tokenizer = self._pipeline.tokenizer
+        for special in getattr(tokenizer, "all_special_tokens", ()):  # spelt in a message they are text, not an end
+            wires = [{**wire, "content": wire["content"].replace(special, " ".join(special))} for wire in wires]
         text = "\n\n".join(wire["content"] for wire in wires)
         ids: list[int]
         if not getattr(tokenizer, "chat_template", None):

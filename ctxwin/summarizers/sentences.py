@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +13,20 @@ LONGEST = 160  # characters of a sentence; longer ones are taken apart at commas
 LONGEST_CJK = 60
 RECORD = 200  # characters of a line that tells of a JSON object
 
-NUMBER, TITLE, NAME, PLACE, WORD, BIGRAM = 3.0, 3.0, 2.0, 1.0, 0.3, 0.15  # what it is worth to tell of one
+LONGEST_SPEAKER = 40  # characters
+TELLING = 20  # characters of a sentence that decides something, Chinese ones counting double: "I don't." does not
+
+NUMBER, TITLE, NAME, PLACE, WORD, BIGRAM = 3.0, 3.0, 3.0, 1.0, 0.3, 0.15  # what it is worth to tell of one
 DECISION, OPEN_QUESTION, PERSONAL = 3.0, 3.0, 1.0  # what a sentence is worth beside that
 ANSWERED = 0.4  # what is left of a question that was answered: the answer tells more
 CHATTER = 0.25  # what is left of a sentence that is polite
 FROM_TOOLS = 0.25  # what is left of what a program said: it can be asked again
 FROM_USER = 1.2  # what a user says counts for more: nobody else can be asked
 
-_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？；!?])|\n+")  # noqa: RUF001 - Chinese
+_LINES = re.compile("[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？；])")  # noqa: RUF001 - Chinese
+_NO_END = re.compile(r"(?:^|\W)(?:\d{1,3}[.)]|(?:Dr|Mr|Mrs|Ms|No|St|vs|e\.g|i\.e|a\.m|p\.m|[A-Z])\.)$")
+_ITEM = re.compile(r"\s*(?:[-*•+]|\d{1,3}[.)])\s")
 _CLAUSE = re.compile(r"(?<=[,;:])\s+|(?<=[，；：、])")  # noqa: RUF001 - Chinese
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _SURNAMES = (
@@ -44,12 +50,18 @@ _CJK_PLACE = re.compile(
 )
 _WORD = re.compile(r"[^\W\d_]{4,40}")
 _DECISION = re.compile(
-    r"\b(?:decid|agree|confirm|cancel|cho[os]|book|refund|promis|must\b|never\b|always\b|prefer|instead|schedul|deadline"
-    r"|appointment|approv|reject|won't|don't|do not|plan(?:s|ned)? to|going to|name is|allerg|remember)"
-    "|决定|同意|确认|取消|选择|选了|预订|预定|退款|必须|不要|一定|打算|计划|准备|喜欢|讨厌|过敏|约好|改成|安排|记得",
+    r"\b(?:decid|agree|confirm|cancel|cho[os]|settled|book(?:ed|ing)?\b|refund|promis|must\b|never\b|prefer|instead"
+    r"|schedul|deadline|appointment|approv|reject|won't|don't|do not|plan(?:s|ned)? to|going to"
+    r"|rule[ds]? out|opt(?:ed)? for|go with|stick with|make sure|note that|name is|allerg|remember"
+    r"|let's|let us|(?:would|i'd) (?:rather|like)|(?:i|we) (?:want|need|have) to|insist|only if|unless)"
+    "|决定|同意|确认|取消|选择|选了|定了|改用|预订|预定|退款|必须|不要|不用|务必|打算|计划|过敏|约好|改成|改到|说好|记得|记住|想要|还是|宁愿|那就|咱们就|需要|商量|坚持|除非",
     re.IGNORECASE,
 )
-_PERSONAL = re.compile(r"\b(?:my|our|i am|i'm)\b|我的|我叫|我是|我家|我们|我[姐妹哥弟妈爸]", re.IGNORECASE)
+_PERSONAL = re.compile(
+    r"\b(?:my|our|i am|i'm|i (?:like|love|hate|prefer|live|work))\b"
+    "|我的|我叫|我是|我家|我们|我住|我喜欢|我[姐妹哥弟妈爸]",
+    re.IGNORECASE,
+)
 _CHATTER = re.compile(
     r"\b(?:thank|welcome|glad|happy to|pleas(?:ed|ure)|hello|hi\b|hey\b|sorry|nice (?:day|to)|great day|let me know"
     r"|feel free|anything else|of course|good luck|assist you|help you|no problem|you too)"
@@ -59,7 +71,9 @@ _CHATTER = re.compile(
 _DEFERS = re.compile(
     r"\b(?:let me|i'll (?:check|look|ask|find)|one moment|get back)|稍等|我查|稍后|回头", re.IGNORECASE
 )
+_WORDS = {True: "true", False: "false", None: "null"}
 _LINE = re.compile(r"([\w .-]{1,40}): (.+)")
+_SPEAKER = re.compile(r"[^\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +83,16 @@ class Sentence:
 
     Attributes:
         line: the number of its message or line: sentences of one line are told together.
+        place: its number in that.
         speaker: a role or a name; `""` where it is not known.
-        text: the sentence.
+        text: the sentence; an ellipsis at an end where it is a part of one.
         keys: what it tells of -> what that is worth.
         bonus: what it is worth beside that.
         factor: what is left of its worth, 0 to 1.
     """
 
     line: int
+    place: int
     speaker: str
     text: str
     keys: dict[str, float]
@@ -84,40 +100,79 @@ class Sentence:
     factor: float
 
 
-def sentences_of(messages: Iterable[Message], summary: str | None) -> list[Sentence]:
-    """Return the sentences of an earlier summary, then of messages, oldest first."""
-    found: list[Sentence] = []
-    lines = [line for line in (summary or "").splitlines() if not line.endswith((":", "："))]  # noqa: RUF001 - Chinese
-    for number, line in enumerate(lines):
-        told = _LINE.fullmatch(line.strip())
-        speaker, text = told.groups() if told else ("", line)
-        found += [_sentence(number, speaker, part, 1.0) for part in split(text)]
-    messages = list(messages)
+def sentences_of(messages: Sequence[Message], summary: str | None, headings: Collection[str] = ()) -> list[Sentence]:
+    """Return the sentences of an earlier summary, without its headings, then of messages, oldest first."""
+    lines = [line for line in (summary or "").split("\n") if line not in headings]
+    said = [_speaker_and_text(line) for line in lines]
+    found = [_sentences(number, speaker, [text], waits=True) for number, (speaker, text) in enumerate(said)]
     for number, message in enumerate(messages):
         after = messages[number + 1 : number + 2]
         waits = not after or any(_DEFERS.search(text) for text in _texts(after[0]))
-        speaker = message.name or message.role
-        factor = FROM_TOOLS if message.role in RESULT_ROLES else FROM_USER if message.role == "user" else 1.0
-        for text in _texts(message):
-            found += [
-                _sentence(len(lines) + number, speaker, part, factor, waits=waits and message.role == "user")
-                for part in split(text)
-            ]
-    return found
+        speaker = _SPEAKER.sub(" ", message.name or message.role).strip()[:LONGEST_SPEAKER]
+        found.append(_sentences(len(lines) + number, speaker, _texts(message), waits=waits, role=message.role))
+    return [sentence for some in found for sentence in some]
+
+
+def _speaker_and_text(line: str) -> tuple[str, str]:
+    """Read a line of a digest, or of any other summary."""
+    told = _LINE.fullmatch(line.strip())
+    return (told[1], told[2]) if told else ("", line)
+
+
+def _sentences(line: int, speaker: str, texts: Iterable[str], *, waits: bool, role: str = "") -> list[Sentence]:
+    """Read what is said in one line; `waits` says that a question in it has no answer yet."""
+    role = role or speaker
+    factor = FROM_TOOLS if role in RESULT_ROLES else FROM_USER if role == "user" else 1.0
+    parts = (part for text in texts for part in split(text))
+    return [
+        _sentence(line, place, speaker, part, factor, waits=waits and role == "user")
+        for place, part in enumerate(parts)
+    ]
 
 
 def split(text: str) -> Iterator[str]:
-    """Yield the sentences of a text; long ones in parts."""
-    for sentence in _END.split(text):
-        limit = LONGEST_CJK if _CJK_RUN.search(sentence) else LONGEST
-        parts = [sentence] if len(sentence) <= limit else _CLAUSE.split(sentence)
-        for part in _joined(parts, limit):
-            while len(part) > limit:
-                end = part.rfind(" ", 1, limit) if " " in part[1:limit] else floor_boundary(part, limit) or limit
-                yield part[:end].strip()
-                part = part[end:]  # noqa: PLW2901 - what is left of it
-            if part.strip(" \t\r-*#|>_=`"):
-                yield part.strip()
+    """Yield the sentences of a text; long ones in parts, short items of a list together."""
+    for paragraph in _paragraphs(_LINES.sub("\n", text)):
+        for sentence in _whole(_END.split(paragraph)):
+            limit = LONGEST_CJK if _CJK_RUN.search(sentence) else LONGEST
+            clauses = [sentence] if len(sentence) <= limit else _joined(_CLAUSE.split(sentence), limit)
+            parts = [part.strip() for clause in clauses for part in _cut(clause, limit)]
+            for place, part in enumerate(parts):
+                if sum(map(str.isalnum, part[:limit])) > 1:
+                    yield ("…" if place else "") + part + ("…" if place < len(parts) - 1 else "")
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    """Yield the lines of a text; short items of a list together with the line before them."""
+    block = ""
+    for line in text.split("\n"):
+        if block and _ITEM.match(line) and len(block) + len(line) < LONGEST:
+            block += f" {line.strip()}"
+            continue
+        yield block
+        block = line
+    yield block
+
+
+def _whole(parts: Iterable[str]) -> Iterator[str]:
+    """Yield sentences, without an end where there is none: after a list's number, an abbreviation, an initial."""
+    sentence = ""
+    for part in parts:
+        if sentence and not (_NO_END.search(sentence[-8:]) or part[:1].islower()):
+            yield sentence
+            sentence = ""
+        sentence += f" {part}" if sentence else part
+    yield sentence
+
+
+def _cut(text: str, limit: int) -> Iterator[str]:
+    """Yield a text in parts of at most so many characters, cut at white space, else between graphemes."""
+    while len(text) > limit:
+        end = text.rfind(" ", 1, limit)
+        end = end if end > 0 else floor_boundary(text[: limit + 1], limit) or limit
+        yield text[:end]
+        text = text[end:]
+    yield text
 
 
 def _joined(clauses: Iterable[str], limit: int) -> Iterator[str]:
@@ -133,39 +188,45 @@ def _joined(clauses: Iterable[str], limit: int) -> Iterator[str]:
 
 def _texts(message: Message) -> Iterator[str]:
     """Yield what a message says, its calls and the objects of a JSON document a line each."""
-    content = message.content
+    content, extra = message.content, message.extra
     for text in [content] if isinstance(content, str) else [part.get("text") for part in content or ()]:
         if isinstance(text, str):
             yield from _records(text) if text.lstrip()[:1] in ("{", "[") else (text,)
-    for call in message.tool_calls:
-        function = call.get("function") or call.get("custom") or {}
-        yield f"{function.get('name')}({function.get('arguments') or function.get('input')})"
+    if isinstance(extra.get("refusal"), str):
+        yield extra["refusal"]
+    calls = [call.get("function") or call.get("custom") or {} for call in message.tool_calls]
+    for call in [*calls, *([extra["function_call"]] if extra.get("function_call") else [])]:
+        yield f"{call.get('name')}({call.get('arguments') or call.get('input') or ''})"
 
 
 def _records(text: str) -> Iterator[str]:
-    """Yield the objects of a JSON document, `key value` pairs a line each; a text that is none as it is."""
+    """Yield the objects of a JSON document, their name and `key value` pairs a line each; other texts as they are."""
     try:
-        waiting: list[Any] = [json.loads(text)]
+        waiting: list[tuple[str, Any]] = [("", json.loads(text, parse_float=str, parse_int=str, parse_constant=str))]
     except (ValueError, RecursionError):
         yield text
         return
     while waiting:
-        value = waiting.pop()
+        name, value = waiting.pop()
         pairs = list(value.items()) if isinstance(value, dict) else [("", item) for item in value]
-        waiting += [item for _, item in reversed(pairs) if isinstance(item, dict | list)]
-        shown = [f"{key} {item}".strip() for key, item in pairs if not isinstance(item, dict | list)]
-        yield from _joined((f"{pair}," for pair in shown), RECORD)
+        waiting += [(key or name, item) for key, item in reversed(pairs) if isinstance(item, dict | list)]
+        shown = [f"{key} {_WORDS.get(item, item)}".strip() for key, item in pairs if not isinstance(item, dict | list)]
+        for line in _joined([f"{pair}," for pair in shown[:-1]] + shown[-1:], RECORD):
+            yield f"{name}: {line}" if name and line else line
 
 
-def _sentence(line: int, speaker: str, text: str, factor: float, *, waits: bool = False) -> Sentence:
-    """Read a sentence; `waits` says that a question in it has no answer yet."""
-    keys = _keys(text)
-    bonus = DECISION if _DECISION.search(text) else PERSONAL if _PERSONAL.search(text) else 0.0
-    if text.endswith(("?", "？")):  # noqa: RUF001 - Chinese
-        bonus, factor = (OPEN_QUESTION, factor) if waits else (0.0, factor * ANSWERED)
-    if _CHATTER.search(text) and bonus < OPEN_QUESTION:
+def _sentence(line: int, place: int, speaker: str, text: str, factor: float, *, waits: bool) -> Sentence:
+    """Read a sentence."""
+    tells = len(text) + sum(map(len, _CJK_RUN.findall(text))) > TELLING
+    bonus = DECISION if tells and _DECISION.search(text) else PERSONAL if _PERSONAL.search(text) else 0.0
+    is_open = waits and text.endswith(("?", "？"))  # noqa: RUF001 - Chinese
+    if is_open:
+        bonus = OPEN_QUESTION
+    elif text.endswith(("?", "？")):  # noqa: RUF001 - Chinese
+        bonus, factor = 0.0, factor * ANSWERED
+    if _CHATTER.search(text) and not is_open:
         factor *= CHATTER
-    return Sentence(line, speaker, text, keys, bonus, factor)
+    return Sentence(line, place, speaker, text, _keys(text), bonus, factor)
 
 
 def _keys(text: str) -> dict[str, float]:

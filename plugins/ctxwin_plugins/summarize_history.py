@@ -1,12 +1,14 @@
 """`summarize-history`: fold the oldest units into one summary, and keep the newest turns as they were said."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from operator import index
 
 from ctxwin import Plan, PruneRequest, Summarize, Unit, hookimpl
 from ctxwin.summarizers import Digest, Summarizer
 
-SHARE = 3  # quarters
+SHARE = 3  # quarters of the room that a cut leaves for what can go: a summary takes no more of it
 LONGEST_SUMMARY = 4000  # tokens: beyond that a summary is a history of its own
+LEAST_GAIN = 8  # a fold frees an eighth of that room at least, where it can: each one costs a model's call
 
 
 class SummarizeHistory:
@@ -16,20 +18,24 @@ class SummarizeHistory:
     The summary before it goes into the new one: there is one at a time, and it grows no longer than its bound. Where
     the summariser fails, or writes too much, nothing changes and the next strategy of the chain is asked.
 
+    Of the room that a cut leaves for what can go, a summary takes three quarters at most, so that it is not dropped
+    as soon as it is written; the bounds below hold within that. It wants a budget with a low mark (`low=0.7`): with
+    `low=1.0` it is asked again and again for little.
+
     Args:
         summarizer: `(messages, previous_summary, max_tokens) -> str`, sync or async; None for the embedded
             `ctxwin.summarizers.Digest`.
         keep_last_turns: how many of the newest turns stay as they are (a turn is a user message and all up to the
             next), as far as they cost no more than
-        keep_tokens: so much; None for what the summary leaves of the room that a cut makes.
-        keep_user_messages: whether what the user said stays in the user's own words.
-        max_summary_tokens: how long a summary may be; None for two thirds of that room, at most 4,000.
+        keep_tokens: so much; None for what the summary leaves of the room.
+        keep_user_messages: whether the user's own words stay, the newest of them that take half of the room.
+        max_summary_tokens: how long a summary may be; None for 4,000 tokens.
         max_source_tokens: how much the summariser takes at once, the summary before included; more is folded in
-            chunks. None for no bound.
+            chunks, and a summary takes half of it at most. None for no bound.
         role: the role of the summary: `user`, `assistant`, `system` or `developer`.
 
     Raises:
-        TypeError: the summariser cannot be called.
+        TypeError: the summariser cannot be called, or a number is none.
         ValueError: a number is out of range, or there is no such role.
     """
 
@@ -44,13 +50,13 @@ class SummarizeHistory:
         max_source_tokens: int | None = None,
         role: str = "user",
     ) -> None:
-        if summarizer is not None and not callable(summarizer):
-            raise TypeError(f"summarizer must be callable, not {type(summarizer).__name__}")
-        if keep_last_turns < 0 or (keep_tokens or 0) < 0:
+        if not (summarizer is None or _is_summarizer(summarizer)):
+            raise TypeError(f"summarizer must be a function or an object that can be called, not {summarizer!r}")
+        if index(keep_last_turns) < 0 or index(keep_tokens or 0) < 0:
             raise ValueError(f"must not be negative: {keep_last_turns=}, {keep_tokens=}")
-        if max_summary_tokens is not None and max_summary_tokens < 1:
+        if max_summary_tokens is not None and index(max_summary_tokens) < 1:
             raise ValueError(f"max_summary_tokens must be at least 1, it is {max_summary_tokens}")
-        if max_source_tokens is not None and max_source_tokens <= (max_summary_tokens or 1):
+        if max_source_tokens is not None and index(max_source_tokens) <= (max_summary_tokens or 1):
             raise ValueError(f"{max_source_tokens=} must be above {max_summary_tokens=}: a summary is a source too")
         if role not in ("user", "assistant", "system", "developer"):
             raise ValueError(f"role must be user, assistant, system or developer, not {role!r}")
@@ -58,7 +64,7 @@ class SummarizeHistory:
         self.keep_last_turns = keep_last_turns
         self.keep_tokens = keep_tokens
         self.keep_user_messages = keep_user_messages
-        self.max_summary_tokens = max_summary_tokens
+        self.max_summary_tokens = max_summary_tokens or LONGEST_SUMMARY
         self.max_source_tokens = max_source_tokens
         self.role = role
 
@@ -68,56 +74,87 @@ class SummarizeHistory:
         if not request.droppable:
             return None
         overhead = _overhead(request)
-        room = request.target_tokens - request.used_tokens + sum(unit.tokens for unit in request.droppable) - overhead
+        room = request.target_tokens - request.used_tokens + _cost(request.droppable) - overhead
+        may_go = self._may_go(request, room)
+        room -= _cost(request.droppable) - _cost(may_go)
         bound = self._bound(room)
-        keep_tokens = room - bound if self.keep_tokens is None else self.keep_tokens
-        leaving = self._leaving(request, bound + overhead, keep_tokens)
-        bound = min(bound, sum(unit.tokens for unit in leaving) - overhead - 1)
-        summary = next((unit for unit in reversed(leaving) if unit.written), None)
-        messages = [message for unit in leaving if unit is not summary for message in unit.messages]
-        if not messages or bound < 1:
+        keep_tokens = room - bound if self.keep_tokens is None else min(self.keep_tokens, room - bound)
+        may_go = self._older(request, may_go, keep_tokens)
+        leaving = _oldest(may_go, max(request.excess_tokens, room // LEAST_GAIN) + bound + overhead)
+        bound = min(bound, _cost(leaving) - overhead - 1)
+        return (yield from self._folded(request, leaving, bound)) if bound > 0 else None
+
+    def _folded(self, request: PruneRequest, leaving: list[Unit], bound: int) -> Generator[Summarize, str, Plan | None]:
+        """Have units summarised in so many tokens."""
+        previous = "\n".join(str(unit.messages[0].content) for unit in leaving if unit.written) or None
+        told = [unit for unit in leaving if not unit.written]
+        if not told:
             return None
+        limit = self.max_source_tokens
+        if previous and limit is not None and request.count(previous) > limit // 2:
+            told, previous = (
+                leaving,
+                None,
+            )  # written when more could be taken at once: it is told in chunks like the rest
         text = yield Summarize(
             self.summarizer or Digest(request.count),
-            tuple(messages),
-            str(summary.messages[0].content) if summary else None,
+            tuple(message for unit in told for message in unit.messages),
+            previous,
             max_tokens=bound,
-            max_source_tokens=self.max_source_tokens,
+            max_source_tokens=limit,
         )
         return Plan.replace(leaving, text, role=self.role, reason="summarised")
 
     def _bound(self, room: int) -> int:
         """Return how long the summary may be, given the room that a cut leaves for what can go."""
-        if self.max_summary_tokens is not None:
-            return self.max_summary_tokens
-        share = min(room * SHARE // 4, LONGEST_SUMMARY)
-        return share if self.max_source_tokens is None else min(share, self.max_source_tokens // 2)
+        bound = min(self.max_summary_tokens, room * SHARE // 4)
+        if self.keep_tokens is not None:
+            bound = min(bound, max(room // 4, room - self.keep_tokens))
+        return bound if self.max_source_tokens is None else min(bound, self.max_source_tokens // 2)
 
-    def _leaving(self, request: PruneRequest, summary_tokens: int, keep_tokens: int) -> list[Unit]:
-        """Return the oldest units that may go, as many as free enough; the summary before them goes too."""
-        newest = self._newest(request, keep_tokens)
-        leaving = [unit for unit in request.droppable if unit.written]
-        freed = sum(unit.tokens for unit in leaving) - summary_tokens
-        for unit in request.droppable:
-            stays = unit.index >= newest or (self.keep_user_messages and unit.role == "user")
-            if unit.written or stays:
-                continue
-            leaving.append(unit)
-            freed += unit.tokens
-            if freed >= request.excess_tokens:
-                break
-        return sorted(leaving, key=lambda unit: unit.index)
+    def _may_go(self, request: PruneRequest, room: int) -> list[Unit]:
+        """Return the droppable units, without the user's newest words where they are to stay."""
+        kept, tokens = set(), 0
+        for unit in reversed(request.droppable if self.keep_user_messages else ()):
+            if unit.role == "user" and not unit.written:
+                tokens += unit.tokens
+                if tokens > room // 2:
+                    break
+                kept.add(unit.index)
+        return [unit for unit in request.droppable if unit.index not in kept]
 
-    def _newest(self, request: PruneRequest, keep_tokens: int) -> int:
-        """Return the index of the oldest unit that stays as it is: what cannot go anyway costs nothing here."""
+    def _older(self, request: PruneRequest, may_go: list[Unit], keep_tokens: int) -> list[Unit]:
+        """Return the units that are not of the newest turns, as far as those cost no more than `keep_tokens`."""
+        going = {unit.index for unit in may_go}
         turns, tokens, newest = 0, 0, len(request.units)
         for unit in reversed(request.units):
-            tokens += 0 if unit.protected else unit.tokens
+            tokens += unit.tokens if unit.index in going else 0
             if turns == self.keep_last_turns or tokens > keep_tokens or unit.written:
                 break
             newest = unit.index
             turns += unit.role == "user"
-        return newest
+        return [unit for unit in may_go if unit.written or unit.index < newest]
+
+
+def _is_summarizer(value: object) -> bool:
+    return callable(value) and not isinstance(value, type)
+
+
+def _oldest(units: Sequence[Unit], tokens: int) -> list[Unit]:
+    """Return the oldest units that cost so much together, and all that are summaries already."""
+    leaving = [unit for unit in units if unit.written]
+    cost = _cost(leaving)
+    for unit in units:
+        if not unit.written:
+            leaving.append(unit)
+            cost += unit.tokens
+            if cost >= tokens:
+                break
+    return sorted(leaving, key=lambda unit: unit.index)
+
+
+def _cost(units: Sequence[Unit]) -> int:
+    return sum(unit.tokens for unit in units)
 
 
 def _overhead(request: PruneRequest) -> int:

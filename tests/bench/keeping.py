@@ -31,55 +31,87 @@ from ctxwin.counting import counter_for
 from ctxwin_plugins.summarize_history import SummarizeHistory
 
 FACTS = 40
-# The weights of the digest were chosen on every second conversation, from the first on.
-PARTS = {"chosen on": slice(0, None, 2), "held out": slice(1, None, 2)}
-# A sentence, and what of it must still be there.
-ENGLISH = [
-    ("By the way, my order number is {n}.", "{n}", "number"),
-    ("The confirmation code you gave me last time was {n}.", "{n}", "number"),
-    ("My loyalty card ends in {n}.", "{n}", "number"),
-    ("The parcel weighs {n} grams.", "{n}", "number"),
-    ("I have to be there on {d}.", "{d}", "date"),
-    ("The warranty runs out on {d}.", "{d}", "date"),
-    ("We moved the meeting to {d}.", "{d}", "date"),
-    ("My birthday is on {d}.", "{d}", "date"),
-    ("My sister {p} will travel with me.", "{p}", "name"),
-    ("Please send a copy to {p}.", "{p}", "name"),
-    ("I spoke with {p} from your team.", "{p}", "name"),
-    ("The contract is signed by {p}.", "{p}", "name"),
-    ("We decided to {c}.", "{c}", "decision"),
-    ("I agree to {c}.", "{c}", "decision"),
-    ("Please remember to {c}.", "{c}", "decision"),
-    ("In the end I chose to {c}.", "{c}", "decision"),
-]
-CHINESE = [
-    ("对了，我的订单号是{n}。", "{n}", "number"),
-    ("上次您给我的确认码是{n}。", "{n}", "number"),
-    ("我的会员卡尾号是{n}。", "{n}", "number"),
-    ("这个包裹重{n}克。", "{n}", "number"),
-    ("我必须在{d}到那里。", "{d}", "date"),
-    ("保修期到{d}为止。", "{d}", "date"),
-    ("我们把会议改到了{d}。", "{d}", "date"),
-    ("我的生日是{d}。", "{d}", "date"),
-    ("我姐姐{p}会和我一起去。", "{p}", "name"),
-    ("请抄送一份给{p}。", "{p}", "name"),
-    ("我和你们团队的{p}谈过了。", "{p}", "name"),
-    ("合同是{p}签的。", "{p}", "name"),
-    ("我们决定{c}。", "{c}", "decision"),
-    ("我同意{c}。", "{c}", "decision"),
-    ("请记得{c}。", "{c}", "decision"),
-    ("最后我选择了{c}。", "{c}", "decision"),
-]
-FILL: dict[str, dict[str, Sequence[str]]] = {
+# The weights of the digest were chosen on every second conversation, from the first on, and on half the sentences.
+PARTS = ("chosen on", "held out")
+# Sentences by kind of fact; what stands for the gap must still be in the window. Those on the right are held out.
+Templates = dict[str, tuple[list[str], list[str]]]
+ENGLISH: Templates = {
+    "number": (
+        [
+            "By the way, my order number is {}.",
+            "My loyalty card ends in {}.",
+            "The parcel weighs {} grams.",
+            "Quote {} when you ring the warehouse.",
+            "It says {} on the back of the box.",
+        ],
+        ["You will find it under {} in your system.", "The meter showed {} this morning."],
+    ),
+    "date": (
+        [
+            "I have to be there on {}.",
+            "The warranty runs out on {}.",
+            "We moved the meeting to {}.",
+            "Nobody is at home until {}.",
+            "The painters come on {}.",
+        ],
+        ["Our lease ends on {}.", "Could the courier come by on {} please."],
+    ),
+    "name": (
+        [
+            "My sister {} will travel with me.",
+            "Please send a copy to {}.",
+            "The contract is signed by {}.",
+            "The keys are with {} next door.",
+            "It was {} who paid for it.",
+        ],
+        ["Ask for {} at the front desk.", "{} already has a spare key."],
+    ),
+    "decision": (
+        [
+            "We decided to {}.",
+            "I agree to {}.",
+            "Please remember to {}.",
+            "In the end I chose to {}.",
+            "All in all I would rather {}.",
+            "Fine, let us {} then.",
+        ],
+        ["Okay, the plan is to {}.", "My husband and I talked it over, and we {}."],
+    ),
+}
+CHINESE: Templates = {
+    "number": (
+        [
+            "对了，我的订单号是{}。",
+            "我的会员卡尾号是{}。",
+            "这个包裹重{}克。",
+            "给仓库打电话的时候报{}就行。",
+            "盒子背面写着{}。",
+        ],
+        ["在你们系统里应该能查到{}。", "今天早上电表显示{}。"],
+    ),
+    "date": (
+        ["我必须在{}到那里。", "保修期到{}为止。", "我们把会议改到了{}。", "{}之前家里没有人。", "刷墙的师傅{}过来。"],
+        ["我们的租约{}到期。", "快递麻烦{}再来一趟。"],
+    ),
+    "name": (
+        ["我姐姐{}会和我一起去。", "请抄送一份给{}。", "合同是{}签的。", "钥匙在隔壁{}那儿。", "当时是{}付的钱。"],
+        ["到前台找{}就可以。", "{}那里已经有一把备用钥匙了。"],
+    ),
+    "decision": (
+        ["我们决定{}。", "我同意{}。", "请记得{}。", "最后我选择了{}。", "总的来说我还是想{}。", "那行，咱们就{}吧。"],
+        ["好，那方案就是{}。", "我和我先生商量过了，{}。"],
+    ),
+}
+FILL: dict[str, dict[str, list[str]]] = {
     "en": {
-        "p": ["Beatrix Holloway", "Tom Okafor", "Priya Raman", "Lena Sørensen", "Marcus Webb", "Yuki Tanabe"],
-        "c": ["skip the insurance", "keep the old supplier", "pay by bank transfer", "leave the red one out"],
-        "d": ["March 3rd", "July 19", "2027-02-11", "the 5th of October", "Friday 22 January"],
+        "name": ["Beatrix Holloway", "Tom Okafor", "Priya Raman", "Lena Sørensen", "Marcus Webb", "Yuki Tanabe"],
+        "decision": ["skip the insurance", "keep the old supplier", "pay by bank transfer", "leave the red one out"],
+        "date": ["March 3rd", "July 19", "2027-02-11", "the 5th of October", "Friday 22 January"],
     },
     "zh": {
-        "p": ["欧阳若兰", "陈思远", "林晓彤", "赵国强", "司马清", "王美玲"],
-        "c": ["不买保险", "保留原来的供应商", "用银行转账付款", "去掉红色的那个"],
-        "d": ["三月三日", "7月19日", "2027年2月11日", "十月五号", "1月22日星期五"],
+        "name": ["欧阳若兰", "陈思远", "林晓彤", "赵国强", "司马清", "王美玲"],
+        "decision": ["不买保险", "保留原来的供应商", "用银行转账付款", "去掉红色的那个"],
+        "date": ["三月三日", "7月19日", "2027年2月11日", "十月五号", "1月22日星期五"],
     },
 }
 Keeper = Callable[[], Any]
@@ -92,15 +124,16 @@ def main() -> None:
         "random sentences": lambda: SummarizeHistory(RandomSentences()),
         "digest": lambda: "summarize-history",
     }
-    for part, chosen in PARTS.items():
+    for part, name in enumerate(PARTS):
+        chosen = slice(part, None, 2)
         rows = []
         for corpus, language in (("tau_bench", "en"), ("crosswoz", "zh")):
-            cases = list(planted(conversations(f"{corpus}/conversations")[chosen], language))
+            cases = list(planted(conversations(f"{corpus}/conversations")[chosen], language, part))
             rows += [[corpus, kind, *shares] for kind, shares in table(cases, keepers)]
         for language in ("en", "zh"):
             cases = list(asked(conversations(f"memorybank/conversations_{language}")[chosen]))
             rows += [[f"memorybank {language}", kind, *shares] for kind, shares in table(cases, keepers)]
-        print(f"\n{part}:")
+        print(f"\n{name}:")
         print_table(["conversations", "facts", *keepers, "digest / drop-oldest"], rows)
 
 
@@ -117,26 +150,21 @@ Case = tuple[list[Wire], list[tuple[str, Callable[[str], bool]]]]
 """A conversation, and its facts: a kind each, and whether a window's text still has it."""
 
 
-def planted(found: list[dict[str, Any]], language: str) -> Iterator[Case]:
+def planted(found: list[dict[str, Any]], language: str, part: int) -> Iterator[Case]:
     """Yield conversations, each with one of forty facts said in it."""
     random = Random(language)
     templates, fill = (ENGLISH if language == "en" else CHINESE), FILL[language]
     facts = []
     for number in range(FACTS):
-        text, needle, kind = templates[number % len(templates)]
-        values = {name: random.choice(options) for name, options in fill.items()}
-        values["n"] = str(random.randint(10_000, 99_999_999))
-        facts.append((text.format(**values), needle.format(**values), kind))
+        kind = list(templates)[number % len(templates)]
+        needle = str(random.randint(10_000, 99_999_999)) if kind == "number" else random.choice(fill[kind])
+        facts.append((random.choice(templates[kind][part]).format(needle), needle, kind))
     for position, conversation in enumerate(found):
         messages = [dict(message) for message in conversation["messages"]]
         whole = "\n".join(str(message.get("content")) for message in messages)
-        places = [
-            n
-            for n, m in enumerate(messages)
-            if m["role"] in ("user", "assistant") and isinstance(m.get("content"), str)
-        ]
+        spoken = [m for m in messages if m["role"] in ("user", "assistant") and isinstance(m.get("content"), str)]
         text, needle, kind = facts[position % FACTS]
-        messages[random.choice(places)]["content"] += f" {text}"
+        random.choice(spoken)["content"] += f" {text}"
         assert needle not in whole
         yield messages, [(kind, partial(contains, needle))]
 
