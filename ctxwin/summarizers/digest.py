@@ -88,12 +88,12 @@ class Digest:
 def estimate_tokens(text: str) -> int:
     """Return about how many tokens a text has, rather too many: by what its characters cost in byte-pair encodings."""
     letters = sum(character.isascii() and character.isalpha() for character in text)
-    spaces = text.count(" ")
+    spaces = len(re.findall(r" (?!\d)", text))  # before a digit a space is a token of its own
     ascii_rest = sum(map(str.isascii, text)) - letters - spaces
     far = sum(character > "\uffff" for character in text)
     common = sum("\u3040" <= character <= "\u9fff" or "\uac00" <= character <= "\ud7a3" for character in text)
     rest = len(text) - letters - spaces - ascii_rest - far - common
-    return math.ceil(letters / 3 + spaces / 3 + ascii_rest + common * 1.5 + rest * 2 + far * 4)
+    return math.ceil(letters / 3 + spaces / 3 + ascii_rest + common * 1.5 + rest * 3 + far * 4)
 
 
 def _length(text: str) -> float:

@@ -2,7 +2,7 @@
 What a model is shown: instructions, and the conversation as a transcript that no message can end.
 
 A transcript has one message a line, as JSON. A line break in a message is an escape there, and so is each `<` and
-what looks like one, unless a space, a digit or `=` follows: whatever a user writes, no tag of the prompt, and no
+what looks like one, unless a digit or `=` follows: whatever a user writes, no tag of the prompt, and no
 special token of a model that is spelt `<|...|>` or `</s>`, stands in a message. `read_transcript` gives the messages
 back.
 """
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from ctxwin.effects import without_media
 from ctxwin.messages import Message, Wire
 
-_OPENS = r"[<\uff1c\ufe64\u2039\u27e8\u3008](?![ =\d])"
+_OPENS = r"[<\uff1c\ufe64\u2039\u27e8\u3008](?! ?[=\d])"
 _ESCAPED = re.compile(_OPENS + "|[\ud800-\udfff\x85\u2028\u2029]")  # line ends, and what has no encoding
 
 INSTRUCTIONS = """\
