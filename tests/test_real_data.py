@@ -10,14 +10,14 @@ import pytest
 from ctxwin import BudgetError, ContextManager
 from ctxwin.counting import CallableCounter, counter_for
 from ctxwin.testing.grouping import kept_messages
-from ctxwin.testing.windows import window_faults
+from ctxwin.testing.windows import marked_faults, window_faults
 
 FILES = ["tau_bench", "agentdojo", "swe_agent", "crosswoz", "aider_chat"]
 STEPS = 5
 
 
-def conversations(data: Path, name: str) -> list[list[dict[str, Any]]]:
-    with gzip.open(data / name / "conversations.jsonl.gz", "rt", encoding="utf-8") as file:
+def conversations(data: Path, name: str, file_name: str = "conversations") -> list[list[dict[str, Any]]]:
+    with gzip.open(data / name / f"{file_name}.jsonl.gz", "rt", encoding="utf-8") as file:
         found = [json.loads(line)["messages"] for line in file]
     return [[message for messages in found for message in messages]] if name == "aider_chat" else found
 
@@ -60,6 +60,41 @@ def test_every_window_keeps_the_laws(name: str, data: Path) -> None:
         with pytest.raises(BudgetError):
             manager.messages()
     assert windows
+
+
+@pytest.mark.parametrize(
+    ("name", "budget"),
+    [
+        ("tau_bench/conversations", 2500),
+        ("crosswoz/conversations", 300),
+        ("aider_chat/conversations", 8000),
+        ("memorybank/conversations_zh", 1000),
+        ("memorybank/conversations_en", 1000),
+    ],
+)
+def test_summaries_of_real_conversations(name: str, budget: int, data: Path) -> None:
+    """With the embedded digest, turn by turn: every window is lawful, and each message is shown, told or dropped."""
+    folder, _, file = name.partition("/")
+    summaries = 0
+    for messages in conversations(data, folder, file)[:60]:
+        ctx = ContextManager(budget, model="gpt-4o", strategies=["summarize-history"])
+        counter = ctx._state.costs.counter
+        for number, message in enumerate(messages):
+            ctx.append(message)
+            if message["role"] != "user" or ctx.total_tokens <= budget:
+                continue
+            try:
+                window = ctx.messages()
+            except BudgetError:  # a pasted file, say
+                continue
+            log = messages[: number + 1]
+            marked = [(wire, bool(shown.sources)) for wire, shown in zip(window, ctx, strict=True)]
+            faults = marked_faults(log, marked, budget, counter)
+            assert not faults, faults
+            assert ctx.last_receipt is not None
+            summaries += any(action.kind == "replace" for action in ctx.last_receipt.actions)
+            assert not ctx.last_receipt.rejected
+    assert summaries
 
 
 def test_long_history_turn_by_turn_is_counted_once(data: Path) -> None:
