@@ -17,6 +17,7 @@ from ctxwin import summarizers, testing
 ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "ctxwin").glob("*.py"))
 KIT = sorted((ROOT / "ctxwin" / "testing").glob("*.py"))
+SUMMARIZERS = sorted((ROOT / "ctxwin" / "summarizers").glob("*.py"))
 PLUGINS = sorted((ROOT / "plugins" / "ctxwin_plugins").glob("*.py"))
 
 
@@ -150,6 +151,19 @@ def test_nothing_runs_in_a_session_that_does_not_import_the_kit() -> None:
     assert done.stdout.split() == ["False", "False", "False"]
 
 
+def test_exported_names_of_the_summarisers_are_sorted_and_exist() -> None:
+    """`ctxwin.summarizers.__all__` lists every public class; none of them brings a client or a model along."""
+    assert summarizers.__all__ == sorted(summarizers.__all__)
+    modules = {name for name, value in vars(summarizers).items() if inspect.ismodule(value)}
+    public = {name for name in vars(summarizers) if not name.startswith("_")}
+    assert public - modules == set(summarizers.__all__)
+    code = (
+        "import sys, ctxwin.summarizers; print(*[m for m in ('openai', 'torch', 'transformers') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
 def test_exported_names_of_the_kit_are_sorted_and_exist() -> None:
     """`ctxwin.testing.__all__` lists every public class and function."""
     assert testing.__all__ == sorted(testing.__all__)
@@ -157,7 +171,9 @@ def test_exported_names_of_the_kit_are_sorted_and_exist() -> None:
     assert public == set(testing.__all__)
 
 
-@pytest.mark.parametrize("path", [*CORE, *KIT, *PLUGINS], ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize(
+    "path", [*CORE, *KIT, *SUMMARIZERS, *PLUGINS], ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
 def test_no_module_is_long(path: Path) -> None:
     """Under 300 lines each."""
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 300

@@ -12,10 +12,13 @@ from ctxwin import (
     PruneRequest,
     Receipt,
     Summarize,
+    Ticket,
     TokenCounter,
     Unit,
     hookimpl,
 )
+from ctxwin.summarizers import Digest, OpenAISummarizer, TransformersSummarizer
+from ctxwin_plugins.summarize_history import SummarizeHistory
 
 
 class Sparing:
@@ -78,3 +81,18 @@ async def async_backend(manager: ContextManager) -> None:
     """The same, awaited."""
     assert_type(await manager.amessages(), list[dict[str, Any]])
     assert_type(await manager.aprune_history(), Receipt)
+
+
+async def summarise_ahead(manager: ContextManager, client: object) -> None:
+    """Tickets, and the ready summarisers."""
+    SummarizeHistory(Digest(), keep_last_turns=1, max_source_tokens=8000)
+    SummarizeHistory(OpenAISummarizer(client, "gpt-4o-mini", temperature=0))
+    SummarizeHistory(TransformersSummarizer("path"))
+    SummarizeHistory(len)  # type: ignore[arg-type]
+    assert_type(manager.should_prepare, bool)
+    ticket = manager.prepare()
+    assert_type(ticket, Ticket | None)
+    if ticket is not None:
+        assert_type(ticket.run(shorten), Ticket)
+        assert_type(manager.commit(await ticket.arun(shorten)), Receipt)
+        assert_type(ticket.text, str | None)
