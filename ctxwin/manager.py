@@ -187,7 +187,7 @@ class ContextManager(Meters):
         """
         Find out what to summarise ahead, away from the request path; calls no model, changes no window.
 
-        A newer ticket supersedes an older one. None where a prune would need no summary, or nothing is new.
+        A newer ticket supersedes an older one. None where a prune would ask for no summary.
         """
         refuse_inside_hook(self, "prepare")
         return prepare(self._state, self._chain, self._lock, owner=self)

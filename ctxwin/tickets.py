@@ -120,12 +120,10 @@ class Ticket:
 def prepare(
     conversation: Conversation, chain: Chain, lock: AbstractContextManager[object], *, owner: object
 ) -> Ticket | None:
-    """Ask the chain as a prune would, up to the first summary; None where it needs none, or there is nothing new."""
+    """Ask the chain as a prune would, up to the first summary; None where it needs none."""
     with lock:
         snapshot, resting = conversation.snapshot(), conversation.breaker.resting(conversation.history.appended)
         last_id = next(reversed(conversation.history.entries), 0)
-        if conversation.nothing_new:
-            return None
     draft, tally = Draft(snapshot, conversation.costs), Tally()
     correction = conversation.costs.correction
     steps = ask_chain(draft, chain, owner, resting, tally, _whole)
@@ -246,9 +244,9 @@ def _shown_as(conversation: Conversation, message_id: int) -> list[Message]:
     return [message for message in known if message is not None]
 
 
-def _facts(message: Message) -> tuple[Wire, tuple[int, ...]]:
+def _facts(message: Message) -> tuple[int, Wire]:
     """Return what of a message must not have changed: all but its pin."""
-    return message.to_dict(), message.sources
+    return message.id, message.to_dict()
 
 
 def _proposed(conversation: Conversation, ticket: Ticket, hook: Hook, owner: object) -> Draft:

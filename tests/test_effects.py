@@ -88,6 +88,12 @@ def test_what_cannot_be_cut_is_an_error() -> None:
         chunks_of(effect_of([{"role": "user", "content": "👨‍👩‍👧"}], 6), {1: 20}, len)
 
 
+def test_a_source_of_too_many_chunks_is_an_error() -> None:
+    """Each of them would be a model's call."""
+    with pytest.raises(SummarizerError, match="3004 tokens in chunks of 2 would be more than 1000"):
+        chunks_of(effect_of([{"role": "user", "content": "w " * 3000}], 7), {1: 3004}, WordCounter().count_text)
+
+
 def test_a_source_must_have_room_for_the_summary_before_it() -> None:
     """Or the second chunk would have none."""
     with pytest.raises(ValueError, match="max_source_tokens"):

@@ -229,6 +229,16 @@ def test_a_failed_ticket_changes_nothing(way: str) -> None:
     assert ctx.prepare() is not None
 
 
+def test_a_success_forgets_failures() -> None:
+    """Only failures in a row send a strategy to rest."""
+    ctx = conversation(turns=9)
+    for _ in range(2):
+        ctx.commit(prepared(ctx).run(FAILURES["blank"]))
+    assert ctx.to_dict()["failures"]
+    assert ctx.commit(prepared(ctx).run(ScriptedSummarizer("as agreed"))).actions
+    assert not ctx.to_dict()["failures"]
+
+
 def test_a_cancelled_run_leaves_the_ticket_as_it_was() -> None:
     """And the conversation."""
 
@@ -428,23 +438,26 @@ class Pair:
         return Plan.replace(units, text, reason="a pair")
 
 
-def test_a_commit_never_makes_the_window_dearer() -> None:
-    """By the truth, not by the sum of its parts."""
-    ctx = ContextManager(budget=Budget(200, low=1.0), counter=OddCounter("merging"), strategies=[Pair()])
-    for number in range(60):
-        ctx.add_message("user", "a b c d e f" if number > 54 else "")
+@pytest.mark.parametrize(("words", "applied"), [(14, True), (15, False)])
+def test_a_commit_never_makes_the_window_dearer(words: int, applied: bool) -> None:
+    """By the truth, not by the sum of its parts: with one message less this counter says one token more."""
+    counter = OddCounter("merging")
+    ctx = ContextManager(budget=Budget(200, low=0.5), counter=counter, strategies=[Pair()])
+    for _ in range(15):
+        ctx.add_message("user", "a b c d e f")
     ctx.messages()
-    while ctx.total_tokens + 4 <= 200:
-        ctx.add_message("assistant", "")
+    for _ in range(9):
+        ctx.add_message("user", "a b c d e f")
+    ctx._state.adjustment = -len(ctx)  # as a cut that asks for the whole request finds it
     before, state = ctx.total_tokens, ctx.to_dict()
-    receipt = ctx.commit(prepared(ctx).run(ScriptedSummarizer("a b c d e")))
-    if receipt.actions:
+    assert before == counter.count_request([message.to_dict() for message in ctx])
+    receipt = ctx.commit(prepared(ctx).run(ScriptedSummarizer("a " * words)))
+    assert bool(receipt.actions) == applied
+    if applied:
         assert receipt.before_tokens == before > receipt.after_tokens == ctx.total_tokens
     else:
         assert receipt.rejected[0].law == "L7"
-        assert ctx.to_dict() | {"prepared": ""} == state
-    window = ctx.messages()
-    assert ctx.messages() == window
+        assert {**ctx.to_dict(), "prepared": ""} == state
 
 
 def test_newer_messages_are_not_mistaken_for_earlier_summaries() -> None:

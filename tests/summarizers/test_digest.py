@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from ctxwin import ContextManager, Message, SummarizerError
 from ctxwin.counting import TokenCounter, counter_for
+from ctxwin.graphemes import floor_boundary
 from ctxwin.messages import Wire
-from ctxwin.summarizers import Digest
+from ctxwin.summarizers import Digest, sentences
 from ctxwin.summarizers.digest import HEADINGS, estimate_tokens
 from ctxwin.summarizers.sentences import split
 from ctxwin.testing.strategies import counters, histories, texts
@@ -40,11 +41,11 @@ def test_a_digest_is_bounded_and_says_something(
 
 
 @given(st.lists(st.text("abc 12.,!?。，你好\n", max_size=60), min_size=1, max_size=6))
-def test_a_digest_quotes(sentences: list[str]) -> None:
+def test_a_digest_quotes(texts_: list[str]) -> None:
     """Every sentence of it stands in what it was made of, in that order."""
-    text = Digest(len)(said(*sentences), None, 10_000)
+    text = Digest(len)(said(*texts_), None, 10_000)
     place = 0
-    flat = "".join("".join(sentences).split())
+    flat = "".join("".join(texts_).split())
     for line in text.split("\n"):
         if line in HEADINGS or "without text" in line:
             continue
@@ -242,6 +243,19 @@ def _steps(call: Any) -> int:
     finally:
         sys.settrace(before)
     return count
+
+
+def test_graphemes_are_looked_for_where_the_cut_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not in all that comes after it, once a part."""
+    looked_at: list[int] = []
+
+    def boundary(text: str, position: int) -> int:
+        looked_at.append(len(text))
+        return floor_boundary(text, position)
+
+    monkeypatch.setattr(sentences, "floor_boundary", boundary)
+    assert list(split("a\u0301" * 5_000))
+    assert sum(looked_at) < 2 * 10_000
 
 
 def test_a_million_characters() -> None:
