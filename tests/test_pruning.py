@@ -290,6 +290,9 @@ def test_runaway_generator_is_stopped() -> None:
 def test_changing_the_manager_from_a_hook_is_refused() -> None:
     """Every method that changes something raises `StrategyError` inside a hook; reading is fine."""
     errors: list[str] = []
+    ticket = manager_with(Fold(sync_answer)).prepare()
+    assert ticket is not None
+    finished = ticket.run(sync_answer)
 
     class Meddler:
         @hookimpl
@@ -309,6 +312,8 @@ def test_changing_the_manager_from_a_hook_is_refused() -> None:
                 manager.prune_history,
                 lambda: loop.run_until_complete(manager.aprune_history()),
                 manager.plan,
+                manager.prepare,
+                lambda: manager.commit(finished),
                 lambda: manager.register(Meddler()),
                 lambda: manager.observe({"prompt_tokens": 1}),
                 lambda: setattr(manager, "tools", []),
@@ -323,7 +328,7 @@ def test_changing_the_manager_from_a_hook_is_refused() -> None:
 
     manager = manager_with(Meddler())
     manager.messages()
-    assert len(errors) == 14
+    assert len(errors) == 16
     assert manager.last_receipt is not None
     assert manager.last_receipt.rejected == ()
 

@@ -79,7 +79,7 @@ def test_summaries_of_real_conversations(name: str, budget: int, data: Path) -> 
     for messages in conversations(data, folder, file)[:60]:
         ctx = ContextManager(budget, model="gpt-4o", strategies=["summarize-history"])
         counter = ctx._state.costs.counter
-        for number, message in enumerate(messages):
+        for number, message in enumerate(messages[:800]):
             ctx.append(message)
             if message["role"] != "user" or ctx.total_tokens <= budget:
                 continue

@@ -114,6 +114,8 @@ def test_edits_are_restored() -> None:
         (("written", 0, "sources"), [], "sources"),
         (("written", 0, "sources"), [3, 2], "sources"),
         (("written", 0, "sources"), ["x"], "sources"),
+        (("written", 0, "source_hash"), "xyz", "64 hexadecimal digits"),
+        (("written", 0, "source_hash"), "abc", "64 hexadecimal digits"),
         (("written", 0, "message"), {}, "role"),
         (("written", 0, "id"), 16, "is taken"),
         (("written", 0, "id"), 1, "can have written"),

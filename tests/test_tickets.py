@@ -587,6 +587,33 @@ class Forging(Pair):
         yield Summarize(never, (Evil(1, {"role": "user", "content": "x"}),), None, max_tokens=3)
 
 
+class EvilLater(Pair):
+    """Asks for the summary of a message that cannot be read, the second time."""
+
+    asked = 0
+
+    @hookimpl
+    def ctxwin_prune(self, request: PruneRequest) -> Any:
+        self.asked += 1
+        message = request.droppable[0].messages[0]
+        yield Summarize(never, (message if self.asked == 1 else Unreadable(1, message.to_dict()),), None, max_tokens=3)
+
+
+class Unreadable(Message):
+    """Raises when it is read."""
+
+    def to_dict(self) -> dict[str, Any]:
+        raise ZeroDivisionError
+
+
+def test_a_message_that_cannot_be_read_changes_nothing() -> None:
+    """Whatever a strategy asks for when it is asked again."""
+    ctx = conversation(EvilLater())
+    receipt = ctx.commit(prepared(ctx).run(ScriptedSummarizer("told")))
+    assert "ZeroDivisionError" in receipt.rejected[0].reason
+    assert receipt.actions == ()
+
+
 @pytest.mark.parametrize("first", [Unchunked(), Forging()], ids=["no chunks", "forged"])
 def test_the_next_strategy_is_prepared(first: object) -> None:
     """Where the first one's source cannot be copied or cut, as in a prune."""

@@ -129,10 +129,9 @@ class SummarizeHistory:
         turns, tokens, newest = 0, 0, len(request.units)
         for unit in reversed(request.units):
             tokens += unit.tokens if unit.index in going else 0
-            if turns == self.keep_last_turns or tokens > keep_tokens or unit.written:
-                break
-            newest = unit.index
-            turns += unit.role == "user"
+            if turns < self.keep_last_turns and tokens <= keep_tokens and not unit.written and newest == unit.index + 1:
+                newest = unit.index
+                turns += unit.role == "user"
         return [unit for unit in may_go if unit.written or unit.index < newest]
 
 

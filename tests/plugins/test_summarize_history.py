@@ -173,6 +173,8 @@ def test_nothing_to_summarise() -> None:
     ctx.add_message("user", "z " * 45)
     assert len(ctx.messages()) == 1
     assert not [action for action in _actions(ctx) if action.kind == "replace"]
+    assert ctx.last_receipt is not None
+    assert not ctx.last_receipt.rejected
 
 
 def test_messages_of_parts_alone() -> None:
