@@ -27,7 +27,7 @@ from ctxwin.testing.windows import marked_faults
 
 class HistoryMachine(RuleBasedStateMachine):
     """
-    Appends, cuts, pins, rewinds, plans, forgets, saves, loads and observes, with the strategies of a subclass.
+    Appends, cuts, pins, rewinds, plans, prepares, commits, forgets, saves and loads, with a subclass's strategies.
 
         class RecencyMachine(HistoryMachine):
             def strategies(self):
