@@ -81,7 +81,7 @@ PAIRS = [(first, second) for first, second in permutations(STRATEGIES, 2) if fir
 @pytest.mark.parametrize(("first", "second"), PAIRS, ids=[f"{first}, {second}" for first, second in PAIRS])
 def test_chains_of_two(first: str, second: str) -> None:
     """The second is shown what the first has left."""
-    reaches, examples = second == "drop-oldest", settings().max_examples
-    if "summarize-history" in (first, second):
-        examples = max(10, examples // 3)  # each takes long: models that fail, texts that fill their bound
+    reaches = second == "drop-oldest"
+    # Each alone is tried on all; with a summary in it a case takes long: models that fail, texts that fill their bound.
+    examples = max(10, settings().max_examples // (3 if "summarize-history" in (first, second) else 2))
     check_strategy(STRATEGIES[second], before=[STRATEGIES[first]], reaches_target=reaches, max_examples=examples)
