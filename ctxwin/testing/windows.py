@@ -71,32 +71,26 @@ def assert_valid_window(  # noqa: PLR0913 - each knob is a fact about the window
         unpinned: positions of system and developer messages that were made ordinary.
         edits: whether content may differ where it need not stay byte for byte.
         question_edits: whether the current question's may too.
-        written: whether there may be messages that are not of the history (summaries); only L1 and L2 see them.
+        written: whether there may be messages that are not of the history (summaries); only L1 and L2 see them. Of
+            `Message` objects they are known anyway.
 
     Raises:
         InvalidWindowError: an `AssertionError` that names every law broken, and how.
     """
-    found = list(
-        window_faults(
-            before,
-            after,
-            budget,
-            counter,
-            tools=tools,
-            pinned=pinned,
-            unpinned=unpinned,
-            edits=edits,
-            question_edits=question_edits,
-            written=written,
-        )
-    )
+    knobs: dict[str, Any] = {"tools": tools, "pinned": pinned, "unpinned": unpinned}
+    knobs |= {"edits": edits, "question_edits": question_edits}
+    marked = [(message, isinstance(message, Message) and bool(message.sources)) for message in after]
+    if any(mark for _, mark in marked):
+        found = marked_faults(before, marked, budget, counter, **knobs)
+    else:
+        found = list(window_faults(before, after, budget, counter, written=written, **knobs))
     if found:
         raise InvalidWindowError(found)
 
 
 def marked_faults(
-    before: Sequence[AnyMessage],
-    after: Sequence[tuple[AnyMessage, bool]],
+    before: Sequence[AnyMessage | Message],
+    after: Sequence[tuple[AnyMessage | Message, bool]],
     budget: int | Budget,
     counter: AnyCounter,
     **knobs: Any,

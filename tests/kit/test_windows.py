@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from ctxwin import Budget, BudgetError, ContextManager, TokenCounter
+from ctxwin import Budget, BudgetError, ContextManager, Message, TokenCounter
 from ctxwin.messages import Wire
 from ctxwin.testing import InvalidWindowError, WordCounter, assert_valid_window
 from ctxwin.testing.cases import Case
@@ -166,3 +166,18 @@ def test_cases_can_be_repeated(case: Case) -> None:
     manager = case.manager(["clear-tool-results"])
     case.play(manager)
     assert namespace["ctx"].messages() == manager.messages()
+
+
+def test_summaries_are_known_by_their_sources() -> None:
+    """Of `Message` objects: a summary of the user's role is not taken for something that the user said."""
+    log: list[Wire] = [
+        {"role": "assistant", "content": "a"},
+        {"role": "user", "content": "pinned"},
+        {"role": "user", "content": "c"},
+        {"role": "user", "content": "q"},
+    ]
+    summary = Message(9, {"role": "user", "content": "as agreed"}, sources=(1, 3))
+    window = [summary, Message(2, log[1]), Message(4, log[3])]
+    assert_valid_window(log, window, 100, WordCounter(), pinned=[1], edits=True)
+    with pytest.raises(InvalidWindowError, match="L3"):
+        assert_valid_window(log, [summary, Message(4, log[3])], 100, WordCounter(), pinned=[1], edits=True)
