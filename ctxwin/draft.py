@@ -176,14 +176,16 @@ class Draft:
         spared_on = frozenset(unit.first for unit in kept)
         self.context = replace(self.context, spared=spared_on)
 
-    def replay(self, snapshot: Snapshot) -> "Draft":
+    def replay(self, snapshot: Snapshot, costs: Costs) -> "Draft":
         """
         Return a draft of a newer snapshot with the same plans applied, as far as they still keep the laws.
+
+        By the costs of now: what a message costs may have been learnt anew meanwhile.
 
         What a plan wrote gets another id there, since the log may have taken its own meanwhile: the plans after it
         are told so.
         """
-        draft = Draft(snapshot, self._costs)
+        draft = Draft(snapshot, costs)
         present = {unit.first for unit in snapshot.units}
         draft.context = replace(draft.context, spared=self.context.spared & present)
         draft.rejected = list(self.rejected)

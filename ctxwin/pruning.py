@@ -60,7 +60,7 @@ def prune(
             return conversation.receipt(draft)
         conversation.breaker.note(tally.asked, tally.failed, conversation.history.appended)
         if conversation.version != snapshot.version:
-            draft = draft.replay(conversation.snapshot())
+            draft = draft.replay(conversation.snapshot(), conversation.costs)
             draft.drop_what_is_needed()
         adjustment = conversation.verify(draft)
         receipt = conversation.receipt(draft)

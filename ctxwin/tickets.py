@@ -196,7 +196,8 @@ def _replayed(conversation: Conversation, ticket: Ticket, proposed: Draft) -> tu
         raise Refusal(proposed.rejected[0].law, proposed.rejected[0].reason)
     if len(proposed.accepted) == len(ticket._basis.accepted):  # noqa: SLF001 - this module owns it
         raise Refusal("", "the strategy makes nothing of the summary")
-    draft, costs = proposed.replay(snapshot), conversation.costs
+    costs = conversation.costs
+    draft = proposed.replay(snapshot, costs)
     if draft.rejected:
         raise Refusal(draft.rejected[0].law, draft.rejected[0].reason)
     if not costs.additive:

@@ -521,16 +521,17 @@ def test_a_ticket_of_another_conversation_with_the_same_tail() -> None:
     assert "no longer what it was made from" in stale(robert.commit(prepared(alice).run(ScriptedSummarizer("Alice"))))
 
 
-def test_what_is_learnt_of_the_bill_does_not_age_a_ticket() -> None:
-    """The strategy is asked again by the figures of then, or an estimate that is corrected would ask for other ones."""
-    for percent in (60, 97, 103, 120):
-        ctx = conversation(SummarizeHistory(never), counter=WordCounter())
-        window = ctx.messages if ctx.total_tokens <= 200 else ctx.total_tokens
-        assert window
-        ticket = prepared(ctx)
-        ctx._state.sent_tokens = ctx.total_tokens
-        ctx.observe({"prompt_tokens": ctx.total_tokens * percent // 100})
-        assert ctx.commit(ticket.run(ScriptedSummarizer("as agreed"))).actions, percent
+@pytest.mark.parametrize("percent", [60, 97, 103, 120, 180])
+def test_what_is_learnt_of_the_bill_does_not_age_a_ticket(percent: int) -> None:
+    """The strategy is asked again by the figures of then; what it wrote costs what it costs by those of now."""
+    ctx = conversation(SummarizeHistory(never))
+    ticket = prepared(ctx)
+    ctx._state.sent_tokens = ctx.total_tokens  # as if the window had been sent
+    ctx.observe({"prompt_tokens": ctx.total_tokens * percent // 100})
+    assert ctx.commit(ticket.run(ScriptedSummarizer("as agreed by all of us for now and for ever"))).actions
+    costs = ctx._state.costs
+    each = [costs.corrected(costs.message(message)) for message in ctx]
+    assert ctx.total_tokens == costs.base_tokens + sum(each)
 
 
 def test_what_is_spared_by_now_is_spared() -> None:
