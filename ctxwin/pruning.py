@@ -13,7 +13,7 @@ Strategies are foreign code: each is called inside a guard, and whatever it rais
 import inspect
 from collections.abc import Callable, Collection, Generator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
@@ -50,7 +50,7 @@ def prune(
         snapshot, resting = conversation.snapshot(), conversation.breaker.resting(conversation.history.appended)
         draft = Draft(snapshot, conversation.costs)
         if conversation.nothing_new:
-            return conversation.receipt(draft)
+            return replace(conversation.receipt(draft), after_tokens=snapshot.total_tokens)
     tally = Tally()
     yield from ask_chain(draft, chain, owner, resting, tally)
     draft.drop_what_is_needed()

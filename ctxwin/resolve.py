@@ -60,7 +60,7 @@ def renamed(step: Step, window: Sequence[Unit], names: Mapping[int, int], next_i
         next_id: the first id that was free when the step was made.
     """
     if isinstance(step, Edit):
-        return step if step.message.id < next_id else None
+        return step  # of the log: what was written is not edited
     own = {unit.first: unit for unit in window}
     units = [unit if unit.first < next_id else own.get(names.get(unit.first, 0)) for unit in step.units]
     found = tuple(unit for unit in units if unit is not None)

@@ -174,7 +174,7 @@ def commit(
         with lock:
             unchanged = Draft(conversation.snapshot(), conversation.costs)
             unchanged.reject(ticket.strategy, refusal.law, refusal.reason)
-            return conversation.receipt(unchanged)
+            return replace(conversation.receipt(unchanged), after_tokens=unchanged.snapshot.total_tokens)
     tell(chain, receipt, owner)
     return receipt
 

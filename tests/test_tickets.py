@@ -489,6 +489,35 @@ def test_newer_messages_are_not_mistaken_for_earlier_summaries() -> None:
     assert "4711 please" in str(inside.messages())
 
 
+class FoldingAgain(Folding):
+    """Folds two more."""
+
+    name = "testing-folding-again"
+
+
+def test_what_several_plans_wrote_is_known_by_its_new_names() -> None:
+    """Each plan is told of all that was written before it."""
+    ctx = conversation(Folding(), FoldingAgain(), SummarizeHistory(never), turns=12, max_tokens=260)
+    finished = prepared(ctx).run(ScriptedSummarizer("all of it"))
+    assert len([unit for unit in finished._basis.snapshot.units if unit.written]) > 2
+    for number in range(3):
+        talk(ctx, 20 + number)
+    assert ctx.commit(finished).actions
+    (summary,) = (message for message in ctx if message.sources)
+    assert summary.content == "all of it"
+    assert "question 22" in str(ctx.messages())
+
+
+def test_a_receipt_of_nothing_says_so() -> None:
+    """By the meter, with a counter whose sums are no truth too: a second prune, a dry run, a refused ticket."""
+    ctx = conversation(SummarizeHistory(lambda *_: "a b c"), counter=OddCounter("merging"))
+    finished = prepared(ctx).run(ScriptedSummarizer("as agreed"))
+    assert ctx.prune_history().actions
+    for receipt in (ctx.prune_history(), ctx.plan(), ctx.commit(finished)):
+        assert receipt.actions == ()
+        assert receipt.before_tokens == receipt.after_tokens == ctx.total_tokens
+
+
 def test_a_plan_that_counts_on_another_falls_with_it() -> None:
     """Where the first plan is no longer lawful, what it would have written cannot be folded."""
     ctx = conversation(Folding(), SummarizeHistory(never))
