@@ -80,8 +80,8 @@ class SummarizeHistory:
         bound = self._bound(room)
         keep_tokens = room - bound if self.keep_tokens is None else min(self.keep_tokens, room - bound)
         may_go = self._older(request, may_go, keep_tokens)
+        # What stays costs `room - bound` at most, so that what leaves costs more than a summary of `bound` tokens.
         leaving = _oldest(may_go, max(request.excess_tokens, room // LEAST_GAIN) + bound + overhead)
-        bound = min(bound, _cost(leaving) - overhead - 1)
         return (yield from self._folded(request, leaving, bound)) if bound > 0 else None
 
     def _folded(self, request: PruneRequest, leaving: list[Unit], bound: int) -> Generator[Summarize, str, Plan | None]:
