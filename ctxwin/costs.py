@@ -10,7 +10,7 @@ from operator import index
 from typing import Any, cast
 
 from ctxwin.counting import CallableCounter, ChatCounter, TokenCounter, counter_for
-from ctxwin.errors import CounterError
+from ctxwin.errors import CounterError, describe
 from ctxwin.messages import Message, copy_json, read_json
 
 UNIT = 1000  # a correction is a whole number of thousandths, so that costs stay integers on every machine
@@ -117,7 +117,7 @@ class Costs:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a Rust panic is no Exception
-            raise CounterError(f"{self.counter!r}: {method} failed: {type(error).__name__}: {error}") from error
+            raise CounterError(f"{self.counter!r}: {method} failed: {describe(error)}") from error
         if tokens < 0:
             raise CounterError(f"{self.counter!r}: {method} returned {tokens}, a count is not negative")
         return tokens

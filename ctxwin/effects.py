@@ -81,8 +81,7 @@ def fold(effect: Summarize, chunks: Sequence[Chunk], check: Callable[[str], str]
     """Have the chunks summarised one after the other, each with the summary of those before it."""
     text = effect.previous_summary
     for messages in chunks:
-        shown = tuple([message.clone() for message in messages])
-        text = check((yield replace(effect, messages=shown, previous_summary=text)))
+        text = check((yield replace(effect, messages=messages, previous_summary=text)))
     return text or ""
 
 

@@ -91,30 +91,26 @@ class Ticket:
         Args:
             summarizer: sync; asked once a chunk, `(messages, previous_summary, max_tokens) -> str`.
         """
-        drafts: list[str] = []
-        return self._finished(drive(self._steps(summarizer, drafts)), drafts)
+        return drive(self._finished(summarizer))
 
     async def arun(self, summarizer: Summarizer) -> "Ticket":
         """Return what `run` returns, for a summariser of either colour. Cancelled, it leaves the ticket as it was."""
-        drafts: list[str] = []
-        return self._finished(await adrive(self._steps(summarizer, drafts)), drafts)
+        return await adrive(self._finished(summarizer))
 
-    def _steps(self, summarizer: Summarizer, drafts: list[str]) -> Steps[str | SummarizerError]:
+    def _finished(self, summarizer: Summarizer) -> Steps["Ticket"]:
         effect = Summarize(summarizer, self.messages, self.previous_summary, max_tokens=self.max_tokens)
+        chunks = [tuple([message.clone() for message in chunk]) for chunk in self._chunks]  # it may be run again
+        drafts: list[str] = []
 
         def check(text: str) -> str:
             drafts.append(said(text))
             return text
 
         try:
-            return (yield from fold(effect, self._chunks, check))
+            text = yield from fold(effect, chunks, check)
         except SummarizerError as error:
-            return error
-
-    def _finished(self, outcome: str | SummarizerError, drafts: list[str]) -> "Ticket":
-        if isinstance(outcome, SummarizerError):
-            return replace(self, text=None, error=str(outcome), _drafts=())
-        return replace(self, text=outcome, error=None, _drafts=tuple(drafts))
+            return replace(self, text=None, error=str(error), _drafts=())
+        return replace(self, text=text, error=None, _drafts=tuple(drafts))
 
 
 def prepare(
@@ -123,9 +119,8 @@ def prepare(
     """Ask the chain as a prune would, up to the first summary; None where it needs none."""
     with lock:
         snapshot, resting = conversation.snapshot(), conversation.breaker.resting(conversation.history.appended)
-        last_id = next(reversed(conversation.history.entries), 0)
+        last_id, correction = next(reversed(conversation.history.entries), 0), conversation.costs.correction
     draft, tally = Draft(snapshot, conversation.costs), Tally()
-    correction = conversation.costs.correction
     steps = ask_chain(draft, chain, owner, resting, tally, _whole)
     try:
         effect = next(steps)

@@ -60,9 +60,12 @@ class TransformersSummarizer:
 
     def _ids(self, messages: Sequence[Message], previous: str | None, max_tokens: int, room: int) -> list[int]:
         """Return the prompt's tokens, without the oldest messages where it is too long for the model's window."""
+        ids = self._rendered(prompt(messages, previous, max_tokens))
+        if len(ids) <= room:
+            return ids
         if len(self._rendered(prompt((), previous, max_tokens))) >= room:
             raise SummarizerError(f"the model's window leaves {max(0, room)} tokens for the prompt, it needs more")
-        low, high = 0, len(messages)
+        low, high = 1, len(messages)
         while low < high:  # the fewest messages to leave out
             middle = (low + high) // 2
             if len(self._rendered(prompt(messages[middle:], previous, max_tokens))) <= room:

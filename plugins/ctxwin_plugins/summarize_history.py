@@ -92,10 +92,8 @@ class SummarizeHistory:
             return None
         limit = self.max_source_tokens
         if previous and limit is not None and request.count(previous) > limit // 2:
-            told, previous = (
-                leaving,
-                None,
-            )  # written when more could be taken at once: it is told in chunks like the rest
+            # Written when more could be taken at once: it is told in chunks like the rest.
+            told, previous = leaving, None
         text = yield Summarize(
             self.summarizer or Digest(request.count),
             tuple(message for unit in told for message in unit.messages),
