@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pluggy
 
 from ctxwin import hookspecs
-from ctxwin.errors import StrategyError, UnknownStrategyError
+from ctxwin.errors import StrategyError, UnknownStrategyError, describe
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint, EntryPoints
@@ -156,8 +156,7 @@ def load(name: str) -> object:
         return entry.load()()
     except (Exception, SystemExit) as error:
         raise StrategyError(
-            f"strategy {name!r} of {_distribution(entry)} ({entry.value}) cannot be loaded: "
-            f"{type(error).__name__}: {error}",
+            f"strategy {name!r} of {_distribution(entry)} ({entry.value}) cannot be loaded: {describe(error)}",
             strategy=name,
         ) from error
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from ctxwin.errors import CtxwinError, SummarizerError
+from ctxwin.errors import CtxwinError, SummarizerError, describe
 from ctxwin.manager import ContextManager
 from ctxwin.messages import Message, Wire
 from ctxwin.plan import Edit, Plan, PruneRequest, Receipt, Replace
@@ -24,7 +24,7 @@ def failure_is_free(trial: Trial) -> Breaches:
     for asked in (asked for asked in trial.plain.asked if asked.effects):
         error = trial.cancelled(asked)
         if error is not None:
-            yield Breach(f"cancelled while a model answers, it raised {described(error)}", _ask_of(trial.plain, asked))
+            yield Breach(f"cancelled while a model answers, it raised {describe(error)}", _ask_of(trial.plain, asked))
     for run in failing:
         for ask in run.asks:
             yield from (Breach(f"after a summariser failed: {fault.reason}", ask) for fault in trial.faults(ask))
@@ -41,7 +41,7 @@ def _failed(trial: Trial, run: Run) -> Breaches:
             told = [answer for _, answer in asked.effects if isinstance(answer, SummarizerError)]
             handed_on = bool(told) and isinstance(asked.error, SummarizerError)
             if asked.error is not None and not handed_on:
-                yield Breach(f"ctxwin_{asked.hook} raised {described(asked.error)}", ask)
+                yield Breach(f"ctxwin_{asked.hook} raised {describe(asked.error)}", ask)
         raised = any(asked.error for asked in ask.asked)
         for breach in blamed(trial, ask, "L8"):
             if not raised and not breach.reason.startswith(SummarizerError.__name__):
@@ -50,7 +50,7 @@ def _failed(trial: Trial, run: Run) -> Breaches:
 
 def _log_differs(run: Run) -> Breaches:
     if run.crash is not None:
-        yield Breach(f"the manager raised {described(run.crash)}")
+        yield Breach(f"the manager raised {describe(run.crash)}")
     if [message.to_dict() for message in run.ctx.conversation_history] != run.log:
         yield Breach("the log is not what was appended")
 
@@ -174,7 +174,7 @@ def nothing_lost(trial: Trial) -> Breaches:
         last = run.asks[-1] if run.asks and run.asks[-1].window is not None else None
         window = loaded.messages() if last is not None else None
     except CtxwinError as error:
-        yield Breach(f"a saved conversation cannot be restored: {described(error)}")
+        yield Breach(f"a saved conversation cannot be restored: {describe(error)}")
         return
     if again != state:
         yield Breach("to_dict() of a restored manager differs")
@@ -188,7 +188,7 @@ def no_lost_update(trial: Trial) -> Breaches:
     if waited:
         yield Breach("a lock is held while a strategy is asked")
     if run.crash is not None:
-        yield Breach(f"with another thread appending, the manager raised {described(run.crash)}")
+        yield Breach(f"with another thread appending, the manager raised {describe(run.crash)}")
     history = [message.to_dict() for message in run.ctx.conversation_history]
     if history != run.log and not waited:
         yield Breach("a message that another thread appended is lost")
@@ -201,7 +201,7 @@ def no_lost_update(trial: Trial) -> Breaches:
 def _said(asked: Asked) -> str:
     """Return an answer in a few words."""
     if asked.error is not None:
-        return f"raised {described(asked.error)}"
+        return f"raised {describe(asked.error)}"
     if isinstance(asked.answer, Plan):
         return ", ".join(map(_step_said, asked.answer.steps)) or "an empty plan"
     if isinstance(asked.answer, list):
@@ -227,11 +227,3 @@ def spoil(wire: dict[str, Any]) -> None:
     for call in wire.get("tool_calls") or ():
         call.get("function", call)["name"] = "evil"
     wire["evil"] = True
-
-
-def described(error: BaseException) -> str:
-    """Return an error's type and text."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 - a foreign error's text may fail too
-        return type(error).__name__

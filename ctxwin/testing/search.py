@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.database import InMemoryExampleDatabase
 from hypothesis.errors import Flaky, HypothesisWarning, Unsatisfiable
 
+from ctxwin.errors import describe
 from ctxwin.testing import checks_manager, checks_window
 from ctxwin.testing.cases import Case
 from ctxwin.testing.reports import Finding, table_of
@@ -138,7 +139,7 @@ def _first_breach(law: str, trial: Trial) -> checks_window.Breach | None:
         return next(CHECKS[law](trial), None)
     except Exception as error:  # noqa: BLE001 - no call that a check makes may raise
         where = traceback.extract_tb(error.__traceback__)[-1]
-        reason = f"a call raised {checks_manager.described(error)} ({where.filename}:{where.lineno})"
+        reason = f"a call raised {describe(error)} ({where.filename}:{where.lineno})"
         return checks_window.Breach(reason)
 
 

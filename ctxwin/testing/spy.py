@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 from ctxwin.effects import MAX_EFFECTS, drive, in_chunks, run_flow
-from ctxwin.errors import SummarizerError
+from ctxwin.errors import SummarizerError, describe
 from ctxwin.hookspecs import hookimpl
 from ctxwin.messages import Message
 from ctxwin.plan import Plan, PruneRequest, Receipt, Summarize, Unit, message_tokens
@@ -245,7 +245,7 @@ class Spy:
             try:
                 self._known[key] = _settled(effect.summarizer(*asking))
             except Exception as error:  # noqa: BLE001 - it fails the next time too
-                self._known[key] = SummarizerError(f"{type(error).__name__}: {error}")
+                self._known[key] = SummarizerError(describe(error))
         told = self._known[key]
         if isinstance(told, SummarizerError):
             raise told
