@@ -585,6 +585,23 @@ def test_a_ticket_holds_no_live_state() -> None:
     assert ctx.conversation_history == log
 
 
+def test_a_summariser_cannot_spoil_a_ticket() -> None:
+    """It is shown copies, each time that the ticket is run."""
+
+    def spoil(messages: Any, *_: Any) -> str:
+        for message in messages:
+            message._wire["content"] = "evil"
+        return "as agreed"
+
+    ctx = conversation()
+    ticket = prepared(ctx)
+    ticket.run(spoil)
+    summarizer = ScriptedSummarizer("as agreed")
+    finished = ticket.run(summarizer)
+    assert "evil" not in str([message.content for message in summarizer.calls[0][0]])
+    assert ctx.commit(finished).actions
+
+
 def test_an_overlong_summary_of_a_chunk_is_found_when_it_is_committed() -> None:
     """Whoever runs a ticket has no counter; so all its texts are looked at then."""
     ctx = conversation(SummarizeHistory(never, max_summary_tokens=10, max_source_tokens=40))
