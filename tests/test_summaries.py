@@ -375,7 +375,11 @@ def _switching_often() -> Iterator[None]:
 
 
 def test_interleavings_of_threads() -> None:
-    """Five hundred more, with threads that switch as often as Python lets them."""
+    """
+    Five hundred more, with threads that switch as often as Python lets them.
+
+    How many tickets survive the writers is up to the scheduler; what they wrote is folded when all is quiet.
+    """
     total: Counter[str] = Counter()
     with _switching_often():
         for seed in range(INTERLEAVINGS):
@@ -389,8 +393,12 @@ def test_interleavings_of_threads() -> None:
                 assert not thread.is_alive(), "a deadlock"
             assert not errors, errors
             stage.check()
+            stage.outcomes.clear()
+            _writing(WRITERS)(stage)
+            _summarising(stage)
+            stage.check()
             total += stage.outcomes
-    assert total["applied"] > INTERLEAVINGS // 25
+    assert total["applied"] > INTERLEAVINGS // 4
 
 
 def _guarded(act: Callable[[Stage], None], stage: Stage, errors: list[BaseException]) -> None:
