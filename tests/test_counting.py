@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ctxwin import CounterError, TokenCounter
 from ctxwin.costs import Costs, as_counter
-from ctxwin.counting import CallableCounter, ChatCounter, TiktokenCounter, chat, counter_for, input_tokens, vocabulary
+from ctxwin.counting import CallableCounter, ChatCounter, TiktokenCounter, counter_for, input_tokens, text, vocabulary
 from ctxwin.counting.encodings import PATTERNS, SPECIAL_TOKENS, load_encoding, read_vocabulary
 from ctxwin.testing.strategies import histories, texts
 
@@ -84,7 +84,7 @@ def test_any_text_has_a_count(text: str) -> None:
 def test_million_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where tiktoken panics the count is the upper bound, one token a byte."""
     assert counter_for("gpt-4o").count_text(" " * 1_000_000) == 1_000_000
-    monkeypatch.setattr(chat, "LONGEST_SPACE_RUN", 4)
+    monkeypatch.setattr(text, "LONGEST_SPACE_RUN", 4)
     assert counter_for("gpt-4o").count_text("a    b") == 6
     assert counter_for("gpt-4o").count_text("b   aa a") == 4
     assert counter_for("gpt-4o").count_text("aaaa\u3000\u3000\u3000\u3000") == 16

@@ -5,8 +5,9 @@ A counter is anything that satisfies `TokenCounter`. `counter_for` finds the rig
 name; a plain `Callable[[str], int]` becomes one with `CallableCounter`.
 """
 
-from ctxwin.counting.chat import CallableCounter, ChatCounter, TiktokenCounter
+from ctxwin.counting.chat import CallableCounter, ChatCounter
 from ctxwin.counting.models import counter_for
+from ctxwin.counting.openai import TiktokenCounter
 from ctxwin.counting.protocol import TokenCounter
 from ctxwin.counting.usage import input_tokens
 

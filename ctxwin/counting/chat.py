@@ -1,5 +1,5 @@
 """
-The chat overhead around the text of a message, and the two counters that share it.
+The chat overhead around the text of a message, which counters of the chat format share.
 
 `3 + sum(3 + role + content + [name + 1])` for plain chat, a role being one token. Source: the OpenAI cookbook's
 "How to count tokens with tiktoken", confirmed on recorded requests: 74 of 83 exact as it is, the rest over by one.
@@ -9,10 +9,7 @@ A tool call adds 3 + name + arguments, parallel calls a wrapper of 14 to 16 toke
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import index
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import tiktoken
+from typing import Any
 
 PRIMING = 3  # every reply is primed with <|start|>assistant<|message|>
 PER_MESSAGE = 3 + 1  # delimiters, and the role's one token
@@ -24,9 +21,6 @@ IMAGE_LOW = 85  # a low-detail image, OpenAI's vision guide
 IMAGE_HIGH = 85 + 8 * 170  # the most a high-detail image costs: 2048 x 768 pixels, eight tiles
 # Text fields beside `content` that providers read back: a refusal, and the reasoning of open models.
 TEXT_FIELDS = ("content", "refusal", "reasoning_content", "reasoning")
-
-# tiktoken 0.14 panics on a white-space run of 999,998 characters and more (fancy-regex's backtrack limit).
-LONGEST_SPACE_RUN = 900_000
 
 
 class ChatCounter:
@@ -107,56 +101,6 @@ class CallableCounter(ChatCounter):
     def count_text(self, text: str) -> int:
         """Return what the callable says."""
         return index(self._count_text(text))
-
-
-class TiktokenCounter(ChatCounter):
-    """
-    Counts with a `tiktoken.Encoding`, exactly for plain chat of the models that use it.
-
-    Args:
-        encoding: an encoding, or a function that makes one when the first text is counted.
-        name: the encoding's name, under which counts are stored.
-        exact: False where the encoding is only a stand-in for the model's own.
-    """
-
-    def __init__(
-        self, encoding: "tiktoken.Encoding | Callable[[], tiktoken.Encoding]", *, name: str, exact: bool = True
-    ) -> None:
-        self._encoding = encoding
-        self._encode: Callable[[str], list[int]] | None = None
-        self.name = name
-        self.exact = exact
-
-    def __repr__(self) -> str:
-        return f"TiktokenCounter({self.name!r}, exact={self.exact})"
-
-    def count_text(self, text: str) -> int:
-        """
-        Return the tokens of the text; special-token spellings count as the plain text they are.
-
-        A run of white space that makes tiktoken panic is answered with the upper bound that holds for every
-        byte-level vocabulary: one token a byte.
-        """
-        if len(text) >= LONGEST_SPACE_RUN and max(_space_runs(text), default=0) >= LONGEST_SPACE_RUN:
-            return len(text.encode("utf-8", "surrogatepass"))
-        if self._encode is None:
-            encoding = self._encoding() if callable(self._encoding) else self._encoding
-            self._encode = encoding.encode_ordinary
-        return len(self._encode(text))
-
-
-def _space_runs(text: str) -> Iterator[int]:
-    """Yield the length of every run of white space, in characters; linear in the text."""
-    start = None
-    for position, character in enumerate(text):
-        if not character.isspace():
-            if start is not None:
-                yield position - start
-            start = None
-        elif start is None:
-            start = position
-    if start is not None:
-        yield len(text) - start
 
 
 def _called(calls: Sequence[Mapping[str, Any]], message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

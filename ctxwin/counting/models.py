@@ -2,8 +2,8 @@
 
 import functools
 
-from ctxwin.counting.chat import TiktokenCounter
 from ctxwin.counting.encodings import ALIASES, PATTERNS, load_encoding
+from ctxwin.counting.openai import TiktokenCounter
 
 # Prefixes of model names, longest first where one begins another. Source: tiktoken/model.py (0.14), but for
 # `ft:gpt-4.1`, which it takes for cl100k_base; dates and suffixes follow the prefix.
