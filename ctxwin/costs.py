@@ -71,9 +71,18 @@ class Costs:
         """Return the cost of a bare text."""
         return self.corrected(self._ask("count_text", self.counter.count_text, text))
 
-    def message(self, message: Message) -> int:
-        """Return the uncorrected cost of a message: what is counted once and kept."""
-        return self._ask("count_message", self.counter.count_message, message.to_dict())
+    def message(self, message: Message, call: Message | None = None) -> int:
+        """
+        Return the uncorrected cost of a message: what is counted once and kept.
+
+        Args:
+            message: the message.
+            call: of a tool result, the message with its call; counters that care get to see it.
+        """
+        count_result = getattr(self.counter, "count_result", None)
+        if call is None or count_result is None:
+            return self._ask("count_message", self.counter.count_message, message.to_dict())
+        return self._ask("count_result", count_result, message.to_dict(), call.to_dict())
 
     def request(self, messages: Sequence[Message]) -> int:
         """Return the true cost of a whole request."""

@@ -258,8 +258,8 @@ class Draft:
     def _edited(self, step: Edit, unit: Unit, tokens: dict[int, int]) -> Unit:
         """Make the unit of an edited message."""
         new = step.message.with_content(step.content)
-        tokens[new.id] = self._costs.message(new)
         at = unit.ids.index(new.id)
+        tokens[new.id] = self._costs.message(new, unit.messages[0] if at else None)
         messages, figures = list(unit.messages), list(unit.message_tokens)
         messages[at], figures[at] = new, self._costs.corrected(tokens[new.id])
         return make_unit(messages, figures)

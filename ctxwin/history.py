@@ -48,6 +48,11 @@ class Slot:
         """The id of its first message, which is also its place."""
         return self.entries[0].message.id
 
+    def call_of(self, entry: Entry) -> Message | None:
+        """Return the message with the call that the entry is a result of; None for any other entry."""
+        opening = self.entries[0]
+        return None if entry is opening else opening.message
+
 
 class History:
     """

@@ -151,7 +151,9 @@ def _load_entry(fields: "_Reader", conversation: Conversation, *, same_counter: 
         entry.edited = message.with_content(edit.get("content", object))
         tokens = edit.get("tokens", int, optional=True)
         entry.edited_tokens = (
-            tokens if same_counter and tokens is not None else conversation.costs.message(entry.edited)
+            tokens
+            if same_counter and tokens is not None
+            else conversation.costs.message(entry.edited, entry.slot.call_of(entry))
         )
 
 

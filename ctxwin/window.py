@@ -138,7 +138,7 @@ class Window:
         """Make the unit of a slot, counting what was never counted."""
         for entry in slot.entries:
             if entry.tokens is None:
-                entry.tokens = self._costs.message(entry.message)
+                entry.tokens = self._costs.message(entry.message, slot.call_of(entry))
         messages = [entry.edited or entry.message for entry in slot.entries]
         figures = [self._costs.corrected(_shown_tokens(entry)) for entry in slot.entries]
         return make_unit(messages, figures)

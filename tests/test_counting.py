@@ -95,16 +95,16 @@ def test_million_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("gpt-4o", "o200k_base", True),
         ("gpt-4o-2024-08-06", "o200k_base", True),
-        ("openai/gpt-4o-mini", "o200k_base", True),
+        ("openai/gpt-4o-mini", "o200k_base/mini", True),
         ("azure/gpt-35-turbo", "cl100k_base", True),
-        ("ft:gpt-4.1-mini:acme::abc", "o200k_base", True),
+        ("ft:gpt-4.1-mini:acme::abc", "o200k_base/4.1-mini", True),
         ("ft:gpt-3.5-turbo:acme::abc", "cl100k_base", True),
         ("gpt-4-turbo", "cl100k_base", True),
-        ("gpt-5.4-mini", "o200k_base", True),
-        ("o3-mini", "o200k_base", True),
+        ("gpt-5.4-mini", "o200k_base/gpt-5", True),
+        ("o3-mini", "o200k_base/o3", True),
         ("o200k_harmony", "o200k_base", True),
         ("cl100k_base", "cl100k_base", True),
-        ("claude-sonnet-4-5", "o200k_base", False),
+        ("kimi-k2", "o200k_base/other", False),
         (None, "o200k_base", False),
     ],
 )
@@ -167,9 +167,9 @@ def test_what_counts_beside_text() -> None:
 
 @given(histories())
 def test_a_request_is_the_sum_of_its_messages(history: list[dict[str, Any]]) -> None:
-    """The counters here are additive, exactly."""
-    for counter in (counter_for("gpt-4o"), CallableCounter(len)):
-        assert counter.count_request(history) == 3 + sum(map(counter.count_message, history))
+    """A wrapped callable is additive, exactly."""
+    counter = CallableCounter(len)
+    assert counter.count_request(history) == 3 + sum(map(counter.count_message, history))
 
 
 def test_encoding_object_is_taken() -> None:

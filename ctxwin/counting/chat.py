@@ -11,14 +11,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import index
 from typing import Any
 
+from ctxwin.counting import media
+from ctxwin.counting.rules import Tiles
+
 PRIMING = 3  # every reply is primed with <|start|>assistant<|message|>
-PER_MESSAGE = 3 + 1  # delimiters, and the role's one token
+ROLE = 1  # a role is one token in every encoding
+PER_MESSAGE = 3 + ROLE
 PER_NAME = 1
 PER_CALL = 3
 PER_PARALLEL_CALL = 8  # measured: 14 to 16 for two calls
 PER_RESULT = 2
-IMAGE_LOW = 85  # a low-detail image, OpenAI's vision guide
-IMAGE_HIGH = 85 + 8 * 170  # the most a high-detail image costs: 2048 x 768 pixels, eight tiles
+IMAGES = Tiles(85, 170)
 # Text fields beside `content` that providers read back: a refusal, and the reasoning of open models.
 TEXT_FIELDS = ("content", "refusal", "reasoning_content", "reasoning")
 
@@ -43,7 +46,7 @@ class ChatCounter:
         content = message.get("content")
         if len(message) == 2 and isinstance(content, str) and message["role"] != "tool":
             return PER_MESSAGE + self.count_text(content)  # plain text, which most messages are
-        tokens = PER_MESSAGE + sum(self._field(message.get(key)) for key in TEXT_FIELDS)
+        tokens = PER_MESSAGE + self._fields(message)
         if message.get("name"):
             tokens += PER_NAME + self.count_text(message["name"])
         if message["role"] == "tool":
@@ -51,12 +54,31 @@ class ChatCounter:
         calls = message.get("tool_calls") or ()
         if len(calls) > 1:
             tokens += PER_PARALLEL_CALL * len(calls)
-        return tokens + sum(self._call(function) for function in _called(calls, message))
+        return tokens + sum(self._call(function) for function in called(message))
+
+    def count_result(self, result: Mapping[str, Any], call: Mapping[str, Any]) -> int:  # noqa: ARG002 - others need it
+        """Return the tokens that a result adds behind the message with its call."""
+        return self.count_message(result)
+
+    def count_base(self, tools: Sequence[Mapping[str, Any]] = ()) -> int:
+        """Return the tokens of a request without messages; tool schemas are counted as their compact JSON."""
+        return PRIMING + sum(self.count_text(compact(tool)) for tool in tools)
 
     def count_request(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> int:
-        """Return the tokens of a whole request; tool schemas are counted as their compact JSON."""
-        schemas = sum(self.count_text(_compact(tool)) for tool in tools)
-        return PRIMING + schemas + sum(self.count_message(message) for message in messages)
+        """Return the tokens of a whole request: its base, and what each message adds."""
+        tokens = self.count_base(tools)
+        call: Mapping[str, Any] = {}
+        for message in messages:
+            if message["role"] == "tool":
+                tokens += self.count_result(message, call)
+                continue
+            tokens += self.count_message(message)
+            call = message if message.get("tool_calls") else call
+        return tokens
+
+    def _fields(self, message: Mapping[str, Any]) -> int:
+        """Return the tokens of the message's texts: its content, and what stands beside it."""
+        return sum(self._field(message.get(key)) for key in TEXT_FIELDS)
 
     def _field(self, value: object) -> int:
         """Return the tokens of a string, or of a list of content parts."""
@@ -69,20 +91,27 @@ class ChatCounter:
     def _part(self, part: object) -> int:
         """Return the tokens of one content part; what is of no known shape counts as its JSON."""
         if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
-            return self.count_text(_compact(part))
+            return self.count_text(compact(part))
         kind = part["type"]
-        if isinstance(part.get(kind), str):  # {"type": "text", "text": "..."}, and refusals alike
-            return self.count_text(part[kind])
-        if kind == "image_url":
-            image = part.get("image_url")
-            low = isinstance(image, Mapping) and image.get("detail") == "low"
-            return IMAGE_LOW if low else IMAGE_HIGH
-        return self.count_text(_compact(part))
+        if kind in ("image_url", "input_image"):
+            return self._image(part)
+        text = part.get(kind, part.get("text"))  # {"type": "text", "text": "..."}, and refusals and the like
+        if isinstance(text, str):
+            return self.count_text(text)
+        if kind == "input_audio":
+            return media.audio_tokens(part)
+        if kind in ("file", "input_file"):
+            content = media.file_content(part)
+            return self.count_text(content) if isinstance(content, str) else content * media.PAGE_TOKENS
+        return self.count_text(compact(part))
+
+    def _image(self, part: Mapping[str, Any]) -> int:
+        """Return the tokens of an image."""
+        return IMAGES.tokens(media.image_size(part), low=media.is_low(part))
 
     def _call(self, function: Mapping[str, Any]) -> int:
-        """Return the tokens of one call: a function with arguments, or a custom tool with input."""
-        payload = function.get("arguments", function.get("input", ""))
-        return PER_CALL + self.count_text(function["name"]) + self.count_text(payload)
+        """Return the tokens of one call."""
+        return PER_CALL + self.count_text(function["name"]) + self.count_text(payload_of(function))
 
 
 class CallableCounter(ChatCounter):
@@ -103,14 +132,20 @@ class CallableCounter(ChatCounter):
         return index(self._count_text(text))
 
 
-def _called(calls: Sequence[Mapping[str, Any]], message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield what each call names: functions, custom tools, and the legacy `function_call`."""
-    for call in calls:
+def called(message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield what each call of a message names: functions, custom tools, and the legacy `function_call`."""
+    for call in message.get("tool_calls") or ():
         yield call.get("function") or call["custom"]
     if message.get("function_call"):
         yield message["function_call"]
 
 
-def _compact(value: object) -> str:
+def payload_of(function: Mapping[str, Any]) -> str:
+    """Return what a call passes: a function's arguments, or a custom tool's input."""
+    payload: str = function.get("arguments", function.get("input", ""))
+    return payload
+
+
+def compact(value: object) -> str:
     """Return the value as JSON without spaces."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

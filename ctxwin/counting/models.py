@@ -4,6 +4,7 @@ import functools
 
 from ctxwin.counting.encodings import ALIASES, PATTERNS, load_encoding
 from ctxwin.counting.openai import TiktokenCounter
+from ctxwin.counting.rules import COMMON, OTHER, Rules, rules_for
 
 # Prefixes of model names, longest first where one begins another. Source: tiktoken/model.py (0.14), but for
 # `ft:gpt-4.1`, which it takes for cl100k_base; dates and suffixes follow the prefix.
@@ -31,18 +32,27 @@ def counter_for(model: str | None) -> TiktokenCounter:
     Provider prefixes (`openai/`, `azure/`) and fine-tunes (`ft:`) are seen through. A name that is not known, and
     `None`, give o200k_base with `exact=False`. Counters hold no state of a conversation and are shared.
     """
-    encoding = None if model is None else _encoding_of(model)
-    return _counter(encoding or DEFAULT_ENCODING, exact=encoding is not None)
+    if model is None:
+        return _counter(DEFAULT_ENCODING, COMMON, exact=False)
+    encoding = _encoding_of(model)
+    if encoding is None:
+        return _counter(DEFAULT_ENCODING, OTHER, exact=False)
+    return _counter(encoding, rules_for(_bare(model)), exact=True)
+
+
+def _bare(model: str) -> str:
+    """Return the model's name without provider and fine-tune, in lower case."""
+    return model.rsplit("/", 1)[-1].removeprefix("ft:").lower()
 
 
 def _encoding_of(name: str) -> str | None:
     name = ALIASES.get(name, name)
     if name in PATTERNS:
         return name
-    model = name.rsplit("/", 1)[-1].removeprefix("ft:").lower()
-    return next((encoding for prefix, encoding in PREFIXES if model.startswith(prefix)), None)
+    return next((encoding for prefix, encoding in PREFIXES if _bare(name).startswith(prefix)), None)
 
 
 @functools.cache
-def _counter(encoding: str, *, exact: bool) -> TiktokenCounter:
-    return TiktokenCounter(functools.partial(load_encoding, encoding), name=encoding, exact=exact)
+def _counter(encoding: str, rules: Rules, *, exact: bool) -> TiktokenCounter:
+    name = f"{encoding}/{rules.name}" if rules.name else encoding
+    return TiktokenCounter(functools.partial(load_encoding, encoding), name=name, exact=exact, rules=rules)

@@ -1,31 +1,64 @@
-"""Counting for OpenAI's models."""
+"""
+Counting for OpenAI's models: what the API bills, message by message.
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+A tool exchange is what is hard: a call and its results are rendered together, the results of parallel calls even as
+one JSON list. Each message is counted once and by itself all the same. The message with the calls takes all frames of
+its exchange; a result takes its text, in the form that its call gives it.
+"""
 
-from ctxwin.counting.chat import ChatCounter
+import json
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ctxwin.counting import media
+from ctxwin.counting.bodies import read_body
+from ctxwin.counting.chat import ROLE, ChatCounter, called, compact, payload_of
+from ctxwin.counting.rules import COMMON, Rules
 from ctxwin.counting.text import Texts
+from ctxwin.counting.tools import is_format, render_format, render_tools
 
 if TYPE_CHECKING:
     import tiktoken
 
+SYSTEM_ROLES = ("system", "developer")
+RESULTS = ("tool", "function")
+TAIL = 64  # characters of a system message: only its end can merge with what is put behind it
+PARALLEL = "multi_tool_use.parallel"
+# In tokens, beside the texts; fitted like the figures of `rules.py`, but the same for every family.
+MESSAGE = 4
+PER_PARALLEL = 9  # beside the frames of one call; the results share a frame
+PER_FORMAT = 2
+LEGACY_CALL = 3
+
 
 class TiktokenCounter(ChatCounter):
     """
-    Counts with a `tiktoken.Encoding`, exactly for plain chat of the models that use it.
+    Counts with a `tiktoken.Encoding` and the rules of a family of OpenAI's models.
+
+    Plain chat is counted as it is billed; tools, formats and exchanges nearly so (`tests/bench/bills.py` prints how
+    nearly); images by the family's price, their size read from the bytes; audio and files are estimated.
 
     Args:
         encoding: an encoding, or a function that makes one when the first text is counted.
-        name: the encoding's name, under which counts are stored.
-        exact: False where the encoding is only a stand-in for the model's own.
+        name: the name under which counts are stored.
+        exact: False where encoding and rules are only a stand-in for the model's own.
+        rules: what the family adds to the text.
     """
 
     def __init__(
-        self, encoding: "tiktoken.Encoding | Callable[[], tiktoken.Encoding]", *, name: str, exact: bool = True
+        self,
+        encoding: "tiktoken.Encoding | Callable[[], tiktoken.Encoding]",
+        *,
+        name: str,
+        exact: bool = True,
+        rules: Rules = COMMON,
     ) -> None:
         self._texts = Texts(encoding)
         self.name = name
         self.exact = exact
+        self.rules = rules
 
     def __repr__(self) -> str:
         return f"TiktokenCounter({self.name!r}, exact={self.exact})"
@@ -34,7 +67,137 @@ class TiktokenCounter(ChatCounter):
         """
         Return the tokens of the text; special-token spellings count as the plain text they are.
 
-        A run of white space that makes tiktoken panic is answered with the upper bound that holds for every
-        byte-level vocabulary: one token a byte.
+        A text that the tokenizer cannot take is answered with the upper bound that holds for every byte-level
+        vocabulary: one token a byte.
         """
         return self._texts.count(text)
+
+    def count_message(self, message: Mapping[str, Any]) -> int:
+        """
+        Return the tokens that the message adds to a request.
+
+        A message with calls pays for the frames of their results too. Of a tool result this is the most that it may
+        cost: whether its call has others beside it, `count_result` knows.
+        """
+        content, role = message.get("content"), message["role"]
+        if len(message) == 2 and isinstance(content, str) and role not in RESULTS:
+            return self.rules.per_message + ROLE + self._texts.count(content)  # plain text, which most messages are
+        tokens = self.rules.per_message + ROLE + self._fields(message)
+        name = message.get("name") or ""
+        if role == "tool":
+            return max(tokens, self._listed(message))
+        if role == "function":
+            return tokens - ROLE + self.count_text(name)  # its name is its role
+        if name:
+            tokens += self.rules.per_name + self.count_text(name) - (name == role)
+        calls = list(called(message))
+        if not calls:
+            return tokens
+        if message.get("function_call"):
+            return tokens + LEGACY_CALL + self.count_text(calls[0]["name"]) + self.count_text(payload_of(calls[0]))
+        # Text and calls are rendered as two messages.
+        return tokens + self._exchange(calls) + MESSAGE * bool(content)
+
+    def count_result(self, result: Mapping[str, Any], call: Mapping[str, Any]) -> int:
+        """Return the tokens that a result adds behind the message with its call."""
+        if len(call.get("tool_calls") or ()) > 1:
+            return self._listed(result)
+        return self.rules.per_message + ROLE + self._fields(result)
+
+    def count_base(self, tools: Sequence[Mapping[str, Any]] = ()) -> int:
+        """
+        Return the tokens of a request without messages.
+
+        Args:
+            tools: tool schemas, and a `response_format` of the type `json_schema` if the request has one.
+        """
+        functions = [tool for tool in tools if not is_format(tool)]
+        tokens = self.rules.priming if functions else self.rules.priming - self.rules.bare_discount
+        if functions:
+            text, correction = render_tools(functions)
+            tokens += self.count_text(text) + correction + self.rules.tools
+        for tool in filter(is_format, tools):
+            text, name = render_format(tool, ascii_only=self.rules.ascii_results)
+            tokens += self.count_text(text) + self.count_text(name) + PER_FORMAT
+        return tokens + MESSAGE * self._needs_system(tools)
+
+    def count_request(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> int:
+        """
+        Return the tokens of a whole request.
+
+        It is what base and messages sum to, or less: tools and formats share the frame of a system message.
+        """
+        tokens = super().count_request(messages, tools)
+        system = next((message for message in messages if message["role"] in SYSTEM_ROLES), None)
+        if system is None or not self._needs_system(tools):
+            return tokens
+        content = system.get("content")
+        ending = content[-TAIL:] if isinstance(content, str) else ""
+        gap = self.count_text(f"{ending}\n\n") - self.count_text(ending)
+        return tokens - MESSAGE + min(gap, MESSAGE)
+
+    def count_body(self, body: Mapping[str, Any]) -> int:
+        """
+        Return the tokens of a request body, as it is sent to chat completions or to Responses.
+
+        Read are `messages`, or `instructions` and `input`; `tools` or `functions`; `tool_choice`; `response_format` or
+        `text.format`. What the server keeps or adds (a previous response, a stored prompt, its own tools) is not seen.
+        """
+        messages, tools, choice = read_body(body)
+        counter = self
+        if "messages" not in body:  # Responses shows tools in a shorter form, and never in the system message
+            counter = copy(self)
+            counter.rules = replace(self.rules, tools=self.rules.responses_tools, joins_system=False)
+        return counter.count_request(messages, tools) + self._choice(choice, legacy="functions" in body)
+
+    def _choice(self, choice: object, *, legacy: bool) -> int:
+        """Return what a forced choice adds: of one tool, or of none."""
+        fixed = self.rules.named_choice
+        if fixed is None or choice is None:
+            return 0
+        if isinstance(choice, Mapping):
+            return (LEGACY_CALL if legacy else fixed) + self.count_text(f"functions.{choice.get('name')}")
+        return int(choice == "none")
+
+    def _needs_system(self, tools: Sequence[Mapping[str, Any]]) -> bool:
+        """Return whether there is anything that stands in a system message."""
+        return any(self.rules.joins_system or is_format(tool) for tool in tools)
+
+    def _exchange(self, calls: Sequence[Mapping[str, Any]]) -> int:
+        """Return the tokens of calls, and of all frames of their exchange but the messages' own."""
+        if len(calls) == 1:
+            name, payload = calls[0]["name"], _json_or_text(payload_of(calls[0]))
+            shown = payload if isinstance(payload, str) else compact(payload)
+            return self.rules.exchange + sum(map(self.count_text, (f"functions.{name}", shown, name)))
+        uses = [
+            {"recipient_name": f"functions.{call['name']}", "parameters": _json_or_text(payload_of(call))}
+            for call in calls
+        ]
+        shown = compact({"tool_uses": uses})
+        return self.rules.exchange + PER_PARALLEL + self.count_text(PARALLEL) + self.count_text(shown)
+
+    def _listed(self, result: Mapping[str, Any]) -> int:
+        """Return the tokens of a result in the list that those of parallel calls make."""
+        content = result.get("content")
+        parts = [{"type": "text", "text": content}] if isinstance(content, str) else list(content or ())
+        text = "".join(part["text"] for part in parts if _is_text(part))
+        listed = json.dumps(_json_or_text(text), ensure_ascii=self.rules.ascii_results)
+        # In the list a space stands before each item and a comma behind it: no token reaches from one into the next.
+        return self.count_text(f" {listed},") + sum(self._part(part) for part in parts if not _is_text(part))
+
+    def _image(self, part: Mapping[str, Any]) -> int:
+        return self.rules.images.tokens(media.image_size(part), low=media.is_low(part))
+
+
+def _json_or_text(text: str) -> Any:
+    """Return the object or list that the text is the JSON of, else the text."""
+    if not text.lstrip().startswith(("{", "[")):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _is_text(part: object) -> bool:
+    return isinstance(part, Mapping) and isinstance(part.get("text"), str)

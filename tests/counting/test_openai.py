@@ -1,0 +1,213 @@
+"""What OpenAI's models are billed for beside text: exchanges, tools, formats, bodies."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ctxwin import Budget, BudgetError, ContextManager
+from ctxwin.counting import TiktokenCounter, counter_for
+from ctxwin.counting.encodings import load_encoding
+from ctxwin.counting.rules import FAMILIES, Rules
+from ctxwin.testing.strategies import histories
+
+MODELS = ["gpt-4o", "gpt-4o-mini", "gpt-4", "gpt-5-mini", "o3-mini", "kimi-k2"]
+GPT4O = counter_for("gpt-4o")
+USER = {"role": "user", "content": "What is the weather in Paris?"}
+
+
+def _function(name: str, parameters: dict[str, Any], description: str = "") -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
+
+
+def _call(name: str, arguments: str, call_id: str = "a") -> dict[str, Any]:
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def _calls(*calls: dict[str, Any], content: str | None = None) -> dict[str, Any]:
+    return {"role": "assistant", "content": content, "tool_calls": list(calls)}
+
+
+def _result(content: object, call_id: str = "a") -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call_id, "content": content}
+
+
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+WEATHER = _function("get_weather", CITY)
+
+
+def test_a_tool_and_its_exchange() -> None:
+    """A recorded exchange with gpt-4o: 48 tokens for question and tool, 74 with call and result behind them."""
+    question = {"role": "user", "content": "What is the weather in Paris? Use the tool."}
+    body: dict[str, Any] = {"messages": [question], "tools": [WEATHER], "tool_choice": "auto"}
+    assert GPT4O.count_body(body) == 48
+    exchange = [_calls(_call("get_weather", '{"city":"Paris"}')), _result("sunny in Paris")]
+    assert GPT4O.count_body({**body, "messages": [question, *exchange]}) == 74
+    spaced = [_calls(_call("get_weather", '{"city": "Paris"}')), exchange[1]]
+    alone = GPT4O.count_request([question])
+    added = GPT4O.count_request([question, *exchange]) - alone
+    assert added == GPT4O.count_request([question, *spaced]) - alone
+    # Two frames of four; the function's name with the call and with its result; arguments; the result's text.
+    texts = ["functions.get_weather", '{"city":"Paris"}', "get_weather", "sunny in Paris"]
+    assert added == 4 + 4 + 4 + sum(map(GPT4O.count_text, texts))
+
+
+def test_results_of_parallel_calls_are_one_list() -> None:
+    """They share a frame; what is JSON stays JSON, what is not is escaped; a mini model reads ASCII."""
+    call = _calls(_call("f", '{"q":1}'), _call("f", "not JSON", "b"))
+    one = _calls(_call("f", '{"q":1}'))
+    for model, escaped in (("gpt-4o", False), ("gpt-4o-mini", True)):
+        counter = counter_for(model)
+        for text, value in (("两行\n文字", "两行\n文字"), ('{"a":[1,2]}', {"a": [1, 2]}), ("[broken", "[broken")):
+            listed = f" {json.dumps(value, ensure_ascii=escaped)},"
+            assert counter.count_result(_result(text), call) == counter.count_text(listed)
+            assert counter.count_result(_result(text), one) == 4 + counter.count_text(text)
+    uses = [{"recipient_name": "functions.f", "parameters": value} for value in ({"q": 1}, "not JSON")]
+    shown = json.dumps({"tool_uses": uses}, separators=(",", ":"))
+    assert GPT4O.count_message(call) == 17 + GPT4O.count_text("multi_tool_use.parallel") + GPT4O.count_text(shown)
+
+
+def test_results_of_parts() -> None:
+    """Text parts are joined, other parts cost what they cost anywhere; nothing is fewer than no tokens."""
+    call = _calls(_call("f", "{}"), _call("f", "{}", "b"))
+    image = {"type": "image_url", "image_url": {"url": "https://example.org/a.png", "detail": "low"}}
+    parts = [{"type": "text", "text": "a "}, image, {"type": "text", "text": "b"}]
+    assert GPT4O.count_result(_result(parts), call) == GPT4O.count_text(' "a b",') + 85
+    assert GPT4O.count_result(_result(None), call) == GPT4O.count_text(' "",')
+
+
+def test_deeply_nested_json_is_text() -> None:
+    """A result nested too deep to be read is counted as the text it is."""
+    call = _calls(_call("f", "{}"), _call("f", "{}", "b"))
+    assert GPT4O.count_result(_result("[" * 100_000), call) > 1000
+
+
+def test_names_and_legacy_functions() -> None:
+    """A name costs its text and one more, none if it is the role; a function's name is its role."""
+    name = GPT4O.count_message({**USER, "name": "ada"}) - GPT4O.count_message(USER)
+    assert name == GPT4O.count_text("ada") + 1
+    assert GPT4O.count_message({**USER, "name": "user"}) - GPT4O.count_message(USER) == 1
+    legacy = counter_for("gpt-3.5-turbo")
+    spaced = '{"foo": "bar", "baz": 1.5}'
+    # Three requests that their author checked against the API (hmarr/openai-chat-tokens).
+    messages: list[dict[str, Any]] = [
+        {"role": "assistant", "content": "", "function_call": {"name": "do_stuff", "arguments": spaced}}
+    ]
+    assert legacy.count_request(messages) == 26
+    hello = {"role": "user", "content": "hello world"}
+    assert legacy.count_request([hello, {"role": "function", "name": "do_stuff", "content": "{}"}]) == 15
+    assert legacy.count_request([hello, {"role": "function", "name": "do_stuff", "content": spaced}]) == 28
+
+
+def test_text_beside_a_call() -> None:
+    """It is rendered as a message of its own."""
+    call = _call("f", "{}")
+    assert GPT4O.count_message(_calls(call, content="hm")) == GPT4O.count_message(_calls(call)) + 4 + 1
+
+
+@pytest.mark.parametrize(
+    ("choice", "added"),
+    [(None, 0), ("auto", 0), ("required", 0), ("none", 1), ({"type": "function", "function": {"name": "f"}}, 8)],
+)
+def test_forced_choices(choice: object, added: int) -> None:
+    """A choice of one tool costs six tokens and its name, of none one token; from gpt-5 on nothing."""
+    body: dict[str, Any] = {"messages": [USER], "tools": [WEATHER]}
+    for model, costs in (("gpt-4o", added), ("gpt-5", 0)):
+        counter = counter_for(model)
+        assert counter.count_body({**body, "tool_choice": choice}) == counter.count_body(body) + costs
+
+
+def test_legacy_choice() -> None:
+    """The legacy form costs three and the name."""
+    body: dict[str, Any] = {"messages": [USER], "functions": [WEATHER["function"]]}
+    legacy = counter_for("gpt-3.5-turbo")
+    forced = {**body, "function_call": {"name": "get_weather"}}
+    assert legacy.count_body(forced) - legacy.count_body(body) == 3 + legacy.count_text("functions.get_weather")
+
+
+FORMAT = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "joke",
+        "schema": {"type": "object", "properties": {"joke": {"type": "string", "description": "The joke"}}},
+    },
+}
+
+
+def test_formats() -> None:
+    """A recorded format: 35 tokens. It may stand among the tools, and costs less where a system message holds it."""
+    body = {"messages": [USER], "response_format": FORMAT}
+    alone = GPT4O.count_request([USER])
+    assert GPT4O.count_body(body) == GPT4O.count_request([USER], [FORMAT]) == alone + 35
+    assert GPT4O.count_body({"messages": [USER], "response_format": {"type": "json_object"}}) == alone
+    flat = {"input": [USER], "text": {"format": {"type": "json_schema", **FORMAT["json_schema"]}}}  # type: ignore[dict-item]
+    assert GPT4O.count_body(flat) == alone + 35
+    for system in ("Be funny.", "Be funny", [{"type": "text", "text": "Be funny"}]):
+        messages: list[dict[str, Any]] = [{"role": "system", "content": system}, USER]
+        saved = GPT4O.count_request(messages) + 35 - GPT4O.count_request(messages, [FORMAT])
+        assert saved == (4 if system == "Be funny." else 3)  # ".\n\n" is one token
+
+
+def test_responses_bodies() -> None:
+    """Instructions are a system message; calls that follow one another are parallel; a string is the user's."""
+    text = "What is the weather in Paris?"
+    assert GPT4O.count_body({"input": text}) == GPT4O.count_request([USER])
+    told = {"instructions": "Be brief.", "input": [{"role": "user", "content": [{"type": "input_text", "text": text}]}]}
+    assert GPT4O.count_body(told) == GPT4O.count_request([{"role": "system", "content": "Be brief."}, USER])
+    items: list[dict[str, Any]] = [{"type": "message", "role": "user", "content": text}]
+    calls = [{"type": "function_call", "call_id": key, "name": "f", "arguments": "{}"} for key in "ab"]
+    outputs = [{"type": "function_call_output", "call_id": key, "output": "done"} for key in "ab"]
+    chat = [USER, _calls(_call("f", "{}"), _call("f", "{}", "b")), _result("done"), _result("done", "b")]
+    assert GPT4O.count_body({"input": [*items, *calls, *outputs]}) == GPT4O.count_request(chat)
+    assert GPT4O.count_body({"input": [*items, *calls]}) == GPT4O.count_request(chat[:2])
+    assert GPT4O.count_body({"input": [*items, {"type": "reasoning", "summary": []}]}) > GPT4O.count_request([USER])
+    flat = {"type": "function", **WEATHER["function"]}
+    assert GPT4O.count_body({"input": text, "tools": [flat]}) < GPT4O.count_request([USER], [WEATHER])
+
+
+@pytest.mark.parametrize("model", MODELS)
+@given(messages=histories(), with_tools=st.booleans())
+def test_no_request_costs_more_than_its_parts(model: str, messages: list[dict[str, Any]], with_tools: bool) -> None:
+    """Base and messages bound a request, each message counted alone or behind its call; what they exceed is a frame."""
+    counter = counter_for(model)
+    tools = [WEATHER, FORMAT] if with_tools else []
+    call: dict[str, Any] = {}
+    parts = base = counter.count_request((), tools)
+    for message in messages:
+        parts += counter.count_result(message, call) if message["role"] == "tool" else counter.count_message(message)
+        call = message if message.get("tool_calls") else call
+    assert parts - 4 * with_tools <= counter.count_request(messages, tools) <= parts
+    assert parts <= base + sum(map(counter.count_message, messages))
+
+
+@given(histories(min_size=4), st.integers(30, 200))
+def test_the_manager_prices_a_result_by_its_call(messages: list[dict[str, Any]], room: int) -> None:
+    """Whatever was cut, edited or restored: the meter says what counting the window says, so no window exceeds."""
+    counter = counter_for("gpt-4o-mini")
+    budget = Budget(room + counter.count_request(()))
+    manager = ContextManager(budget=budget, counter=counter, strategies=["clear-tool-results", "clamp-oversized"])
+    for message in messages:
+        manager.append(message)
+    try:
+        window = manager.messages()
+    except BudgetError:
+        return
+    assert counter.count_request(window) == manager.total_tokens or not window
+    restored = ContextManager.from_dict(manager.to_dict(), budget=budget, counter=counter)
+    assert restored.total_tokens == manager.total_tokens
+
+
+def test_a_counter_of_ones_own() -> None:
+    """Encoding and rules can be given: here a message costs ten tokens beside its text."""
+    counter = TiktokenCounter(load_encoding("o200k_base"), name="mine", exact=False, rules=Rules(per_message=9))
+    assert counter.count_request([{"role": "user", "content": "hi"}]) == 3 + 10 + 1
+    assert repr(counter) == "TiktokenCounter('mine', exact=False)"
+
+
+def test_families_do_not_shadow_one_another() -> None:
+    """No beginning of a name stands before a longer one that begins with it."""
+    prefixes = [prefix for prefix, _ in FAMILIES]
+    for position, prefix in enumerate(prefixes):
+        assert not any(later.startswith(prefix) for later in prefixes[position + 1 :])
