@@ -127,7 +127,7 @@ class Conversation:
         question = self.history.question
         newest = self.window.newest
         context = laws.Context(
-            base_tokens=self.costs.base_tokens + max(0, self.adjustment),
+            base_tokens=self.window.base_tokens + max(0, self.adjustment),
             max_tokens=self.budget.max_tokens,
             question=question.message.id if question else None,
             newest=newest.ids if newest else (),
@@ -149,7 +149,7 @@ class Conversation:
         """
         budget_tokens = self.budget.max_tokens
         if not draft.units or (self.costs.additive and not draft.over_budget):
-            return draft.context.base_tokens - self.costs.base_tokens
+            return draft.context.base_tokens - self.window.base_tokens
         while True:
             units = draft.units
             true_tokens = draft.used_tokens
@@ -159,7 +159,7 @@ class Conversation:
                 draft.context, base_tokens=draft.context.base_tokens + true_tokens - draft.used_tokens
             )
             if not draft.over_budget:
-                return draft.context.base_tokens - self.costs.base_tokens
+                return draft.context.base_tokens - self.window.base_tokens
             draft.drop_what_is_needed()
             if draft.units == units:
                 raise BudgetError(true_tokens, budget_tokens, self._culprits(draft))
@@ -295,5 +295,5 @@ class Conversation:
             for message, tokens in zip(unit.messages, unit.message_tokens, strict=True)
         ]
         if self.costs.tools:
-            priced.append((self.costs.base_tokens, "tools"))
+            priced.append((self.window.base_tokens, "tools"))
         return [item for _, item in sorted(priced, key=lambda pair: -pair[0])[:MAX_CULPRITS]]

@@ -32,7 +32,7 @@ class Costs:
         self.counter = counter
         self.offset = 0
         self.correction = UNIT
-        self._base: int | None = None
+        self._base: tuple[Message | None, int] | None = None  # and the message that leads it
         self._tools: list[Any] = []
         self.tools = tools
 
@@ -50,12 +50,22 @@ class Costs:
         self._tools = [read_json(tool, f"tools[{position}]") for position, tool in enumerate(schemas)]
         self._base = None
 
-    @property
-    def base_tokens(self) -> int:
-        """The cost of a request without messages: tools, priming and the observed offset."""
-        if self._base is None:
-            self._base = self._ask("count_request", self.counter.count_request, (), self.tools)
-        return self.corrected(self._base) + self.offset
+    def base_tokens(self, lead: Message | None = None) -> int:
+        """
+        Return the cost of a request without messages: tools, priming and the observed offset.
+
+        Args:
+            lead: the system message that the request begins with; counters that care get to see it.
+        """
+        count_base = getattr(self.counter, "count_base", None) if self._tools and lead else None
+        lead = lead if count_base else None
+        if self._base is None or self._base[0] != lead:
+            if lead is None or count_base is None:
+                tokens = self._ask("count_request", self.counter.count_request, (), self.tools)
+            else:
+                tokens = self._ask("count_base", count_base, self.tools, lead.to_dict())
+            self._base = lead, tokens
+        return self.corrected(self._base[1]) + self.offset
 
     def corrected(self, tokens: int) -> int:
         """Return a count with the correction of an estimate, rounded up."""

@@ -202,7 +202,7 @@ def _replayed(conversation: Conversation, ticket: Ticket, proposed: Draft) -> tu
     if draft.used_tokens >= snapshot.total_tokens:
         raise Refusal("L7", f"the window costs {snapshot.total_tokens} tokens and would cost {draft.used_tokens}")
     conversation.breaker.note({ticket.strategy}, (), appended)
-    return draft, draft.context.base_tokens - costs.base_tokens
+    return draft, draft.context.base_tokens - conversation.window.base_tokens
 
 
 def _whole(draft: Draft, effect: Summarize) -> Steps[str]:

@@ -34,7 +34,13 @@ class Window:
     @property
     def total_tokens(self) -> int:
         """The cost of the window, tools and priming included."""
-        return self._costs.base_tokens + self._unit_tokens
+        return self.base_tokens + self._unit_tokens
+
+    @property
+    def base_tokens(self) -> int:
+        """The cost of the request around the messages, which a system message that no plan can drop may share."""
+        first = self.units[0].messages[0] if self.units else None
+        return self._costs.base_tokens(first if first and first.pinned and first.role in SYSTEM_ROLES else None)
 
     @property
     def newest(self) -> Unit | None:

@@ -560,7 +560,7 @@ def test_what_is_learnt_of_the_bill_does_not_age_a_ticket(percent: int) -> None:
     assert ctx.commit(ticket.run(ScriptedSummarizer("as agreed by all of us for now and for ever"))).actions
     costs = ctx._state.costs
     each = [costs.corrected(costs.message(message)) for message in ctx]
-    assert ctx.total_tokens == costs.base_tokens + sum(each)
+    assert ctx.total_tokens == costs.base_tokens() + sum(each)
 
 
 def test_what_is_spared_by_now_is_spared() -> None:

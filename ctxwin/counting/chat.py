@@ -14,6 +14,7 @@ from typing import Any
 from ctxwin.counting import media
 from ctxwin.counting.rules import Tiles
 
+SYSTEM_ROLES = ("system", "developer")
 PRIMING = 3  # every reply is primed with <|start|>assistant<|message|>
 ROLE = 1  # a role is one token in every encoding
 PER_MESSAGE = 3 + ROLE
@@ -60,13 +61,20 @@ class ChatCounter:
         """Return the tokens that a result adds behind the message with its call."""
         return self.count_message(result)
 
-    def count_base(self, tools: Sequence[Mapping[str, Any]] = ()) -> int:
-        """Return the tokens of a request without messages; tool schemas are counted as their compact JSON."""
+    def count_base(self, tools: Sequence[Mapping[str, Any]], system: Mapping[str, Any] | None = None) -> int:  # noqa: ARG002
+        """
+        Return the tokens of a request without messages: priming, and tool schemas as their compact JSON.
+
+        Args:
+            tools: the schemas.
+            system: the system message that the request begins with, if it does: tools may share its frame.
+        """
         return PRIMING + sum(self.count_text(compact(tool)) for tool in tools)
 
     def count_request(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> int:
         """Return the tokens of a whole request: its base, and what each message adds."""
-        tokens = self.count_base(tools)
+        system = messages[0] if messages and messages[0]["role"] in SYSTEM_ROLES else None
+        tokens = self.count_base(tools, system)
         call: Mapping[str, Any] = {}
         for message in messages:
             if message["role"] == "tool":

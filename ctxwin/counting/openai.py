@@ -22,7 +22,6 @@ from ctxwin.counting.tools import is_format, render_format, render_tools
 if TYPE_CHECKING:
     import tiktoken
 
-SYSTEM_ROLES = ("system", "developer")
 RESULTS = ("tool", "function")
 TAIL = 64  # characters of a system message: only its end can merge with what is put behind it
 PARALLEL = "multi_tool_use.parallel"
@@ -37,7 +36,7 @@ class TiktokenCounter(ChatCounter):
     """
     Counts with a `tiktoken.Encoding` and the rules of a family of OpenAI's models.
 
-    Plain chat is counted as it is billed; tools, formats and exchanges nearly so (`tests/bench/bills.py` prints how
+    Plain chat is counted as it is billed; tools, formats and exchanges nearly so (`tests/bench/billed.py` prints how
     nearly); images by the family's price, their size read from the bytes; audio and files are estimated.
 
     Args:
@@ -104,12 +103,13 @@ class TiktokenCounter(ChatCounter):
             return self._listed(result)
         return self.rules.per_message + ROLE + self._fields(result)
 
-    def count_base(self, tools: Sequence[Mapping[str, Any]] = ()) -> int:
+    def count_base(self, tools: Sequence[Mapping[str, Any]], system: Mapping[str, Any] | None = None) -> int:
         """
         Return the tokens of a request without messages.
 
         Args:
             tools: tool schemas, and a `response_format` of the type `json_schema` if the request has one.
+            system: the system message that the request begins with, if it does: tools and format share its frame.
         """
         functions = [tool for tool in tools if not is_format(tool)]
         tokens = self.rules.priming if functions else self.rules.priming - self.rules.bare_discount
@@ -119,22 +119,15 @@ class TiktokenCounter(ChatCounter):
         for tool in filter(is_format, tools):
             text, name = render_format(tool, ascii_only=self.rules.ascii_results)
             tokens += self.count_text(text) + self.count_text(name) + PER_FORMAT
-        return tokens + MESSAGE * self._needs_system(tools)
+        return tokens + self._frame(system) * any(self.rules.joins_system or is_format(tool) for tool in tools)
 
-    def count_request(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> int:
-        """
-        Return the tokens of a whole request.
-
-        It is what base and messages sum to, or less: tools and formats share the frame of a system message.
-        """
-        tokens = super().count_request(messages, tools)
-        system = next((message for message in messages if message["role"] in SYSTEM_ROLES), None)
-        if system is None or not self._needs_system(tools):
-            return tokens
+    def _frame(self, system: Mapping[str, Any] | None) -> int:
+        """Return what holds tools and formats: a message, or what parts them from the system message they join."""
+        if system is None:
+            return MESSAGE
         content = system.get("content")
         ending = content[-TAIL:] if isinstance(content, str) else ""
-        gap = self.count_text(f"{ending}\n\n") - self.count_text(ending)
-        return tokens - MESSAGE + min(gap, MESSAGE)
+        return min(MESSAGE, self.count_text(f"{ending}\n\n") - self.count_text(ending))
 
     def count_body(self, body: Mapping[str, Any]) -> int:
         """
@@ -158,10 +151,6 @@ class TiktokenCounter(ChatCounter):
         if isinstance(choice, Mapping):
             return (LEGACY_CALL if legacy else fixed) + self.count_text(f"functions.{choice.get('name')}")
         return int(choice == "none")
-
-    def _needs_system(self, tools: Sequence[Mapping[str, Any]]) -> bool:
-        """Return whether there is anything that stands in a system message."""
-        return any(self.rules.joins_system or is_format(tool) for tool in tools)
 
     def _exchange(self, calls: Sequence[Mapping[str, Any]]) -> int:
         """Return the tokens of calls, and of all frames of their exchange but the messages' own."""

@@ -150,6 +150,24 @@ def test_formats() -> None:
         assert saved == (4 if system == "Be funny." else 3)  # ".\n\n" is one token
 
 
+def test_the_meter_knows_that_tools_share_a_system_message() -> None:
+    """The meter says what the request costs, whether it begins with a system message, and whether that stays."""
+    for content in ("Be brief.", "Be brief"):
+        manager = ContextManager(1000, model="gpt-4o", tools=[WEATHER])
+        manager.add_message("user", "hi")
+        assert manager.total_tokens == GPT4O.count_request(manager.messages(), [WEATHER])
+        manager = ContextManager(1000, model="gpt-4o", tools=[WEATHER])
+        system = manager.add_message("system", content)
+        manager.add_message("user", "hi")
+        exact = GPT4O.count_request(manager.messages(), [WEATHER])
+        assert manager.total_tokens == exact
+        manager.unpin(system)  # a plan may drop it now, so its frame cannot be counted on
+        assert exact < manager.total_tokens <= exact + 4
+        manager.pin(system)
+        manager.tools = []
+        assert manager.total_tokens == GPT4O.count_request(manager.messages())
+
+
 def test_responses_bodies() -> None:
     """Instructions are a system message; calls that follow one another are parallel; a string is the user's."""
     text = "What is the weather in Paris?"
