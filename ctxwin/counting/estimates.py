@@ -1,0 +1,165 @@
+"""Estimates for models whose tokeniser is not public: an embedded vocabulary, scaled and framed as a family bills."""
+
+import functools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ctxwin.counting.chat import ChatCounter
+from ctxwin.counting.encodings import load_encoding
+from ctxwin.counting.families import VERSION, Family, family_of
+from ctxwin.counting.images import image_size
+from ctxwin.counting.text import Texts
+
+TEXT_FIELDS = ("content", "refusal", "reasoning_content", "reasoning", "name")
+NO_TURN = ("system", "developer", "tool")  # their framing is in the base, or in the call
+CLAUSES = ("enum", "examples", "const", "default")  # of a schema, whose values are shown to the model
+NAMED = ("properties", "$defs", "definitions")
+
+
+class EstimateCounter(ChatCounter):
+    """
+    Estimates what messages and requests cost at a family of models, or bounds it.
+
+    It is an estimate: `exact` is False, and `ContextManager.observe` corrects it by what was billed. Without a
+    quantile it aims at the middle: half of all requests cost more. With `quantile=0.95` it gives a count that 95 % of
+    requests do not exceed, as measured on requests from code bases that the fit has not seen: English prose, Markdown,
+    JSON and a little code, up to 10,000 tokens, with and without tools, whatever the choice of a tool and whether or
+    not thinking is on. Text that only the provider knows is in neither: server-side tools, documents and files, output
+    schemas, deferred tools.
+
+    Messages are chat messages; content blocks of the Messages API inside them (`tool_use`, `tool_result`, `image`,
+    `thinking`) are counted as what they are, and blocks of no known shape as their JSON.
+
+    Args:
+        family: the coefficients, see `ctxwin.counting.families`.
+        quantile: the share of requests that shall cost no more than counted; None for the estimate.
+
+    Raises:
+        ValueError: the family has no bound for the quantile.
+    """
+
+    exact = False
+    additive = True
+
+    def __init__(self, family: Family, *, quantile: float | None = None) -> None:
+        self.family = family if quantile is None else family.bound(quantile)
+        self.name = f"estimate:{self.family.name}:{VERSION}"
+        self._texts = _texts(family.encoding)
+
+    def __repr__(self) -> str:
+        return f"EstimateCounter({self.family.name!r})"
+
+    def count_text(self, text: str) -> int:
+        """Return the tokens of a bare text, as the family counts them."""
+        return round(self._text(text))
+
+    def count_message(self, message: Mapping[str, Any]) -> int:
+        """Return the tokens that the message adds to a request."""
+        tokens = 0.0 if message["role"] in NO_TURN else self.family.turn
+        tokens += sum(self._content(message.get(key)) for key in TEXT_FIELDS)
+        return round(tokens + sum(map(self._call, _calls(message))))
+
+    def count_request(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> int:
+        """Return the tokens of a whole request: base, tools and the sum of the messages."""
+        family = self.family
+        tokens = family.base + (family.tools if tools else 0)
+        tokens += sum(family.tool + self._tool(tool) for tool in tools)
+        return round(tokens) + sum(map(self.count_message, messages))
+
+    def _text(self, text: str) -> float:
+        return self.family.text * self._texts.count(text)
+
+    def _content(self, value: object) -> float:
+        """Return the tokens of a text, or of a list of content parts."""
+        if isinstance(value, str):
+            return self._text(value)
+        return sum(map(self._part, value)) if isinstance(value, Sequence) else 0
+
+    def _part(self, part: object) -> float:
+        """Return the tokens of one content part; what is of no known shape counts as its JSON."""
+        match part:
+            case {"type": "image_url" | "image"}:
+                return self._image(part)
+            case {"type": "tool_use", "name": str(), "input": _}:
+                return self._call(part)
+            case {"type": "tool_result"}:
+                return self._content(part.get("content"))
+            case {"type": str(kind)} if isinstance(part.get(kind), str):  # text, refusal, thinking
+                return self._text(part[kind])
+            case _:
+                return self._text(_compact(part))
+
+    def _image(self, part: Mapping[str, Any]) -> float:
+        """Return the tokens of an image: by its size where that is known, and never more than the dearest."""
+        size = image_size(part) if self.family.pixels else None
+        return self.family.image if size is None else min(self.family.image, size[0] * size[1] / self.family.pixels)
+
+    def _call(self, call: Mapping[str, Any]) -> float:
+        """Return the tokens of a call: a function, a custom tool, or a `tool_use` block."""
+        function = call.get("function") or call.get("custom") or call
+        payload = function.get("arguments", function.get("input", ""))
+        text = payload if isinstance(payload, str) else _compact(payload)
+        signature = self.family.signature and len(_signature(call))
+        return self.family.call + self._text(function["name"] + text) + self.family.signature * signature
+
+    def _tool(self, tool: Mapping[str, Any]) -> float:
+        """Return the tokens of a declared tool: its words, and the objects of its schema."""
+        function = tool.get("function") or tool
+        schema = function.get("parameters") or function.get("input_schema") or {}
+        words = [function.get("name") or _compact(tool), function.get("description") or ""]
+        objects = _read(schema, words)
+        return self.family.word * sum(map(self._texts.count, words)) + self.family.node * objects
+
+
+def estimate_for(model: str, *, quantile: float | None = None) -> EstimateCounter | None:
+    """
+    Return the estimate for a model's name, or None where no family's coefficients are known.
+
+    Prefixes and suffixes of providers are seen through: `anthropic/claude-sonnet-4.5`, `us.anthropic.claude-...-v1:0`.
+    A model that is newer than the coefficients counts as the dearest generation of its family.
+    """
+    family = family_of(model)
+    return None if family is None else EstimateCounter(family, quantile=quantile)
+
+
+@functools.cache
+def _texts(encoding: str) -> Texts:
+    return Texts(functools.partial(load_encoding, encoding))
+
+
+def _calls(message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield from message.get("tool_calls") or ()
+    if message.get("function_call"):
+        yield message["function_call"]
+
+
+def _signature(call: Mapping[str, Any]) -> str:
+    """Return the thought signature that Gemini wants back with a call, where its chat completions put it."""
+    google = (call.get("extra_content") or {}).get("google") or {}
+    return str(google.get("thought_signature") or "")
+
+
+def _read(schema: object, words: list[str]) -> int:
+    """Add the texts that the model reads in a JSON schema to `words`, and return its number of objects."""
+    if isinstance(schema, list | tuple):
+        return sum(_read(each, words) for each in schema)
+    if not isinstance(schema, Mapping):
+        return 0
+    objects = 1
+    for key, value in schema.items():
+        if key in NAMED and isinstance(value, Mapping):
+            words += value
+            objects += _read([*value.values()], words)
+        elif key in CLAUSES:
+            words.append(_compact(value))
+        elif key == "description" and isinstance(value, str):
+            words.append(value)
+        else:
+            objects += _read(value, words)
+    return objects
+
+
+def _compact(value: object) -> str:
+    """Return the value as JSON without spaces."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
