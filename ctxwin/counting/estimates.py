@@ -5,7 +5,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ctxwin.counting.chat import ChatCounter
 from ctxwin.counting.encodings import load_encoding
 from ctxwin.counting.families import VERSION, Family, family_of
 from ctxwin.counting.images import image_size
@@ -17,16 +16,16 @@ CLAUSES = ("enum", "examples", "const", "default")  # of a schema, whose values 
 NAMED = ("properties", "$defs", "definitions")
 
 
-class EstimateCounter(ChatCounter):
+class EstimateCounter:
     """
     Estimates what messages and requests cost at a family of models, or bounds it.
 
-    It is an estimate: `exact` is False, and `ContextManager.observe` corrects it by what was billed. Without a
-    quantile it aims at the middle: half of all requests cost more. With `quantile=0.95` it gives a count that 95 % of
-    requests do not exceed, as measured on requests from code bases that the fit has not seen: English prose, Markdown,
-    JSON and a little code, up to 10,000 tokens, with and without tools, whatever the choice of a tool and whether or
-    not thinking is on. Text that only the provider knows is in neither: server-side tools, documents and files, output
-    schemas, deferred tools.
+    Without a quantile it aims at the middle: half of all requests cost more. With `quantile=0.95` it gives a count that
+    95 % of requests do not exceed, whatever the choice of a tool and whether or not thinking is on. Both were measured
+    on requests of code bases that the fit had not seen: English prose, Markdown, JSON and a little code, with and
+    without tools. Both stay estimates, `exact` is False, and `ContextManager.observe` corrects them by what was billed:
+    a repeated word or letter can cost twice as much. In neither is text that only the provider knows: server-side
+    tools, documents and files, output schemas.
 
     Messages are chat messages; content blocks of the Messages API inside them (`tool_use`, `tool_result`, `image`,
     `thinking`) are counted as what they are, and blocks of no known shape as their JSON.
@@ -78,17 +77,17 @@ class EstimateCounter(ChatCounter):
 
     def _part(self, part: object) -> float:
         """Return the tokens of one content part; what is of no known shape counts as its JSON."""
-        match part:
-            case {"type": "image_url" | "image"}:
-                return self._image(part)
-            case {"type": "tool_use", "name": str(), "input": _}:
-                return self._call(part)
-            case {"type": "tool_result"}:
-                return self._content(part.get("content"))
-            case {"type": str(kind)} if isinstance(part.get(kind), str):  # text, refusal, thinking
-                return self._text(part[kind])
-            case _:
-                return self._text(_compact(part))
+        kind = part.get("type") if isinstance(part, Mapping) else None
+        if not isinstance(part, Mapping) or not isinstance(kind, str):
+            return self._text(_compact(part))
+        if kind in {"image_url", "image"}:
+            return self._image(part)
+        if kind == "tool_use":
+            return self._call(part)
+        if kind == "tool_result":
+            return self._content(part.get("content"))
+        text = part.get(kind)  # of a text, a refusal, a thinking block
+        return self._text(text if isinstance(text, str) else _compact(part))
 
     def _image(self, part: Mapping[str, Any]) -> float:
         """Return the tokens of an image: by its size where that is known, and never more than the dearest."""

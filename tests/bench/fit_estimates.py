@@ -1,7 +1,7 @@
 """
 Fit the coefficients of `ctxwin.counting.families` to recorded requests, and measure them on unseen sources.
 
-    python tests/bench/fit_estimates.py
+    python tests/bench/fit_estimates.py [rows]
 
 Coefficients minimise the sum of absolute errors, each divided by what was billed (by 30 tokens where that is less, so
 that greetings do not decide); none is negative, and each is rounded to three digits. A source is a repository whose
@@ -10,18 +10,20 @@ is tested with a pad that was chosen without that source, too. The families of a
 
 Fitted are the rows whose messages and tools show all that was billed. What a row hides, by the rules of
 `bench.vectors`, is listed last: thinking switched on and a forced choice of a tool are tested with the bound, whose
-constants cover them; the other causes are not countable from messages and tools, by any counter.
+constants cover them; the other causes are not countable from messages and tools, by any counter. With `rows` each
+recorded request is listed: what was billed, the estimate and the bound by the coefficients in the module, and causes.
 """
 
 import functools
-import itertools
 import math
 import re
 import statistics
+import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from bench.corpus import data_folder, print_table
 from bench.vectors import Row, rows
@@ -88,11 +90,12 @@ class Fit:
         found = dict(zip(self.columns, map(three_digits, fitted), strict=True))
         families = {name: self._family(name, found) for name in self.group.own}
         asked = [row for row in self.rows if row.source not in left_out]
-        hidden = surcharge("thinking on", asked, families) or getattr(self.elder, "hidden", 0)
-        forced = surcharge("forced tool", asked, families) or getattr(self.elder, "forced", 0)
+        elder = self.elder or Family(name="")
+        hidden = surcharge("thinking on", asked, families, elder.hidden)
+        forced = surcharge("forced tool", asked, families, elder.forced)
         for name, family in families.items():
-            own = surcharge("forced tool", [row for row in asked if _name(row) == name], families)
-            families[name] = replace(family, hidden=hidden, forced=forced if own is None else own)
+            own = surcharge("forced tool", [row for row in asked if _name(row) == name], families, forced)
+            families[name] = replace(family, hidden=hidden, forced=own)
         return families
 
     def pads(self, *left_out: str) -> dict[float, float]:
@@ -117,7 +120,8 @@ class Fit:
         used = [self._features[row.id][0] for row in self.visible if row.source not in {source, *left_out}]
         told = [any(column) for column in zip(*used, strict=True)]
         for row in self.rows:
-            if row.source == source and told and all(known or not value for known, value in zip(told, self._features[row.id][0], strict=True)):
+            asked = zip(self._features[row.id][0], told, strict=bool(told))
+            if row.source == source and told and all(known or not value for value, known in asked):
                 yield row, self.without(*sorted({source, *left_out}))[_name(row)]
 
     def fitted(self) -> dict[str, Family]:
@@ -126,7 +130,7 @@ class Fit:
 
     def _family(self, name: str, found: Mapping[tuple[str, str], float]) -> Family:
         base = NAMED[name]
-        rates = dict.fromkeys(RATES, 0.0)
+        rates: dict[str, Any] = dict.fromkeys(RATES, 0.0)
         if self.elder is not None:
             scale = found["scale", ""]
             rates |= {rate: three_digits(scale * getattr(self.elder, rate)) for rate in RATES}
@@ -136,17 +140,17 @@ class Fit:
     def _feature(self, row: Row) -> tuple[list[float], float]:
         """Return a row's figure for each column, and what the columns shall sum up to."""
         family = NAMED[_name(row)]
-        nothing = replace(family, **dict.fromkeys(RATES, 0.0))
+        none: dict[str, Any] = dict.fromkeys(RATES, 0.0)
+        nothing = replace(family, **none)
         images = count(row, nothing)
         nothing = replace(nothing, image=0)
-        values = [
-            self._unit(row, rate, nothing) if owner in {"", family.name} else 0.0 for rate, owner in self.columns
-        ]
+        values = [self._unit(row, rate, nothing) if owner in {"", family.name} else 0.0 for rate, owner in self.columns]
         return values, row.tokens - images
 
     def _unit(self, row: Row, rate: str, nothing: Family) -> float:
         if rate != "scale":
-            return count(row, replace(nothing, **{rate: 1.0}))
+            one: dict[str, Any] = {rate: 1.0}
+            return count(row, replace(nothing, **one))
         assert self.elder is not None
         return count(row, replace(self.elder, base=0, turn=0, tools=0, image=0))
 
@@ -161,10 +165,10 @@ def need(row: Row, family: Family) -> float:
     return row.tokens / max(1, count(row, replace(family, pads={0.5: 0.0}), 0.5)) - 1
 
 
-def surcharge(cause: str, asked: Iterable[Row], families: Mapping[str, Family]) -> float | None:
-    """Return what a parameter typically adds, from the rows with no other; None where there are none."""
+def surcharge(cause: str, asked: Iterable[Row], families: Mapping[str, Family], otherwise: float) -> float:
+    """Return what a parameter typically adds, from the rows with no other cause."""
     added = [row.tokens - count(row, families[_name(row)]) for row in asked if row.hidden == {cause}]
-    return three_digits(max(0, statistics.median(added))) if added else None
+    return three_digits(max(0, statistics.median(added))) if added else otherwise
 
 
 def rank(values: Sequence[float], quantile: float) -> float:
@@ -256,7 +260,7 @@ def measured(pairs: Sequence[tuple[Row, Family]]) -> list[object]:
     ]
 
 
-HEADER = ("", "rows", "median error %", "95th %", "under-counted %", "rows of the bound", "holds %", "median excess %")
+HEADER = ("rows", "median error %", "95th %", "under-counted %", "rows of the bound", "holds %", "median excess %")
 
 
 def kind(row: Row) -> str:
@@ -266,7 +270,7 @@ def kind(row: Row) -> str:
         return "with images"
     if row.tools:
         return "tools, calls and results" if any(wire["role"] == "tool" for wire in row.messages) else "tools declared"
-    if re.search("```|def |\":|[{};]$", "\n".join(map(str, contents)), re.MULTILINE):
+    if re.search('```|def |":|[{};]$', "\n".join(map(str, contents)), re.MULTILINE):
         return "text with code or JSON"
     return "plain text"
 
@@ -274,17 +278,31 @@ def kind(row: Row) -> str:
 def report(found: Sequence[Fit]) -> None:
     """Print the tables."""
     pairs = [pair for fit in found for pair in fit.unseen()]
-    sections = {
-        "family": lambda row: _name(row),
-        "provider": lambda row: row.provider,
-        "source": lambda row: row.source,
-        "kind": kind,
-        "size": lambda row: "up to 100 tokens" if row.tokens <= 100 else "over 100 tokens",
-        "all": lambda row: "all",
-    }
-    for title, key in sections.items():
-        names = sorted({key(row) for row, _ in pairs})
-        print_table((title, *HEADER[1:]), [(name, *measured([p for p in pairs if key(p[0]) == name])) for name in names])
+    for title, key in SECTIONS.items():
+        lines: dict[str, list[tuple[Row, Family]]] = {}
+        for row, family in pairs:
+            lines.setdefault(key(row), []).append((row, family))
+        print_table((title, *HEADER), [(line, *measured(lines[line])) for line in sorted(lines)])
+
+
+SECTIONS: dict[str, Callable[[Row], str]] = {
+    "family": _name,
+    "provider": lambda row: row.provider,
+    "source": lambda row: row.source.split(" ")[0],
+    "kind": kind,
+    "size": lambda row: "up to 100 tokens" if row.tokens <= 100 else "over 100 tokens",
+    "all": lambda _: "all",
+}
+
+
+def list_rows(recorded: Sequence[Row]) -> None:
+    """Print every recorded request, of models without a family too."""
+    lines = []
+    for row in recorded:
+        family = family_of(row.model)
+        counts = ("-", "-") if family is None else (count(row, family), count(row, family, 0.95))
+        lines.append((row.id, row.provider, row.model, row.tokens, *counts, ", ".join(sorted(row.hidden))))
+    print_table(("row", "provider", "model", "billed", "estimate", "bound", "hidden"), lines)
 
 
 def main(data: Path) -> None:
@@ -298,6 +316,10 @@ def main(data: Path) -> None:
     report(found)
     causes = Counter(cause for row in recorded for cause in row.hidden or {"nothing"})
     print_table(("hidden in the row", "rows"), causes.most_common())
+    without = Counter(row.provider for row in recorded if family_of(row.model) is None)
+    print_table(("provider of models without a family", "rows"), without.most_common())
+    if sys.argv[1:] == ["rows"]:
+        list_rows(recorded)
 
 
 if __name__ == "__main__":

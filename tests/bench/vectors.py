@@ -11,7 +11,7 @@ import gzip
 import json
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,9 +91,7 @@ def row(record: Wire) -> Row:
     hidden |= {"remote images"} if _remote_image(messages) else set()
     hidden |= set() if tokens and messages else {"no usage"}
     model = record["model"].replace("%3A", ":")
-    return Row(
-        record["id"], record["source"], record["provider"], model, tokens, messages, tools, frozenset(hidden)
-    )
+    return Row(record["id"], record["source"], record["provider"], model, tokens, messages, tools, frozenset(hidden))
 
 
 def billed(usage: Wire) -> int:
@@ -211,7 +209,8 @@ def _anthropic_message(message: Wire) -> Iterator[Wire]:
         yield {"role": "tool", "tool_call_id": result["tool_use_id"], "content": result.get("content") or ""}
     if others or calls:
         wire: Wire = {"role": message["role"], "content": others or None}
-        yield wire | ({"tool_calls": [_call(call["id"], call["name"], call["input"]) for call in calls]} if calls else {})
+        called = [_call(call["id"], call["name"], call["input"]) for call in calls]
+        yield wire | ({"tool_calls": called} if calls else {})
 
 
 def _call(identity: str, name: str, arguments: object, **extra: object) -> Wire:
@@ -220,22 +219,23 @@ def _call(identity: str, name: str, arguments: object, **extra: object) -> Wire:
 
 
 def _converse_block(block: Wire) -> Wire:
-    if "text" in block:
-        return {"type": "text", "text": block["text"]}
-    if "toolUse" in block:
-        use = block["toolUse"]
-        return {"type": "tool_use", "id": use["toolUseId"], "name": use["name"], "input": use["input"]}
-    if "toolResult" in block:
-        result = block["toolResult"]
-        content = [_converse_block(part) for part in result["content"]]
-        return {"type": "tool_result", "tool_use_id": result["toolUseId"], "content": content}
-    if "json" in block:
-        return {"type": "text", "text": json.dumps(block["json"], ensure_ascii=False)}
-    if "image" in block:
-        return {"type": "image", "source": {"type": "base64", "data": block["image"]["source"].get("bytes", "")}}
-    if "reasoningContent" in block:
-        return {"type": "thinking", "thinking": block["reasoningContent"].get("reasoningText", {}).get("text", "")}
-    return {"type": "document", **block}
+    known = next((key for key in CONVERSE_BLOCKS if key in block), None)
+    return {"type": "document", **block} if known is None else CONVERSE_BLOCKS[known](block[known])
+
+
+def _converse_result(result: Wire) -> Wire:
+    content = [_converse_block(part) for part in result["content"]]
+    return {"type": "tool_result", "tool_use_id": result["toolUseId"], "content": content}
+
+
+CONVERSE_BLOCKS: Mapping[str, Callable[[Any], Wire]] = {
+    "text": lambda text: {"type": "text", "text": text},
+    "json": lambda value: {"type": "text", "text": json.dumps(value, ensure_ascii=False)},
+    "toolUse": lambda use: {"type": "tool_use", "id": use["toolUseId"], "name": use["name"], "input": use["input"]},
+    "toolResult": _converse_result,
+    "image": lambda image: {"type": "image", "source": {"type": "base64", "data": image["source"].get("bytes", "")}},
+    "reasoningContent": lambda thought: {"type": "thinking", "thinking": thought.get("reasoningText", {}).get("text")},
+}
 
 
 def _bedrock_body(request: Wire) -> Wire:
@@ -243,8 +243,8 @@ def _bedrock_body(request: Wire) -> Wire:
 
 
 def _gemini_message(content: Wire) -> Iterator[Wire]:
-    parts = [{_camel(key): value for key, value in part.items()} if isinstance(part, dict) else {"text": part}
-             for part in content.get("parts", ())]
+    found = (part if isinstance(part, dict) else {"text": part} for part in content.get("parts", ()))
+    parts = [{_camel(key): value for key, value in part.items()} for part in found]
     for part in parts:
         if "functionResponse" in part:
             response = part["functionResponse"]
@@ -284,7 +284,7 @@ def _gemini_block(part: Wire) -> Wire:
 
 def _declaration(function: Wire) -> Wire:
     keys = ("parametersJsonSchema", "parameters_json_schema", "parameters")
-    parameters = next((function[key] for key in keys if function.get(key)), {})
+    parameters: Wire = next((function[key] for key in keys if function.get(key)), {})
     return {"name": function["name"], "description": function.get("description") or "", "parameters": parameters}
 
 
