@@ -100,7 +100,7 @@ class EstimateCounter:
         payload = function.get("arguments", function.get("input", ""))
         text = payload if isinstance(payload, str) else _compact(payload)
         signature = self.family.signature and len(_signature(call))
-        return self.family.call + self._text(function["name"] + text) + self.family.signature * signature
+        return self.family.call + self._text(f"{function.get('name') or ''}{text}") + self.family.signature * signature
 
     def _tool(self, tool: Mapping[str, Any]) -> float:
         """Return the tokens of a declared tool: its words, and the objects of its schema."""

@@ -80,13 +80,13 @@ RATES = tuple(rate.name for rate in fields(Family) if rate.type is float and rat
 _CLAUDE = Family(
     name="claude",
     encoding="cl100k_base",
-    base=4.52,
-    turn=2.03,
+    base=4.57,
+    turn=2.0,
     text=1.13,
     call=55,
-    tool=45.7,
-    word=0.745,
-    node=19.9,
+    tool=45.5,
+    word=0.746,
+    node=19.8,
     image=1600,
     pixels=750,
     hidden=28,
@@ -102,10 +102,10 @@ _GEMINI = Family(
     pads=MappingProxyType({0.9: 0.125, 0.95: 0.242}),
 )
 FAMILIES = (
-    replace(_CLAUDE, name="claude-3", tools=234, forced=90.5),
+    replace(_CLAUDE, name="claude-3", tools=234, forced=91.5),
     replace(_CLAUDE, name="claude-3-opus", tools=488, forced=57),
     replace(_CLAUDE, name="claude-4", tools=275),
-    replace(_CLAUDE, name="claude-4.5", tools=459, forced=58),
+    replace(_CLAUDE, name="claude-4.5", tools=459, forced=58.5),
     # The vocabulary since Opus 4.7 splits finer. Twelve rows of one source tell by how much; what they do not tell is
     # that of claude-4.5 times the same factor.
     replace(
@@ -115,12 +115,12 @@ FAMILIES = (
         turn=2.54,
         text=1.41,
         call=68.8,
-        tools=212,
-        tool=57.1,
-        word=0.931,
-        node=24.9,
+        tools=213,
+        tool=56.9,
+        word=0.932,
+        node=24.8,
         image=4784,
-        forced=58,
+        forced=58.5,
     ),
     Family(name="gemini-2.0", text=1.01, word=1.17, image=1290, pads=MappingProxyType({0.9: 0.143, 0.95: 0.397})),
     replace(_GEMINI, name="gemini-2.5", image=258),
@@ -153,5 +153,6 @@ PATTERNS = (
 
 
 def family_of(model: str) -> Family | None:
-    """Return the family of a model's name, or None."""
-    return next((family for pattern, family in PATTERNS if re.search(pattern, model.lower())), None)
+    """Return the family of a model's name, or that of the name itself; None where no figures are known."""
+    name = model.lower()
+    return _NAMED.get(name) or next((family for pattern, family in PATTERNS if re.search(pattern, name)), None)

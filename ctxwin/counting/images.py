@@ -31,12 +31,28 @@ def image_size(part: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def size_of(data: bytes) -> tuple[int, int] | None:
-    """Return width and height of a PNG, GIF or JPEG, given its first bytes; None for any other."""
+    """Return width and height of a PNG, GIF, JPEG or WebP, given its first bytes; None for any other."""
     if data.startswith(PNG) and len(data) >= 24:
         return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     if data.startswith(GIF) and len(data) >= 10:
         return int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
-    return next(_jpeg_sizes(data), None) if data.startswith(JPEG) else None
+    if data.startswith(JPEG):
+        return next(_jpeg_sizes(data), None)
+    return _webp_size(data) if data[8:12] == b"WEBP" and len(data) >= 30 else None
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    """Return width and height by the first chunk: extended, lossless or lossy, each with packing of its own."""
+    match data[12:16]:
+        case b"VP8X":
+            return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+        case b"VP8L":
+            packed = int.from_bytes(data[21:25], "little")
+            return 1 + (packed & 0x3FFF), 1 + (packed >> 14 & 0x3FFF)
+        case b"VP8 ":
+            return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
+        case _:
+            return None
 
 
 def _jpeg_sizes(data: bytes) -> Iterator[tuple[int, int]]:

@@ -107,6 +107,7 @@ def test_unknown_quantile_is_refused() -> None:
         ("gemini-3-flash-preview", "gemini-3"),
         ("gemini-flash-latest", "gemini-3"),
         ("mistral-large-latest", "mistral"),
+        ("claude-4.5", "claude-4.5"),
     ],
 )
 def test_a_model_has_its_family(model: str, family: str) -> None:
@@ -216,14 +217,20 @@ def test_images_cost_by_size_where_the_family_has_it() -> None:
 
 
 def test_sizes_are_read_from_the_first_bytes() -> None:
-    """PNG, GIF and JPEG; a JPEG's frame stands behind other segments."""
+    """PNG, GIF, JPEG and the three kinds of WebP; a JPEG's frame stands behind other segments."""
     segment = b"\xff\xe0\x00\x04ab"
     frame = b"\xff\xc0\x00\x11\x08" + (600).to_bytes(2, "big") + (800).to_bytes(2, "big")
     assert size_of(b"\xff\xd8" + segment + frame + b"rest") == (800, 600)
     assert size_of(b"\xff\xd8" + segment) is None
     assert size_of(b"GIF89a" + bytes([16, 0, 9, 0])) == (16, 9)
     assert size_of(png_header(3, 2)) == (3, 2)
-    assert size_of(b"RIFF....WEBP") is None
+    webp = b"RIFF\0\0\0\0WEBP"
+    lossless = (799 | 439 << 14).to_bytes(4, "little")
+    assert size_of(webp + b"VP8X" + bytes(8) + (799).to_bytes(3, "little") + (439).to_bytes(3, "little")) == (800, 440)
+    assert size_of(webp + b"VP8L" + bytes(4) + b"/" + lossless + bytes(5)) == (800, 440)
+    assert size_of(webp + b"VP8 " + bytes(10) + (800).to_bytes(2, "little") + (440).to_bytes(2, "little")) == (800, 440)
+    assert size_of(webp + b"odd " + bytes(14)) is None
+    assert size_of(webp) is None
 
 
 @given(st.binary(max_size=60) | st.binary(max_size=60).map(lambda rest: b"\xff\xd8\xff" + rest))
