@@ -15,7 +15,6 @@ recorded request is listed: what was billed, the estimate and the bound by the c
 """
 
 import functools
-import math
 import re
 import statistics
 import sys
@@ -26,13 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.corpus import data_folder, print_table
+from bench.least_absolute import least_absolute, rank, three_digits
 from bench.vectors import Row, rows
 from ctxwin.counting import counter_for
 from ctxwin.counting.estimates import EstimateCounter
 from ctxwin.counting.families import FAMILIES, RATES, Family, family_of
 
-LEAST = 30  # tokens below which an absolute error weighs the same
-ROUNDS = 40  # of reweighting least squares to least absolute errors
 QUANTILES = (0.9, 0.95)
 # A bound leaves room for kinds of text that no row has. Claude 2's vocabulary, the last that was public, has 5 % more
 # tokens than cl100k_base for English chats, 10 to 18 % more for code, and 3 to 7 % fewer for Chinese.
@@ -172,58 +170,6 @@ def surcharge(cause: str, asked: Iterable[Row], families: Mapping[str, Family], 
     """Return what a parameter typically adds, from the rows with no other cause."""
     added = [row.tokens - count(row, families[_name(row)]) for row in asked if row.hidden == {cause}]
     return three_digits(max(0, statistics.median(added))) if added else otherwise
-
-
-def rank(values: Sequence[float], quantile: float) -> float:
-    """Return the value that this share of the next ones does not exceed, as far as so few can tell."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered), math.ceil(quantile * (len(ordered) + 1))) - 1]
-
-
-def three_digits(value: float) -> float:
-    """Return the value, rounded to three digits."""
-    return float(f"{value:.3g}")
-
-
-def least_absolute(features: Sequence[tuple[list[float], float]]) -> list[float]:
-    """
-    Return the coefficients, none negative, of least absolute error relative to the target.
-
-    Least squares are reweighted by the inverse of the last errors; a coefficient that comes out negative is left out.
-    """
-    told = [column for column in range(len(features[0][0])) if any(values[column] for values, _ in features)]
-    weights = [1 / max(goal, LEAST) ** 2 for _, goal in features]
-    found: dict[int, float] = {}
-    for _ in range(ROUNDS):
-        free = told
-        found = _least_squares(features, weights, free)
-        while min(found.values()) < 0:
-            free = [column for column in free if found[column] > min(found.values())]
-            found = _least_squares(features, weights, free)
-        errors = [abs(sum(found[column] * values[column] for column in free) - goal) for values, goal in features]
-        weights = [1 / (max(goal, LEAST) * max(error, 0.05)) for (_, goal), error in zip(features, errors, strict=True)]
-    return [found.get(column, 0.0) for column in range(len(features[0][0]))]
-
-
-def _least_squares(
-    features: Sequence[tuple[list[float], float]], weights: Sequence[float], free: Sequence[int]
-) -> dict[int, float]:
-    """Solve the weighted normal equations of the free columns by elimination."""
-    size = len(free)
-    table = [[0.0] * (size + 1) for _ in free]
-    for (values, goal), weight in zip(features, weights, strict=True):
-        line = [*(values[column] for column in free), goal]
-        for row, own in zip(table, line, strict=False):
-            if own:
-                for column, value in enumerate(line):
-                    row[column] += weight * own * value
-    for pivot in range(size):
-        table[pivot][pivot] *= 1 + 1e-9  # columns that depend on each other share what they explain
-        for other in range(size):
-            if other != pivot:
-                factor = table[other][pivot] / table[pivot][pivot]
-                table[other] = [a - factor * b for a, b in zip(table[other], table[pivot], strict=True)]
-    return {column: row[size] / row[place] for place, (column, row) in enumerate(zip(free, table, strict=True))}
 
 
 def _name(row: Row) -> str:
