@@ -104,7 +104,13 @@ def test_million_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
         ("o3-mini", "o200k_base/o3", True),
         ("o200k_harmony", "o200k_base", True),
         ("cl100k_base", "cl100k_base", True),
-        ("kimi-k2", "o200k_base/other", False),
+        ("openai/gpt-oss-120b", "o200k_base/gpt-oss", False),
+        ("gpt-6-astra", "o200k_base/gpt-5", True),
+        ("gpt-realtime", "o200k_base", True),
+        ("codex-mini-latest", "o200k_base", True),
+        ("anthropic/claude-sonnet-4.5", "estimate:claude-4.5:1", False),
+        ("gemini-2.5-flash", "estimate:gemini-2.5:1", False),
+        ("mistral-large-latest", "estimate:mistral:1", False),
         (None, "o200k_base", False),
     ],
 )
@@ -114,6 +120,14 @@ def test_names(name: str | None, encoding: str, exact: bool) -> None:
     assert (counter.name, counter.exact, counter.additive) == (encoding, exact, True)
     assert isinstance(counter, TokenCounter)
     assert counter_for(name) is counter
+
+
+def test_a_name_that_is_not_known_is_warned_of_once() -> None:
+    """It gets a stand-in; what is said of it is said the first time."""
+    with pytest.warns(UserWarning, match="no tokenizer is known for 'kimi-k2'"):
+        counter = counter_for("kimi-k2")
+    assert (counter.name, counter.exact) == ("o200k_base/other", False)
+    assert counter_for("kimi-k2") is counter
 
 
 def test_plain_chat_is_counted_as_billed() -> None:

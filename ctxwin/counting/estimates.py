@@ -1,13 +1,13 @@
 """Estimates for models whose tokeniser is not public: an embedded vocabulary, scaled and framed as a family bills."""
 
 import functools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ctxwin.counting.chat import compact
 from ctxwin.counting.encodings import load_encoding
 from ctxwin.counting.families import VERSION, Family, family_of
-from ctxwin.counting.images import image_size
+from ctxwin.counting.media import image_size
 from ctxwin.counting.text import Texts
 
 TEXT_FIELDS = ("content", "refusal", "reasoning_content", "reasoning", "name")
@@ -79,7 +79,7 @@ class EstimateCounter:
         """Return the tokens of one content part; what is of no known shape counts as its JSON."""
         kind = part.get("type") if isinstance(part, Mapping) else None
         if not isinstance(part, Mapping) or not isinstance(kind, str):
-            return self._text(_compact(part))
+            return self._text(compact(part))
         if kind in {"image_url", "image"}:
             return self._image(part)
         if kind == "tool_use":
@@ -87,7 +87,7 @@ class EstimateCounter:
         if kind == "tool_result":
             return self._content(part.get("content"))
         text = part.get(kind)  # of a text, a refusal, a thinking block
-        return self._text(text if isinstance(text, str) else _compact(part))
+        return self._text(text if isinstance(text, str) else compact(part))
 
     def _image(self, part: Mapping[str, Any]) -> float:
         """Return the tokens of an image: by its size where that is known, and never more than the dearest."""
@@ -98,7 +98,7 @@ class EstimateCounter:
         """Return the tokens of a call: a function, a custom tool, or a `tool_use` block."""
         function = call.get("function") or call.get("custom") or call
         payload = function.get("arguments", function.get("input", ""))
-        text = payload if isinstance(payload, str) else _compact(payload)
+        text = payload if isinstance(payload, str) else compact(payload)
         signature = self.family.signature and len(_signature(call))
         return self.family.call + self._text(f"{function.get('name') or ''}{text}") + self.family.signature * signature
 
@@ -106,7 +106,7 @@ class EstimateCounter:
         """Return the tokens of a declared tool: its words, and the objects of its schema."""
         function = tool.get("function") or tool
         schema = function.get("parameters") or function.get("input_schema") or {}
-        words = [function.get("name") or _compact(tool), function.get("description") or ""]
+        words = [function.get("name") or compact(tool), function.get("description") or ""]
         objects = _read(schema, words)
         return self.family.word * sum(map(self._texts.count, words)) + self.family.node * objects
 
@@ -151,14 +151,9 @@ def _read(schema: object, words: list[str]) -> int:
             words += value
             objects += _read([*value.values()], words)
         elif key in CLAUSES:
-            words.append(_compact(value))
+            words.append(compact(value))
         elif key == "description" and isinstance(value, str):
             words.append(value)
         else:
             objects += _read(value, words)
     return objects
-
-
-def _compact(value: object) -> str:
-    """Return the value as JSON without spaces."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)

@@ -96,6 +96,8 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     if data[12:16] == b"VP8L":
         packed = int.from_bytes(data[21:25], "little")
         return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
+    if data[12:16] != b"VP8 ":
+        return 0, 0
     return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
 
 

@@ -1,15 +1,20 @@
 """Which counter belongs to a model's or an encoding's name."""
 
 import functools
+import warnings
 
 from ctxwin.counting.encodings import ALIASES, PATTERNS, load_encoding
+from ctxwin.counting.estimates import estimate_for
 from ctxwin.counting.openai import TiktokenCounter
-from ctxwin.counting.rules import COMMON, OTHER, Rules, rules_for
+from ctxwin.counting.protocol import TokenCounter
+from ctxwin.counting.rules import COMMON, OSS, OTHER, Rules, rules_for
 
-# Prefixes of model names, longest first where one begins another. Source: tiktoken/model.py (0.14), but for
-# `ft:gpt-4.1`, which it takes for cl100k_base; dates and suffixes follow the prefix.
+# Prefixes of model names, longest first where one begins another; dates and suffixes follow. Source: tiktoken/model.py
+# (0.14), but for `ft:gpt-4.1`, which it takes for cl100k_base, and for gpt-6, gpt-realtime, gpt-audio, codex-mini and
+# computer-use-preview, which it does not know.
 PREFIXES = (
     ("gpt-oss", "o200k_base"),
+    ("gpt-6", "o200k_base"),
     ("gpt-5", "o200k_base"),
     ("gpt-4.1", "o200k_base"),
     ("gpt-4.5", "o200k_base"),
@@ -18,6 +23,10 @@ PREFIXES = (
     ("o1", "o200k_base"),
     ("o3", "o200k_base"),
     ("o4-mini", "o200k_base"),
+    ("gpt-realtime", "o200k_base"),
+    ("gpt-audio", "o200k_base"),
+    ("codex-mini", "o200k_base"),
+    ("computer-use-preview", "o200k_base"),
     ("gpt-4", "cl100k_base"),
     ("gpt-3.5", "cl100k_base"),
     ("gpt-35", "cl100k_base"),  # Azure's spelling
@@ -25,19 +34,41 @@ PREFIXES = (
 DEFAULT_ENCODING = "o200k_base"
 
 
-def counter_for(model: str | None) -> TiktokenCounter:
+@functools.cache
+def counter_for(model: str | None) -> TokenCounter:
     """
     Return the counter for a model's or an encoding's name.
 
-    Provider prefixes (`openai/`, `azure/`) and fine-tunes (`ft:`) are seen through. A name that is not known, and
-    `None`, give o200k_base with `exact=False`. Counters hold no state of a conversation and are shared.
+    Provider prefixes (`openai/`, `azure/`) and fine-tunes (`ft:`) are seen through. OpenAI's models are counted with
+    their own vocabulary, `exact=True`. Claude, Gemini and Mistral are estimated (`ctxwin.counting.estimates`). Any
+    other name gets o200k_base as a stand-in and a `UserWarning` that says so, once; `None` gets it without a word.
+    Llama, Qwen, DeepSeek and others whose tokenizer is at hand are counted exactly by a `TransformersCounter`.
+
+    Counters hold no state of a conversation and are shared.
     """
+    if model is None or _encoding_of(model) is not None:
+        return openai_counter(model)
+    estimate = estimate_for(model)
+    if estimate is not None:
+        return estimate
+    warnings.warn(
+        f"no tokenizer is known for {model!r}: its tokens are estimated with {DEFAULT_ENCODING}; give a counter, a "
+        f"TransformersCounter for one, or correct the estimate with observe()",
+        stacklevel=2,
+    )
+    return openai_counter(model)
+
+
+@functools.cache
+def openai_counter(model: str | None) -> TiktokenCounter:
+    """Return the counter for one of OpenAI's models; for any other name a stand-in, `exact=False`."""
     if model is None:
         return _counter(DEFAULT_ENCODING, COMMON, exact=False)
     encoding = _encoding_of(model)
     if encoding is None:
         return _counter(DEFAULT_ENCODING, OTHER, exact=False)
-    return _counter(encoding, rules_for(_bare(model)), exact=True)
+    rules = rules_for(_bare(model))
+    return _counter(encoding, rules, exact=rules is not OSS)
 
 
 def _bare(model: str) -> str:

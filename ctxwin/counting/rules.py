@@ -114,6 +114,8 @@ GPT5 = Rules(
     joins_system=False,
     named_choice=None,
 )
+# The weights that OpenAI gave away: hosts put a system message of their own before the request.
+OSS = Rules(name="gpt-oss", priming=67)
 # A margin for models whose frames are not known; fitted on kimi-k2, of which four requests are recorded.
 OTHER = Rules(name="other", exchange=26, tools=8)
 # Beginnings of model names, the longer first. What begins with none of them is of the common family.
@@ -125,6 +127,7 @@ FAMILIES: tuple[tuple[str, Rules], ...] = (
     ("gpt-4.1-nano", replace(MINI, name="4.1-nano", images=Patches(2460))),
     ("gpt-5-mini", replace(GPT5, name="gpt-5-mini", images=Patches(1200))),
     ("gpt-5-nano", replace(GPT5, name="gpt-5-nano", images=Patches(1500))),
+    ("gpt-oss", OSS),
     ("o4-mini", replace(O3, name="o4-mini", images=Patches(1720))),
     ("o1-mini", replace(O3, name="o1-mini", bare_discount=0)),
     ("o1", O3),

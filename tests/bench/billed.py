@@ -19,6 +19,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.corpus import data_folder, print_table
 from ctxwin import ContextManager
-from ctxwin.counting import counter_for, input_tokens
+from ctxwin.counting import input_tokens
 from ctxwin.counting.bodies import read_body
+from ctxwin.counting.models import openai_counter
 
 STUB = re.compile(r"<omitted bytes=\d+ dims=\('\w+', (\d+), (\d+)\)")
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
@@ -99,7 +101,7 @@ def published(data: Path) -> Iterator[tuple[str, dict[str, Any], int]]:
 
 def count_ours(row: Row) -> int:
     """Return what ctxwin counts."""
-    return counter_for(row.model).count_body(row.body)
+    return openai_counter(row.model).count_body(row.body)
 
 
 def peers() -> dict[str, Callable[[Row], int]]:
@@ -175,7 +177,9 @@ def print_images(rows: Sequence[Row]) -> None:
     families = defaultdict(list)
     for row in rows:
         if row.kind == "images" and row.sized:
-            families[type(counter_for(row.model).rules.images).__name__, row.model].append((count_ours(row), row.billed))
+            families[type(openai_counter(row.model).rules.images).__name__, row.model].append(
+                (count_ours(row), row.billed)
+            )
     table = [[rule, model, *figures(pairs)] for (rule, model), pairs in sorted(families.items())]
     print_table(["images", "model", *HEADINGS], table)
 
@@ -189,7 +193,7 @@ def predictions(rows: Sequence[Row]) -> Iterator[tuple[str, int, int]]:
             conversations[row.conversation, json.dumps(settings, sort_keys=True)].append(row)
     for group in conversations.values():
         group.sort(key=lambda row: len(row.body["messages"]))
-        for before, after in zip(group, group[1:], strict=False):
+        for before, after in pairwise(group):
             size = len(before.body["messages"])
             if size < len(after.body["messages"]) and before.body["messages"] == after.body["messages"][:size]:
                 predicted = _predict(before, after)
@@ -232,7 +236,7 @@ def main(*, listed: bool) -> None:
     print_images(rows)
     print_predictions(rows)
     plain = [row for row in published(data) if not (row[1].get("tools") or row[1].get("functions"))]
-    exact = sum(counter_for(model).count_body(body) == tokens for model, body, tokens in plain)
+    exact = sum(openai_counter(model).count_body(body) == tokens for model, body, tokens in plain)
     print(f"published counts without tools: {exact} of {len(plain)} exact")
     print(f"{time.perf_counter() - start:.0f} s")
 

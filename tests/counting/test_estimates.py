@@ -14,7 +14,6 @@ from ctxwin import ContextManager, TokenCounter
 from ctxwin.counting.encodings import load_encoding
 from ctxwin.counting.estimates import EstimateCounter, estimate_for
 from ctxwin.counting.families import FAMILIES, RATES, Family, family_of
-from ctxwin.counting.images import image_size, size_of
 from ctxwin.testing.strategies import histories
 
 FLAT = Family(name="flat", text=1)
@@ -214,36 +213,6 @@ def test_images_cost_by_size_where_the_family_has_it() -> None:
             assert flat.count_message({"role": "user", "content": [part]}) == 258
     remote = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
     assert priced.count_message({"role": "user", "content": [remote]}) == 1600
-
-
-def test_sizes_are_read_from_the_first_bytes() -> None:
-    """PNG, GIF, JPEG and the three kinds of WebP; a JPEG's frame stands behind other segments."""
-    segment = b"\xff\xe0\x00\x04ab"
-    frame = b"\xff\xc0\x00\x11\x08" + (600).to_bytes(2, "big") + (800).to_bytes(2, "big")
-    assert size_of(b"\xff\xd8" + segment + frame + b"rest") == (800, 600)
-    assert size_of(b"\xff\xd8" + segment) is None
-    assert size_of(b"GIF89a" + bytes([16, 0, 9, 0])) == (16, 9)
-    assert size_of(png_header(3, 2)) == (3, 2)
-    webp = b"RIFF\0\0\0\0WEBP"
-    lossless = (799 | 439 << 14).to_bytes(4, "little")
-    assert size_of(webp + b"VP8X" + bytes(8) + (799).to_bytes(3, "little") + (439).to_bytes(3, "little")) == (800, 440)
-    assert size_of(webp + b"VP8L" + bytes(4) + b"/" + lossless + bytes(5)) == (800, 440)
-    assert size_of(webp + b"VP8 " + bytes(10) + (800).to_bytes(2, "little") + (440).to_bytes(2, "little")) == (800, 440)
-    assert size_of(webp + b"odd " + bytes(14)) is None
-    assert size_of(webp) is None
-
-
-@given(st.binary(max_size=60) | st.binary(max_size=60).map(lambda rest: b"\xff\xd8\xff" + rest))
-def test_any_bytes_have_a_size_or_none(data: bytes) -> None:
-    """A broken file has no size, and stops nobody."""
-    size = size_of(data)
-    assert size is None or min(size) >= 0
-
-
-@pytest.mark.parametrize("source", [{}, {"url": 3}, {"data": "a"}, {"url": "https://example.org"}, None, "déjà"])
-def test_images_that_cannot_be_read_have_no_size(source: object) -> None:
-    """Linked, malformed or missing."""
-    assert image_size({"type": "image", "source": source}) is None
 
 
 def test_a_manager_counts_with_it() -> None:

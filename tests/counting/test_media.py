@@ -75,6 +75,8 @@ def test_broken_images_have_no_size(make: Any, keep: int, rest: bytes) -> None:
     for data in (make(300, 200)[:keep] + rest, rest, b"\xff\xd8" + rest, b"RIFF" + rest):
         size = media.size_of(data)
         assert size is None or min(size) > 0
+    assert media.size_of(b"RIFF\0\0\0\0WEBPodd " + bytes(14)) is None
+    assert media.size_of(gif(0, 9)) is None
 
 
 @pytest.mark.parametrize("url", ["https://example.org/a.png", "data:image/png;base64,é", "data:image/png", "", None])

@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctxwin import Budget, BudgetError, ContextManager
-from ctxwin.counting import TiktokenCounter, counter_for
+from ctxwin.counting import TiktokenCounter
 from ctxwin.counting.encodings import load_encoding
+from ctxwin.counting.models import openai_counter
 from ctxwin.counting.rules import FAMILIES, Rules
 from ctxwin.testing.strategies import histories
 
 MODELS = ["gpt-4o", "gpt-4o-mini", "gpt-4", "gpt-5-mini", "o3-mini", "kimi-k2"]
-GPT4O = counter_for("gpt-4o")
+GPT4O = openai_counter("gpt-4o")
 USER = {"role": "user", "content": "What is the weather in Paris?"}
 
 
@@ -59,7 +60,7 @@ def test_results_of_parallel_calls_are_one_list() -> None:
     call = _calls(_call("f", '{"q":1}'), _call("f", "not JSON", "b"))
     one = _calls(_call("f", '{"q":1}'))
     for model, escaped in (("gpt-4o", False), ("gpt-4o-mini", True)):
-        counter = counter_for(model)
+        counter = openai_counter(model)
         for text, value in (("两行\n文字", "两行\n文字"), ('{"a":[1,2]}', {"a": [1, 2]}), ("[broken", "[broken")):
             listed = f" {json.dumps(value, ensure_ascii=escaped)},"
             assert counter.count_result(_result(text), call) == counter.count_text(listed)
@@ -89,7 +90,7 @@ def test_names_and_legacy_functions() -> None:
     name = GPT4O.count_message({**USER, "name": "ada"}) - GPT4O.count_message(USER)
     assert name == GPT4O.count_text("ada") + 1
     assert GPT4O.count_message({**USER, "name": "user"}) - GPT4O.count_message(USER) == 1
-    legacy = counter_for("gpt-3.5-turbo")
+    legacy = openai_counter("gpt-3.5-turbo")
     spaced = '{"foo": "bar", "baz": 1.5}'
     # Three requests that their author checked against the API (hmarr/openai-chat-tokens).
     messages: list[dict[str, Any]] = [
@@ -115,14 +116,14 @@ def test_forced_choices(choice: object, added: int) -> None:
     """A choice of one tool costs six tokens and its name, of none one token; from gpt-5 on nothing."""
     body: dict[str, Any] = {"messages": [USER], "tools": [WEATHER]}
     for model, costs in (("gpt-4o", added), ("gpt-5", 0)):
-        counter = counter_for(model)
+        counter = openai_counter(model)
         assert counter.count_body({**body, "tool_choice": choice}) == counter.count_body(body) + costs
 
 
 def test_legacy_choice() -> None:
     """The legacy form costs three and the name."""
     body: dict[str, Any] = {"messages": [USER], "functions": [WEATHER["function"]]}
-    legacy = counter_for("gpt-3.5-turbo")
+    legacy = openai_counter("gpt-3.5-turbo")
     forced = {**body, "function_call": {"name": "get_weather"}}
     assert legacy.count_body(forced) - legacy.count_body(body) == 3 + legacy.count_text("functions.get_weather")
 
@@ -189,7 +190,7 @@ def test_responses_bodies() -> None:
 @given(messages=histories(), with_tools=st.booleans())
 def test_no_request_costs_more_than_its_parts(model: str, messages: list[dict[str, Any]], with_tools: bool) -> None:
     """Base and messages bound a request, each message counted alone or behind its call; what they exceed is a frame."""
-    counter = counter_for(model)
+    counter = openai_counter(model)
     tools = [WEATHER, FORMAT] if with_tools else []
     call: dict[str, Any] = {}
     parts = base = counter.count_request((), tools)
@@ -203,7 +204,7 @@ def test_no_request_costs_more_than_its_parts(model: str, messages: list[dict[st
 @given(histories(min_size=4), st.integers(30, 200))
 def test_the_manager_prices_a_result_by_its_call(messages: list[dict[str, Any]], room: int) -> None:
     """Whatever was cut, edited or restored: the meter says what counting the window says, so no window exceeds."""
-    counter = counter_for("gpt-4o-mini")
+    counter = openai_counter("gpt-4o-mini")
     budget = Budget(room + counter.count_request(()))
     manager = ContextManager(budget=budget, counter=counter, strategies=["clear-tool-results", "clamp-oversized"])
     for message in messages:
