@@ -1,7 +1,6 @@
 """What was counted lately, in bounded memory."""
 
 import threading
-from sys import getsizeof
 
 # Bytes an entry takes beside its key, at most: 60 in the table of a dictionary that has just grown (two slots of 24
 # bytes and three indices of 4), 32 for a count above 256, and what the allocator adds to key and count.
@@ -46,16 +45,17 @@ class Memo:
         """
         Remember a count, unless the key alone would fill a generation.
 
-        The key is a `str` or `bytes`, not of a subclass, which could hold more than `sys.getsizeof` says. A `str` is
-        measured when it has been encoded: its UTF-8 form stays with it.
+        The key is a `str` or `bytes`, not of a subclass, which could hold more than it says. A `str` is measured
+        when it has been encoded: its UTF-8 form stays with it.
         """
-        size = getsizeof(key) + ENTRY_BYTES
+        size = key.__sizeof__() + ENTRY_BYTES  # `sys.getsizeof` says the same, and takes five times as long
         if size > self._room or not self._lock.acquire(False):
             return
         try:
-            if self._held + size > self._room:
-                self._old, self._young, self._held = self._young, {}, 0
+            held = self._held + size
+            if held > self._room:
+                self._old, self._young, held = self._young, {}, size
             self._young[key] = tokens
-            self._held += size
+            self._held = held
         finally:
             self._lock.release()
