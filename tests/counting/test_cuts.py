@@ -64,6 +64,13 @@ def test_the_window_of_a_search_makes_no_cut(text: str, size: int, window: int) 
     assert set(itertools.accumulate(map(len, parts[:-1]))) <= ends
 
 
+def test_no_cut_is_missed_at_the_seam_of_two_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pair of characters that straddles it is seen in the next one."""
+    monkeypatch.setattr(cuts, "WINDOW", 4)
+    for length in range(1, 12):
+        assert list(pieces("a" * length + " b", 1)) == ["a" * length, " b"]
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [

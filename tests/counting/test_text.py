@@ -158,6 +158,13 @@ def test_long_texts_are_not_kept() -> None:
     assert counter._memo._held < 20_000
 
 
+def test_long_texts_are_told_apart() -> None:
+    """Lone surrogates, which no encoding of the text may replace on the way to its digest."""
+    counter = Texts(load_encoding("o200k_base"), piece_size=10)
+    for text in ("?" * 20, "\ud800" * 20, "\ud83d" * 20, "\ufffd" * 20, "\ud83d\udc4d" * 10, "👍" * 20):
+        assert counter.count(text) == true_count("o200k_base", text)
+
+
 def test_nothing_is_remembered_where_there_is_no_room() -> None:
     """Each text is counted each time."""
     spy = Spy()
