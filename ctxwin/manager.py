@@ -4,8 +4,7 @@
 Rules:
 
 1. Every public method is atomic: it holds the lock, or works on a draft that is adopted whole or not at all.
-2. No lock is held while a hook or a summariser runs. Where the conversation moved on meanwhile, the accepted plans
-   are replayed on the newer window, law checks included.
+2. No lock is held while a hook or a summariser runs; where the conversation moved on meanwhile, plans are replayed.
 3. Nothing is decided by what a strategy was shown: drafts hold values of their own.
 4. Adding never counts and never prunes; costs are settled when they are first asked for.
 """
@@ -15,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 from ctxwin import state as states
+from ctxwin.ahead import count_ahead
 from ctxwin.budget import Budget
 from ctxwin.conversation import Conversation
 from ctxwin.costs import Costs, as_counter
@@ -158,8 +158,9 @@ class ContextManager(Meters):
         return window
 
     async def amessages(self) -> list[dict[str, Any]]:
-        """Return what `messages` returns, for strategies whose summariser is async."""
+        """Return what `messages` returns, for async summarisers; large texts are counted in a thread (asyncio)."""
         refuse_inside_hook(self, "amessages")
+        await count_ahead(self._state, self._lock)
         while (window := self._fitting()) is None:
             await adrive(self._steps())
         return window
@@ -174,8 +175,9 @@ class ContextManager(Meters):
         return drive(self._steps())
 
     async def aprune_history(self) -> Receipt:
-        """Do what `prune_history` does, for strategies whose summariser is async."""
+        """Do what `prune_history` does, in the manner of `amessages`."""
         refuse_inside_hook(self, "aprune_history")
+        await count_ahead(self._state, self._lock)
         return await adrive(self._steps())
 
     def plan(self) -> Receipt:
@@ -270,8 +272,6 @@ class ContextManager(Meters):
         manager = cls(*args, **options)
         states.load(state, manager._state)
         return manager
-
-    # Behind the scenes.
 
     @contextmanager
     def _changing(self, method: str) -> Iterator[None]:

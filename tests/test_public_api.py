@@ -72,6 +72,7 @@ LAYERS = [
     "draft",
     "registry",
     "conversation",
+    "ahead",
     "guard",
     "effects",
     "pruning",

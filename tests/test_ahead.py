@@ -1,0 +1,131 @@
+"""Counting large texts in a thread: what the event loop is spared, and what stays as it was."""
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from ctxwin import BudgetError, ContextManager, CounterError, ahead
+from ctxwin.counting import CallableCounter
+
+LARGE = "word " * (ahead.LARGE // 5)
+
+
+class Witness(CallableCounter):
+    """Counts words, and notes which thread counted which text, and how often."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        super().__init__(lambda text: len(text.split()))
+        self.threads: list[str] = []
+        self.fails = fails
+
+    def count_message(self, message: Mapping[str, Any]) -> int:
+        self.threads.append(threading.current_thread().name)
+        if self.fails:
+            raise ValueError("no")
+        return super().count_message(message)
+
+
+def _asked(witness: Witness, *contents: Any, calls: Any = None, budget: int = 10**6) -> list[dict[str, Any]]:
+    """Return the window of a conversation with these contents, awaited."""
+    ctx = ContextManager(budget, counter=witness)
+    for content in contents:
+        ctx.add_message("user", content)
+    if calls:
+        ctx.add_message("assistant", None, tool_calls=calls)
+    return asyncio.run(ctx.amessages())
+
+
+def test_small_texts_are_counted_where_they_are_asked_for() -> None:
+    """A thread costs more than it saves."""
+    witness = Witness()
+    assert len(_asked(witness, "hello", "there")) == 2
+    assert set(witness.threads) == {"MainThread"}
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [(LARGE,), ([{"type": "text", "text": LARGE}],), tuple([LARGE[: ahead.LARGE // 10]] * 10)],
+    ids=["one", "parts", "together"],
+)
+def test_large_texts_are_counted_in_a_thread(contents: tuple[Any, ...]) -> None:
+    """One text, a list of parts, or many that are large together; each once, and none by the event loop."""
+    witness = Witness()
+    assert len(_asked(witness, *contents)) == len(contents)
+    assert len(witness.threads) == len(contents)
+    assert "MainThread" not in witness.threads
+
+
+def test_large_arguments_count_too() -> None:
+    """A call may carry a file."""
+    witness = Witness()
+    call = {"id": "a", "type": "function", "function": {"name": "write", "arguments": LARGE}}
+    _asked(witness, "write it", calls=[call])
+    assert "MainThread" not in witness.threads
+
+
+def test_a_budget_that_cannot_hold_says_so() -> None:
+    """What was counted ahead is what the budget is held against."""
+    with pytest.raises(BudgetError):
+        _asked(Witness(), LARGE, budget=100)
+
+
+def test_errors_of_the_counter_come_where_they_always_come() -> None:
+    """Counting ahead reports nothing; the window does, and the state is as before."""
+    witness = Witness(fails=True)
+    with pytest.raises(CounterError, match="no"):
+        _asked(witness, LARGE, LARGE)
+    assert witness.threads[-1] == "MainThread"
+
+
+def test_a_cancelled_count_changes_nothing() -> None:
+    """The thread ends by itself; the next to ask counts again."""
+    began, go_on = threading.Event(), threading.Event()
+
+    class Slow(Witness):
+        def count_message(self, message: Mapping[str, Any]) -> int:
+            began.set()
+            assert go_on.wait(10)
+            return super().count_message(message)
+
+    async def cancel(ctx: ContextManager) -> None:
+        task = asyncio.create_task(ctx.amessages())
+        await asyncio.to_thread(began.wait, 10)
+        ctx.add_message("user", "the loop is free, and so is the lock")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go_on.set()
+
+    ctx = ContextManager(10**6, counter=Slow())
+    ctx.add_message("user", LARGE)
+    asyncio.run(cancel(ctx))
+    assert len(ctx.messages()) == 2
+
+
+def test_two_at_once_agree() -> None:
+    """Both may count; the window is the same, and each message has one cost."""
+
+    async def both(ctx: ContextManager) -> None:
+        first, second = await asyncio.gather(ctx.amessages(), ctx.amessages())
+        assert first == second
+
+    ctx = ContextManager(10**6, counter=Witness())
+    ctx.add_message("user", LARGE)
+    asyncio.run(both(ctx))
+    asyncio.run(ctx.aprune_history())
+    assert ctx.total_tokens == 3 + 4 + len(LARGE.split())
+
+
+def test_without_asyncio_the_texts_are_counted_in_place() -> None:
+    """Another event loop drives the coroutine: nothing is awaited, nothing breaks."""
+    witness = Witness()
+    ctx = ContextManager(10**6, counter=witness)
+    ctx.add_message("user", LARGE)
+    steps = ctx.amessages()
+    with pytest.raises(StopIteration) as stop:
+        steps.send(None)
+    assert len(stop.value.value) == 1
+    assert witness.threads == ["MainThread"]
