@@ -204,7 +204,7 @@ def predictions(rows: Sequence[Row]) -> Iterator[tuple[str, int, int]]:
 
 def _predict(before: Row, after: Row) -> int:
     messages, tools, _ = read_body(before.body)
-    manager = ContextManager(10**9, model=before.model, tools=tools)
+    manager = ContextManager(10**9, counter=openai_counter(before.model), tools=tools)
     manager.extend(messages)
     manager.messages()
     manager.observe({"prompt_tokens": before.billed})
