@@ -2,13 +2,42 @@
 Token counters: what a message costs, offline.
 
 A counter is anything that satisfies `TokenCounter`. `counter_for` finds the right one for a model's or an encoding's
-name; a plain `Callable[[str], int]` becomes one with `CallableCounter`.
+name; a plain `Callable[[str], int]` becomes one with `CallableCounter`. `TiktokenCounter` counts for OpenAI's models,
+`TransformersCounter` by a model's own chat template and tokenizer, `EstimateCounter` where there is no public one.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ctxwin.counting.chat import CallableCounter, ChatCounter
-from ctxwin.counting.models import counter_for
+from ctxwin.counting.models import counter_for, openai_counter
 from ctxwin.counting.openai import TiktokenCounter
 from ctxwin.counting.protocol import TokenCounter
+from ctxwin.counting.text import upper_bound
 from ctxwin.counting.usage import input_tokens
 
-__all__ = ["CallableCounter", "ChatCounter", "TiktokenCounter", "TokenCounter", "counter_for", "input_tokens"]
+if TYPE_CHECKING:
+    from ctxwin.counting.estimates import EstimateCounter, estimate_for
+    from ctxwin.counting.templates import TransformersCounter
+
+__all__ = [
+    "CallableCounter",
+    "ChatCounter",
+    "EstimateCounter",
+    "TiktokenCounter",
+    "TokenCounter",
+    "TransformersCounter",
+    "counter_for",
+    "estimate_for",
+    "input_tokens",
+    "openai_counter",
+    "upper_bound",
+]
+# What most programs do not need is imported when it is asked for.
+_LATER = {"EstimateCounter": "estimates", "estimate_for": "estimates", "TransformersCounter": "templates"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

@@ -4,7 +4,6 @@ import functools
 import warnings
 
 from ctxwin.counting.encodings import ALIASES, PATTERNS, load_encoding
-from ctxwin.counting.estimates import estimate_for
 from ctxwin.counting.openai import TiktokenCounter
 from ctxwin.counting.protocol import TokenCounter
 from ctxwin.counting.rules import COMMON, OSS, OTHER, Rules, rules_for
@@ -48,6 +47,8 @@ def counter_for(model: str | None) -> TokenCounter:
     """
     if model is None or _encoding_of(model) is not None:
         return openai_counter(model)
+    from ctxwin.counting.estimates import estimate_for  # noqa: PLC0415 - only those who need it wait for it
+
     estimate = estimate_for(model)
     if estimate is not None:
         return estimate

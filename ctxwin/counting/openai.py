@@ -66,8 +66,8 @@ class TiktokenCounter(ChatCounter):
         """
         Return the tokens of the text; special-token spellings count as the plain text they are.
 
-        A text that the tokenizer cannot take is answered with the upper bound that holds for every byte-level
-        vocabulary: one token a byte.
+        Half a million characters and more of one kind, which the tokenizer takes badly or not at all, are answered
+        with the upper bound that holds for every byte-level vocabulary: one token a byte.
         """
         return self._texts.count(text)
 
