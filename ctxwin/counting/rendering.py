@@ -25,7 +25,8 @@ class TemplateTokenizer:
     A tokenizer with a chat template: the part of a transformers tokenizer that rendering and counting need.
 
     Args:
-        tokenizer: a `tokenizers.Tokenizer`. Truncation and padding are switched off, as transformers does.
+        tokenizer: a `tokenizers.Tokenizer`, taken over: as transformers does, truncation and padding are switched off
+            and special tokens that it does not know as such are added.
         chat_template: the Jinja text, or named ones; of these `tool_use` serves requests with tools, `default` others.
         special_tokens: what the template may name: `{"bos_token": "<s>", ...}`.
 
@@ -44,6 +45,8 @@ class TemplateTokenizer:
         self.backend_tokenizer = tokenizer
         self.chat_template = chat_template if isinstance(chat_template, str) else dict(chat_template)
         self.special_tokens_map = dict(special_tokens or {})
+        known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+        tokenizer.add_special_tokens([token for token in self.special_tokens_map.values() if token not in known])
         if not isinstance(self.chat_template, str) and "default" not in self.chat_template:
             raise ValueError(f"one chat template must be named 'default', not only {sorted(self.chat_template)}")
         _environment()
