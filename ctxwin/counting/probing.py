@@ -55,6 +55,8 @@ WINDOWS: Mapping[str, Sequence[tuple[str, str]]] = {
 # System messages where each request begins with one, so that none is ever compared with what stands in for it.
 SYSTEM_WINDOWS = (("s*u", "su"), ("*u", "su"), ("su*u", "suu"), ("sua*u", "suau"))
 BASES = ("u", "su", "us", "ua", "sua", "uau", "suau", "uAt", "suAt", "uAta", "uAtau", "suAtau", "uu", "nu", "hu")
+MARK = WORD[::-1]
+BESIDE = 4  # characters that a token may share with a content
 # Messages that templates treat in another way than the neutral ones: the windows that matter to them are kept.
 THOUGHT = f"{WORD} {WORD} {WORD} {WORD}"
 THINKING = f"<think>\n{THOUGHT}\n</think>\n\n"
@@ -162,17 +164,22 @@ class Probes:
         text = self._render(window, tools)
         return None if text is None else self._count_text(text)
 
-    def _in(self, context: Context, message: Wire) -> int | None:
-        """Return what the message adds in a context; None where it is refused."""
+    def _around(self, context: Context, message: Wire) -> list[Wire]:
+        """Return the window of a context with the message in it."""
         calls = message["tool_calls"] if context.answered else ()
         results = [{**NEUTRAL["t"], "tool_call_id": call.get("id") if self._answers else UNASKED} for call in calls]
         before = context.before
         if self._answers and kind_of(message) == "t":
             before = _calling(before, message.get("tool_call_id"))
-        tokens = self._count([*before, message, *results, *context.after], context.tools)
+        return [*before, message, *results, *context.after]
+
+    def _in(self, context: Context, message: Wire) -> int | None:
+        """Return what the message adds in a context; None where it is refused."""
+        tokens = self._count(self._around(context, message), context.tools)
         if tokens is None:
             return None
-        return tokens - context.tokens - max(0, len(results) - 1) * self._known.get("t", 0)
+        more_results = len(message["tool_calls"]) - 1 if context.answered else 0
+        return tokens - context.tokens - more_results * self._known.get("t", 0)
 
     def _learn_answers(self) -> bool:
         """Return whether the template finds a result's call by its id, and not only shows that."""
@@ -222,14 +229,20 @@ class Probes:
         return found
 
     def _needed(self, kind: str, found: Sequence[Context]) -> list[Context]:
-        """Return the contexts of which one is the dearest for each variant of a message."""
-        needed: list[Context] = []
+        """Return contexts of all kinds of neighbours, and those that are the dearest for a variant of a message."""
+        marked = {**NEUTRAL[kind], "content": MARK}
+        needed = list({self._neighbours(context, marked): context for context in reversed(found)}.values())[::-1]
         for variant in ({}, *VARIANTS[kind]):
             costs = [(self._in(context, {**NEUTRAL[kind], **variant}) or 0, context) for context in found]
             best = max((cost for cost, _ in costs), default=0)
             if all(cost < best for cost, context in costs if context in needed):
                 needed += [context for cost, context in costs if cost == best][:1]
         return needed
+
+    def _neighbours(self, context: Context, message: Wire) -> str:
+        """Return what stands beside a content, which may be encoded together with its ends."""
+        before, _, after = (self._render(self._around(context, message), context.tools) or "").partition(MARK)
+        return before[-BESIDE:] + after[:BESIDE]
 
 
 def _calling(window: Sequence[Wire], call_id: object) -> list[Wire]:
