@@ -7,10 +7,13 @@ from ctxwin.counting.preparing import WORD
 from ctxwin.counting.probing import OFFERS, Probes, Render, spell
 
 # Longer windows than those by which costs were learnt.
-CHECKS = ("uauauau", "suauauau", "ssuau", "suuaau", "uAtAtAtauau", "suBttAtauBttau", "nuauauAtau", "huauauAtau", "au")
+CHECKS = (
+    "uauauau", "suauauau", "ssuau", "suuaau", "uAtAtAtauau", "suBttAtauBttau", "nuauauAtau", "huauauAtau", "au",
+    "uaaaa",
+)  # fmt: skip
 ADJACENT = ("ssuauau", "uuau", "uAtau", "uBttau")
 # The end of a window with a message of each kind, and the same without it.
-ENDINGS = {"u": ("u", ""), "a": ("uau", "uu"), "t": ("uBtt", "uBt"), "A": ("uAt", "u")}
+ENDINGS = {"u": ("u", ""), "a": ("ua", "u"), "t": ("uBtt", "uBt"), "A": ("uAt", "u")}
 HISTORIES = ("uAta", "ua")
 
 

@@ -54,7 +54,25 @@ WINDOWS: Mapping[str, Sequence[tuple[str, str]]] = {
 }  # fmt: skip
 # System messages where each request begins with one, so that none is ever compared with what stands in for it.
 SYSTEM_WINDOWS = (("s*u", "su"), ("*u", "su"), ("su*u", "suu"), ("sua*u", "suau"))
-BASES = ("u", "su", "us", "ua", "sua", "uau", "suau", "uAt", "suAt", "uAta", "uAtau", "suAtau", "uu", "nu", "hu")
+BASES = (
+    "u",
+    "su",
+    "us",
+    "ua",
+    "sua",
+    "uau",
+    "suau",
+    "uAt",
+    "suAt",
+    "uAta",
+    "uAtau",
+    "suAtau",
+    "uu",
+    "nu",
+    "hu",
+    "uBtt",
+    "suBtt",
+)
 MARK = WORD[::-1]
 BESIDE = 4  # characters that a token may share with a content
 # Messages that templates treat in another way than the neutral ones: the windows that matter to them are kept.
