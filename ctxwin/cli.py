@@ -8,6 +8,7 @@ codes: 0 all done, 1 bad input or a conversation that cannot fit (the rest is st
 import gzip
 import json
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,7 +146,10 @@ def strategies() -> None:
 def main() -> None:
     """Run the command line."""
     try:
-        app()
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            warnings.showwarning = _warn
+            app()
     except InputError as error:
         _complain(str(error))
         sys.exit(1)
@@ -234,6 +238,10 @@ def _print_json(value: object, indent: int | None = None) -> None:
         line = json.dumps(value, indent=indent).encode()
     sys.stdout.buffer.write(line + b"\n")
     sys.stdout.buffer.flush()
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    err.print(f"warning: {message}", style="yellow", markup=False)
 
 
 def _complain(text: str) -> None:

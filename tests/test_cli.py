@@ -29,6 +29,16 @@ def run(*args: str, stdin: bytes = b"", code: int = 0) -> tuple[str, str]:
     return result.stdout, result.stderr
 
 
+def test_an_unknown_model_is_warned_of_in_one_line(file: Any) -> None:
+    """The human is told, in a line of standard error; the figures say that they are an estimate."""
+    path = file(lines({"role": "user", "content": "hi"}))
+    command = [sys.executable, "-m", "ctxwin", "count", path, "--model", "nobody-knows-it"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["exact"] is False
+    assert done.stderr.startswith("warning: no tokenizer is known for 'nobody-knows-it'")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Any:
     def make(content: bytes | str, name: str = "chat.jsonl") -> str:

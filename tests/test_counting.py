@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctxwin import CounterError, TokenCounter
+from ctxwin import CounterError, TokenCounter, counting
 from ctxwin.costs import Costs, as_counter
 from ctxwin.counting import CallableCounter, ChatCounter, TiktokenCounter, counter_for, input_tokens, vocabulary
 from ctxwin.counting.encodings import PATTERNS, SPECIAL_TOKENS, load_encoding, read_vocabulary
@@ -119,6 +119,14 @@ def test_a_name_that_is_not_known_is_warned_of_once() -> None:
         counter = counter_for("kimi-k2")
     assert (counter.name, counter.exact) == ("o200k_base/other", False)
     assert counter_for("kimi-k2") is counter
+
+
+def test_counters_are_imported_when_they_are_asked_for() -> None:
+    """Every exported name is there, and no other."""
+    for name in counting.__all__:
+        assert callable(getattr(counting, name))
+    with pytest.raises(AttributeError, match="no attribute 'Abacus'"):
+        counting.Abacus  # noqa: B018 - asking is what fails
 
 
 def test_plain_chat_is_counted_as_billed() -> None:

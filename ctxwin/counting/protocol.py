@@ -9,6 +9,10 @@ class TokenCounter(Protocol):
     """
     Counts what text, messages and requests cost, in tokens.
 
+    Two methods more are used where a counter has them, and need not be there: `count_result(result, call) -> int`, what
+    a tool result adds behind the message with its call; and `count_base(tools, system) -> int`, a request without
+    messages that begins with that system message.
+
     A counter sees wire dicts (OpenAI-style chat messages) and must neither change nor keep them. Equal input must
     give equal counts: ctxwin asks once a message and relies on the answer from then on.
     """
