@@ -3,8 +3,9 @@
 import re
 from collections.abc import Mapping
 
+from ctxwin.counting.neutral import OFFERS, spell
 from ctxwin.counting.preparing import WORD
-from ctxwin.counting.probing import OFFERS, Probes, Render, spell
+from ctxwin.counting.probing import Probes, Render
 
 # Longer windows than those by which costs were learnt.
 CHECKS = (

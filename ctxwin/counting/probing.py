@@ -1,90 +1,20 @@
-"""
-What a message adds to a request, learnt from a chat template by probing it with neutral messages.
-
-A window of probes is spelt with one letter a message: `s` system, `u` user, `a` assistant, `A` and `B` assistant with
-one call and with two, `t` the result of a call; `n` and `h` are system messages with the switches that reasoning models
-heed. `*` stands for the message to be costed. What it adds is told by comparing two windows that end alike.
-"""
+"""What a message adds to a request, learnt from a chat template by probing it with neutral messages."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from ctxwin.counting.preparing import WORD, called
-from ctxwin.messages import RESULT_ROLES, SYSTEM_ROLES, Wire
+from ctxwin.counting.neutral import BASES, NEUTRAL, OFFERS, SYSTEM_WINDOWS, UNASKED, VARIANTS, WINDOWS, kind_of, spell
+from ctxwin.counting.preparing import WORD
+from ctxwin.messages import Wire
 
 Render: TypeAlias = Callable[[Sequence[Wire], Sequence[Wire]], str | None]
 """Renders the request of messages and tools; None where the template refuses them."""
 
-UNASKED = "quaver999"  # the id of a call that is in no window
-NEUTRAL: Mapping[str, Wire] = {
-    "s": {"role": "system", "content": WORD},
-    "n": {"role": "system", "content": "/no_think"},
-    "h": {"role": "system", "content": "/think"},
-    "u": {"role": "user", "content": f"{WORD} 0"},
-    "a": {"role": "assistant", "content": f"{WORD} 0"},
-    "t": {"role": "tool", "content": f"{WORD} 0", "tool_call_id": UNASKED},
-    "A": called(1),
-    "B": called(2),
-}
-TOOL: Wire = {
-    "type": "function",
-    "function": {
-        "name": "quaver",
-        "description": WORD,
-        "parameters": {"type": "object", "properties": {"tempo": {"type": "string", "description": WORD}}},
-    },
-}
-OFFERS: Sequence[Sequence[Wire]] = ((), (TOOL,), (TOOL, TOOL))  # the tools that probes offer
-# For each kind of message, in the order in which they are learnt: a window with the message, and one to compare it
-# with. What else the two differ by is known by then; where that is the kind itself, only contents are compared.
-WINDOWS: Mapping[str, Sequence[tuple[str, str]]] = {
-    "u": (("u*", "u"), ("uau*", "uau"), ("su*", "su"), ("*", "u"), ("uAt*", "uAtu"), ("uAta*", "uAtau")),
-    "a": (
-        ("u*u", "u"), ("uau*u", "uau"), ("uAt*u", "uAtu"), ("*u", "u"), ("nu*u", "nu"), ("hu*u", "hu"),
-        ("u*", "ua"), ("uAt*", "uAta"), ("uAt*u", "uAtau"), ("nu*", "nua"), ("hu*", "hua"),
-    ),
-    "s": (("*u", "u"), ("s*u", "su"), ("u*u", "uu"), ("ua*u", "uau")),
-    "t": (("uBt*", "uBt"), ("nuBt*", "nuBt"), ("uA*au", "uAtau"), ("uA*", "uAt")),
-    "A": (
-        ("u*tau", "uau"), ("u*tu", "u"), ("uAt*t", "uAt"), ("nu*tau", "nuau"), ("hu*tau", "huau"), ("nuAt*t", "nuAt"),
-        ("u*t", "uAt"),
-    ),
-}  # fmt: skip
-# System messages where each request begins with one, so that none is ever compared with what stands in for it.
-SYSTEM_WINDOWS = (("s*u", "su"), ("*u", "su"), ("su*u", "suu"), ("sua*u", "suau"))
-BASES = (
-    "u",
-    "su",
-    "us",
-    "ua",
-    "sua",
-    "uau",
-    "suau",
-    "uAt",
-    "suAt",
-    "uAta",
-    "uAtau",
-    "suAtau",
-    "uu",
-    "nu",
-    "hu",
-    "uBtt",
-    "suBtt",
-)
 MARK = WORD[::-1]
+LONG_HEAD = 200  # characters of a default system message, say
 BESIDE = 4  # characters that a token may share with a content
-# Messages that templates treat in another way than the neutral ones: the windows that matter to them are kept.
-THOUGHT = f"{WORD} {WORD} {WORD} {WORD}"
-THINKING = f"<think>\n{THOUGHT}\n</think>\n\n"
-VARIANTS: Mapping[str, Sequence[Wire]] = {
-    "u": ({"content": ""}, {"content": f"<tool_response>\n{WORD}\n</tool_response>"}, {"content": f" {WORD}\n"}),
-    "a": ({"content": ""}, {"content": THINKING + WORD}, {"reasoning_content": THOUGHT}, {"content": f" {WORD}\n"}),
-    "s": ({"content": ""}, {"content": 999 * WORD}, {"content": "/no_think"}, {"content": "/think"}),
-    "t": ({"content": ""}, {"content": f'{{"{WORD}": 1}}'}, {"name": "quaver"}),
-    "A": ({"content": WORD}, {"content": THINKING}, {"reasoning_content": THOUGHT}, called(2)),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +27,8 @@ class Context:
         answered: whether those stand behind it.
         tools: the tools on offer.
         tokens: what the window costs beside the message and the results beyond the first.
+        head: how its text begins, up to a special token, whatever the message; `""` where that is short.
+        head_tokens: what that costs.
     """
 
     before: Sequence[Wire]
@@ -104,31 +36,8 @@ class Context:
     answered: bool
     tools: Sequence[Wire]
     tokens: int
-
-
-def kind_of(message: Mapping[str, object]) -> str:
-    """Return the letter of a message's kind."""
-    role = message["role"]
-    if role == "assistant":
-        return "A" if message.get("tool_calls") else "a"
-    return "s" if role in SYSTEM_ROLES else "t" if role in RESULT_ROLES else "u"
-
-
-def spell(letters: str, *, alike: bool = False) -> list[Wire]:
-    """Return the window that is spelt; results answer the calls before them. Contents differ unless `alike`."""
-    window: list[Wire] = []
-    ids: Iterator[str] = iter(())
-    for place, letter in enumerate(letters):
-        wire = dict(NEUTRAL[letter])
-        if letter in "uat" and not alike:
-            wire["content"] = f"{WORD} {place % 10}"
-        if letter in "AB":
-            wire = called("AB".index(letter) + 1, first=2 * place)
-            ids = iter([call["id"] for call in wire["tool_calls"]])
-        if letter == "t":
-            wire["tool_call_id"] = next(ids, UNASKED)
-        window.append(wire)
-    return window
+    head: str = ""
+    head_tokens: int = 0
 
 
 class Probes:
@@ -138,6 +47,7 @@ class Probes:
     Args:
         render: renders a request.
         count: counts a text.
+        marks: special tokens, at which a text may be cut and its parts counted one by one.
         system_prompt: whether each request begins with a system message: what stands in for one then never does.
 
     Attributes:
@@ -145,9 +55,12 @@ class Probes:
         more: by how much messages of a kind may be dearer than they are in the windows of probes.
     """
 
-    def __init__(self, render: Render, count: Callable[[str], int], *, system_prompt: bool = False) -> None:
+    def __init__(
+        self, render: Render, count: Callable[[str], int], marks: Sequence[str] = (), *, system_prompt: bool = False
+    ) -> None:
         self._render = render
         self._count_text = count
+        self._marks = marks
         self.first = "snh" if system_prompt else "snhua"
         self.tools_repeated = False
         self.more: Mapping[str, int] = {}
@@ -193,9 +106,11 @@ class Probes:
 
     def _in(self, context: Context, message: Wire) -> int | None:
         """Return what the message adds in a context; None where it is refused."""
-        tokens = self._count(self._around(context, message), context.tools)
-        if tokens is None:
+        text = self._render(self._around(context, message), context.tools)
+        if text is None:
             return None
+        headed = bool(context.head) and text.startswith(context.head)
+        tokens = context.head_tokens + self._count_text(text[len(context.head) :]) if headed else self._count_text(text)
         more_results = len(message["tool_calls"]) - 1 if context.answered else 0
         return tokens - context.tokens - more_results * self._known.get("t", 0)
 
@@ -218,7 +133,7 @@ class Probes:
         costs = [self._in(context, neutral) or 0 for context in found]
         self._known[kind] = max(0, *costs) if costs else self._count_text(str(neutral.get("content")))
         found += [context for pair in pairs if kind in _others(*pair) for context in self._compare(kind, *pair)]
-        self._contexts[kind] = self._needed(kind, found)
+        self._contexts[kind] = [self._beheaded(kind, context) for context in self._needed(kind, found)]
         self._spare[kind] = found
         if not found:
             del self._known[kind]
@@ -257,10 +172,29 @@ class Probes:
                 needed += [context for cost, context in costs if cost == best][:1]
         return needed
 
+    def _beheaded(self, kind: str, context: Context) -> Context:
+        """Return the context with its head counted once and for all, if that is long and can be counted apart."""
+        messages = [{**NEUTRAL[kind], **variant} for variant in ({}, *VARIANTS[kind])]
+        texts = [text for wire in messages if (text := self._render(self._around(context, wire), context.tools))]
+        head = _common(min(texts), max(texts))
+        head = head[: max([0, *(head.rfind(mark) for mark in self._marks)])]
+        tokens = self._count_text(head)
+        if len(head) < LONG_HEAD or any(
+            self._count_text(t) != tokens + self._count_text(t[len(head) :]) for t in texts
+        ):
+            return context
+        return replace(context, head=head, head_tokens=tokens)
+
     def _neighbours(self, context: Context, message: Wire) -> str:
         """Return what stands beside a content, which may be encoded together with its ends."""
         before, _, after = (self._render(self._around(context, message), context.tools) or "").partition(MARK)
         return before[-BESIDE:] + after[:BESIDE]
+
+
+def _common(first: str, second: str) -> str:
+    """Return how both texts begin."""
+    differing = (place for place, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1])
+    return first[: next(differing, min(len(first), len(second)))]
 
 
 def _calling(window: Sequence[Wire], call_id: object) -> list[Wire]:

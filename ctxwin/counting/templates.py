@@ -8,8 +8,9 @@ from threading import Lock
 from typing import Any
 
 from ctxwin.counting.additivity import contents_touch, learn_numbering, sums_hold
+from ctxwin.counting.neutral import TOOL, spell
 from ctxwin.counting.preparing import around, clean, learn_wants, prepare
-from ctxwin.counting.probing import TOOL, Probes, spell
+from ctxwin.counting.probing import Probes
 from ctxwin.counting.rendering import TemplateTokenizer
 from ctxwin.errors import CounterError, describe
 from ctxwin.messages import Wire
@@ -66,7 +67,9 @@ class TransformersCounter:
         self._system_prompt = system_prompt
         self._lock = Lock()
         self._wants = learn_wants(lambda messages: self._try(messages, ()) or self._try(messages, (TOOL,)))
-        self._probes = Probes(self._probe, self.count_text, system_prompt=system_prompt)
+        added = tokenizer.backend_tokenizer.get_added_tokens_decoder().values()
+        marks = [token.content for token in added if not (token.lstrip or token.single_word or token.normalized)]
+        self._probes = Probes(self._probe, self.count_text, marks, system_prompt=system_prompt)
         if self._learnt_base(()) is None:
             self._render(self.prepare(spell("su" if system_prompt else "u")), ())
         self._probes.more = learn_numbering(self._probe)
