@@ -6,51 +6,78 @@ count is therefore counted in a thread first, without the lock; small texts are 
 event loop than asyncio's nothing is done: the texts are then counted where they are asked for, as ever.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 from ctxwin.conversation import Conversation
 from ctxwin.costs import Costs
 from ctxwin.errors import CounterError
-from ctxwin.history import Entry, Slot
+from ctxwin.history import Entry
 from ctxwin.messages import Message
+
+if TYPE_CHECKING:
+    import asyncio
 
 LARGE = 100_000  # characters in all: some milliseconds, about what a loop's callback may take
 
 
-async def count_ahead(conversation: Conversation, lock: AbstractContextManager[object]) -> None:
-    """Count in a thread what was never counted, if it is large; a counter's error is left to whoever counts next."""
-    with lock:
-        uncounted = conversation.history.uncounted()
-    if sum(_size(entry.message) for _, entry in uncounted) < LARGE:
-        return
-    import asyncio  # noqa: PLC0415 - whoever awaits has an event loop, though not always this one
+class Ahead:
+    """Counts what a conversation has not counted yet, one thread at a time."""
 
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    counted = await asyncio.to_thread(_count, conversation.costs, uncounted)
-    with lock:
-        for entry, tokens in counted:
-            if entry.tokens is None:
-                entry.tokens = tokens
+    def __init__(self, conversation: Conversation, lock: AbstractContextManager[object]) -> None:
+        self._conversation = conversation
+        self._lock = lock
+        self._task: asyncio.Task[bool] | None = None
+
+    async def count(self) -> None:
+        """Count in a thread, if it is much; a counter's error is left to whoever counts next."""
+        while uncounted := self._large():
+            import asyncio  # noqa: PLC0415 - whoever awaits has an event loop, though not always this one
+
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                return
+            running = self._task  # of another caller: it counts what this one would count again
+            if running is None or running.done() or running.get_loop() is not loop:
+                running = self._task = loop.create_task(self._count(uncounted))
+            if not await asyncio.shield(running):  # a caller that is cancelled loses nothing of what was counted
+                return
+
+    def _large(self) -> list[tuple[Entry, Message, Message | None]]:
+        """Return what is uncounted, if it is large."""
+        with self._lock:
+            uncounted = self._conversation.history.uncounted()
+        size = sum(_size(message.to_dict()) for _, message, _ in uncounted)
+        return uncounted if size >= LARGE else []
+
+    async def _count(self, uncounted: Sequence[tuple[Entry, Message, Message | None]]) -> bool:
+        """Return whether all could be counted."""
+        import asyncio  # noqa: PLC0415 - as above
+
+        counted = await asyncio.to_thread(_count, self._conversation.costs, uncounted)
+        with self._lock:
+            for entry, tokens in counted:
+                if entry.tokens is None:
+                    entry.tokens = tokens
+        return len(counted) == len(uncounted)
 
 
-def _count(costs: Costs, uncounted: Sequence[tuple[Slot, Entry]]) -> list[tuple[Entry, int]]:
+def _count(costs: Costs, uncounted: Sequence[tuple[Entry, Message, Message | None]]) -> list[tuple[Entry, int]]:
     """Return what each entry costs, up to the first that cannot be counted."""
     counted = []
     try:
-        for slot, entry in uncounted:
-            counted.append((entry, costs.message(entry.message, slot.call_of(entry))))
+        for entry, message, call in uncounted:
+            counted.append((entry, costs.message(message, call)))
     except CounterError:
         pass
     return counted
 
 
-def _size(message: Message) -> int:
-    """Return about how many characters a counter will read of a message."""
-    content = message.content
-    texts = [content] if isinstance(content, str) else [part.get("text") for part in content or ()]
-    payloads = [str(call) for call in message.tool_calls]
-    return sum(len(text) for text in [*texts, *payloads] if isinstance(text, str))
+def _size(value: Any) -> int:
+    """Return how many characters of text a JSON value holds."""
+    if isinstance(value, str):
+        return len(value)
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return sum(map(_size, items))

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from ctxwin.counting import CallableCounter, ChatCounter, TokenCounter, counter_for
 from ctxwin.errors import CounterError, describe
-from ctxwin.messages import Message, copy_json, read_json
+from ctxwin.messages import Message, Wire, copy_json, read_json
 
 UNIT = 1000  # a correction is a whole number of thousandths, so that costs stay integers on every machine
 COUNTER_METHODS = ("count_text", "count_message", "count_request")
@@ -33,6 +33,10 @@ class Costs:
         self.offset = 0
         self.correction = UNIT
         self._base: tuple[Message | None, int] | None = None  # and the message that leads it
+        self._call: tuple[Message, Wire] | None = None  # the call that a result was last asked for, and its copy
+        # Optional methods are of use only where they go with what they stand in for.
+        self._count_base = _companion(counter, "count_base", "count_request")
+        self._count_result = _companion(counter, "count_result", "count_message")
         self._tools: list[Any] = []
         self.tools = tools
 
@@ -57,13 +61,13 @@ class Costs:
         Args:
             lead: the system message that the request begins with; counters that care get to see it.
         """
-        count_base = getattr(self.counter, "count_base", None) if self._tools and lead else None
-        lead = lead if count_base else None
+        if self._count_base is None or not self._tools:
+            lead = None
         if self._base is None or self._base[0] != lead:
-            if lead is None or count_base is None:
+            if lead is None or self._count_base is None:
                 tokens = self._ask("count_request", self.counter.count_request, (), self.tools)
             else:
-                tokens = self._ask("count_base", count_base, self.tools, lead.to_dict())
+                tokens = self._ask("count_base", self._count_base, self.tools, lead.to_dict())
             self._base = lead, tokens
         return self.corrected(self._base[1]) + self.offset
 
@@ -89,10 +93,11 @@ class Costs:
             message: the message.
             call: of a tool result, the message with its call; counters that care get to see it.
         """
-        count_result = getattr(self.counter, "count_result", None)
-        if call is None or count_result is None:
+        if call is None or self._count_result is None:
             return self._ask("count_message", self.counter.count_message, message.to_dict())
-        return self._ask("count_result", count_result, message.to_dict(), call.to_dict())
+        if self._call is None or self._call[0] is not call:
+            self._call = call, call.to_dict()
+        return self._ask("count_result", self._count_result, message.to_dict(), self._call[1])
 
     def request(self, messages: Sequence[Message]) -> int:
         """Return the true cost of a whole request."""
@@ -130,6 +135,11 @@ class Costs:
             self.correction = min(max(wanted, BOUNDS[0]), BOUNDS[1])
         return before != (self.offset, self.correction)
 
+    def restore(self, offset: int, correction: int) -> None:
+        """Take over what was learnt before: an exact counter has an offset, an estimate a correction, never both."""
+        exact = getattr(self.counter, "exact", False)
+        self.offset, self.correction = (offset, UNIT) if exact else (0, correction)
+
     def _ask(self, method: str, count: Callable[..., int], *args: object) -> int:
         try:
             tokens = index(count(*args))
@@ -140,6 +150,17 @@ class Costs:
         if tokens < 0:
             raise CounterError(f"{self.counter!r}: {method} returned {tokens}, a count is not negative")
         return tokens
+
+
+def _companion(counter: TokenCounter, optional: str, required: str) -> Callable[..., int] | None:
+    """Return the optional method, unless the counter has none or has overridden only what it stands in for."""
+    for kind in type(counter).__mro__:
+        if optional in vars(kind):
+            method: Callable[..., int] = getattr(counter, optional)
+            return method
+        if required in vars(kind):
+            break
+    return None
 
 
 def as_counter(counter: TokenCounter | Callable[[str], int] | str | None, model: str | None) -> TokenCounter:

@@ -99,10 +99,11 @@ class History:
         """Return whether the slot's unit belongs in the window."""
         return bool(slot.entries) and not slot.gone and slot.first not in self.open
 
-    def uncounted(self) -> list[tuple[Slot, Entry]]:
-        """Return what was never counted of the slots to be looked at again and that belong in the window."""
+    def uncounted(self) -> list[tuple[Entry, Message, Message | None]]:
+        """Return what was never counted and belongs in the window: entries with their messages, and those' calls."""
         slots = [slot for slot in self.dirty if self.in_window(slot)]
-        return [(slot, entry) for slot in slots for entry in slot.entries if entry.tokens is None]
+        entries = [entry for slot in slots for entry in slot.entries if entry.tokens is None]
+        return [(entry, entry.message, entry.slot.call_of(entry)) for entry in entries]
 
     def touch(self, slot: Slot) -> None:
         """Have the slot's place in the window looked at again."""

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 from ctxwin import state as states
-from ctxwin.ahead import count_ahead
+from ctxwin.ahead import Ahead
 from ctxwin.budget import Budget
 from ctxwin.conversation import Conversation
 from ctxwin.costs import Costs, as_counter
@@ -67,6 +67,7 @@ class ContextManager(Meters):
             raise TypeError("give exactly one of max_tokens and budget")
         costs = Costs(as_counter(counter, model), tools)
         super().__init__(Conversation(budget, costs, allow_question_edit=allow_question_edit), chain_of(strategies))
+        self._ahead = Ahead(self._state, self._lock)
 
     # Adding and taking back.
 
@@ -142,8 +143,6 @@ class ContextManager(Meters):
         with self._changing("forget"):
             return tuple(self._state.forget())
 
-    # The window.
-
     def messages(self) -> list[dict[str, Any]]:
         """
         Return the window, fresh objects: within the budget, cut first where it is over.
@@ -160,7 +159,7 @@ class ContextManager(Meters):
     async def amessages(self) -> list[dict[str, Any]]:
         """Return what `messages` returns, for async summarisers; large texts are counted in a thread (asyncio)."""
         refuse_inside_hook(self, "amessages")
-        await count_ahead(self._state, self._lock)
+        await self._ahead.count()
         while (window := self._fitting()) is None:
             await adrive(self._steps())
         return window
@@ -177,7 +176,7 @@ class ContextManager(Meters):
     async def aprune_history(self) -> Receipt:
         """Do what `prune_history` does, in the manner of `amessages`."""
         refuse_inside_hook(self, "aprune_history")
-        await count_ahead(self._state, self._lock)
+        await self._ahead.count()
         return await adrive(self._steps())
 
     def plan(self) -> Receipt:

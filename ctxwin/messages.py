@@ -29,6 +29,7 @@ REQUEST_FIELDS = (*sorted(FIELDS), "audio", "function_call", "refusal")
 CALL_FIELDS = ("id", "type", "function", "custom", "extra_content")
 _ATOMS = (str, bool, int)
 _CONTAINERS = (dict, list)
+MAX_BITS = 14_000  # sys.set_int_max_str_digits: 4,300 digits, some 14,284 bits, unless it was changed
 MAX_DEPTH = 64  # a real message nests half a dozen levels deep
 
 
@@ -215,6 +216,8 @@ def _request_fields(dumped: Mapping[str, Any]) -> Wire:
 def read_json(value: object, path: str, depth: int = 0) -> Any:
     """Copy a value; `MessageError` names by its `path` what JSON cannot hold."""
     if value is None or isinstance(value, _ATOMS):
+        if value.__class__ is int and value.bit_length() > MAX_BITS:
+            raise MessageError(f"{path} is a number of more digits than Python writes as JSON")
         return value
     if depth > MAX_DEPTH:
         raise MessageError(f"{path} nests more than {MAX_DEPTH} levels deep")

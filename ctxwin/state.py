@@ -93,14 +93,15 @@ def _load_figures(fields: "_Reader", conversation: Conversation, *, same_counter
     conversation.next_id = next_id
     conversation.history.appended = fields.get("appended", int, at_least=len(conversation.history.entries))
     offset, correction = fields.get("offset", int), fields.get("correction", int, at_least=BOUNDS[0])
-    adjustment = fields.get("adjustment", int, at_least=-conversation.window.total_tokens)
-    if correction > BOUNDS[1] or (adjustment and conversation.costs.sums_are_exact):
+    least = -conversation.window.total_tokens if same_counter else None
+    adjustment = fields.get("adjustment", int, at_least=least)
+    sent_tokens = fields.get("sent_tokens", int, optional=True)
+    if correction > BOUNDS[1] or (same_counter and adjustment and conversation.costs.sums_are_exact):
         raise StateError(f"no manager gets to a correction of {correction} and an adjustment of {adjustment}")
     if same_counter:  # what was learnt of one counter says nothing of another
-        conversation.costs.offset, conversation.costs.correction = offset, correction
-        conversation.adjustment = adjustment
+        conversation.costs.restore(offset, correction)
+        conversation.adjustment, conversation.sent_tokens = adjustment, sent_tokens
         conversation.window.recost()
-    conversation.sent_tokens = fields.get("sent_tokens", int, optional=True)
     for name, record in fields.get("failures", dict).items():
         if not (isinstance(record, list) and len(record) == 2 and all(type(figure) is int for figure in record)):
             raise StateError(f"state['failures'][{name!r}] must be two integers, not {record!r}")

@@ -38,9 +38,14 @@ class Window:
 
     @property
     def base_tokens(self) -> int:
-        """The cost of the request around the messages, which a system message that no plan can drop may share."""
+        """
+        The cost of the request around the messages.
+
+        The system message that the log begins with may share it, if it is pinned: then it leads every window.
+        """
         first = self.units[0].messages[0] if self.units else None
-        return self._costs.base_tokens(first if first and first.pinned and first.role in SYSTEM_ROLES else None)
+        leads = first is not None and first.id == 1 and first.pinned and first.role in SYSTEM_ROLES
+        return self._costs.base_tokens(first if leads else None)
 
     @property
     def newest(self) -> Unit | None:

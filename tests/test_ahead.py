@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,8 +48,13 @@ def test_small_texts_are_counted_where_they_are_asked_for() -> None:
 
 @pytest.mark.parametrize(
     "contents",
-    [(LARGE,), ([{"type": "text", "text": LARGE}],), tuple([LARGE[: ahead.LARGE // 10]] * 10)],
-    ids=["one", "parts", "together"],
+    [
+        (LARGE,),
+        ([{"type": "text", "text": LARGE}],),
+        ([{"type": "refusal", "refusal": LARGE}],),
+        tuple([LARGE[: ahead.LARGE // 10]] * 10),
+    ],
+    ids=["one", "parts", "other parts", "together"],
 )
 def test_large_texts_are_counted_in_a_thread(contents: tuple[Any, ...]) -> None:
     """One text, a list of parts, or many that are large together; each once, and none by the event loop."""
@@ -105,18 +111,70 @@ def test_a_cancelled_count_changes_nothing() -> None:
     assert len(ctx.messages()) == 2
 
 
-def test_two_at_once_agree() -> None:
-    """Both may count; the window is the same, and each message has one cost."""
+def test_two_at_once_count_once() -> None:
+    """The second awaits what the first has begun, and counts what came after it."""
 
     async def both(ctx: ContextManager) -> None:
-        first, second = await asyncio.gather(ctx.amessages(), ctx.amessages())
-        assert first == second
+        first = asyncio.create_task(ctx.amessages())
+        await asyncio.sleep(0)
+        ctx.add_message("user", LARGE)
+        second = asyncio.create_task(ctx.amessages())
+        assert [len(await first), len(await second)] == [2, 2]
 
-    ctx = ContextManager(10**6, counter=Witness())
+    witness = Witness()
+    ctx = ContextManager(10**6, counter=witness)
     ctx.add_message("user", LARGE)
     asyncio.run(both(ctx))
     asyncio.run(ctx.aprune_history())
-    assert ctx.total_tokens == 3 + 4 + len(LARGE.split())
+    assert len(witness.threads) == 2
+    assert "MainThread" not in witness.threads
+    assert ctx.total_tokens == 3 + 2 * (4 + len(LARGE.split()))
+
+
+def test_a_cancelled_caller_leaves_its_count() -> None:
+    """A time-out does not have the same text counted again."""
+
+    async def impatient(ctx: ContextManager) -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(ctx.amessages(), 0.001)
+        assert len(await ctx.amessages()) == 1
+
+    class Slow(Witness):
+        def count_message(self, message: Mapping[str, Any]) -> int:
+            time.sleep(0.1)
+            return super().count_message(message)
+
+    witness = Slow()
+    ctx = ContextManager(10**6, counter=witness)
+    ctx.add_message("user", LARGE)
+    asyncio.run(impatient(ctx))
+    assert len(witness.threads) == 1
+
+
+def test_a_rewind_meanwhile_does_no_harm() -> None:
+    """What was cut while it was counted is simply gone."""
+
+    async def regret(ctx: ContextManager, began: threading.Event, go_on: threading.Event) -> list[dict[str, Any]]:
+        task = asyncio.create_task(ctx.amessages())
+        await asyncio.to_thread(began.wait, 10)
+        ctx.rewind(2)
+        go_on.set()
+        return await task
+
+    began, go_on = threading.Event(), threading.Event()
+
+    class Slow(Witness):
+        def count_message(self, message: Mapping[str, Any]) -> int:
+            began.set()
+            assert go_on.wait(10)
+            return super().count_message(message)
+
+    ctx = ContextManager(10**6, counter=Slow())
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    ctx.add_message("user", LARGE)
+    ctx.add_message("assistant", None, tool_calls=[call])
+    ctx.add_message("tool", LARGE, tool_call_id="a")
+    assert len(asyncio.run(regret(ctx, began, go_on))) == 1
 
 
 def test_without_asyncio_the_texts_are_counted_in_place() -> None:

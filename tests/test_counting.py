@@ -5,6 +5,7 @@ import hashlib
 import runpy
 import socket
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctxwin import CounterError, TokenCounter, counting
+from ctxwin import ContextManager, CounterError, Message, TokenCounter, counting
 from ctxwin.costs import Costs, as_counter
 from ctxwin.counting import CallableCounter, ChatCounter, TiktokenCounter, counter_for, input_tokens, vocabulary
 from ctxwin.counting.encodings import PATTERNS, SPECIAL_TOKENS, load_encoding, read_vocabulary
+from ctxwin.testing import WordCounter
 from ctxwin.testing.strategies import histories, texts
 
 # Of the official files, as tiktoken checks them (tiktoken_ext/openai_public.py).
@@ -185,6 +187,71 @@ def test_a_request_is_the_sum_of_its_messages(history: list[dict[str, Any]]) -> 
     assert counter.count_request(history) == 3 + sum(map(counter.count_message, history))
 
 
+class Preamble(WordCounter):
+    """Prices tools in the one method that every counter has."""
+
+    def count_request(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> int:
+        return super().count_request(messages, tools) + 100 * bool(tools)
+
+
+class Double(WordCounter):
+    """Prices messages anew, and nothing else."""
+
+    def count_message(self, message: Mapping[str, Any]) -> int:
+        return 2 * super().count_message(message)
+
+
+class Wrapper:
+    """Stands before another counter, with all its names."""
+
+    def __init__(self, inner: TokenCounter) -> None:
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def count_message(self, message: Mapping[str, Any]) -> int:
+        return 2 * self.inner.count_message(message)
+
+
+@pytest.mark.parametrize("counter", [Preamble(), Double(), Wrapper(WordCounter())], ids=lambda it: type(it).__name__)
+def test_optional_methods_do_not_pass_by_those_they_stand_in_for(counter: Any) -> None:
+    """Whoever overrides `count_request` or `count_message` alone is asked for just that."""
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    log: list[dict[str, Any]] = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "one two three"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "a", "content": "four five"},
+    ]
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    costs = Costs(counter, tools)
+    messages = [Message(number, wire, number == 1) for number, wire in enumerate(log, 1)]
+    base = counter.count_request((), tools)
+    assert costs.base_tokens(messages[0]) == base
+    figures = [costs.message(message, messages[2] if message.role == "tool" else None) for message in messages]
+    assert figures == [counter.count_message(wire) for wire in log]
+
+
+def test_results_of_one_call_see_one_copy_of_it() -> None:
+    """A call with a thousand results is not copied a thousand times."""
+
+    class Seeing(WordCounter):
+        def count_result(self, result: Mapping[str, Any], call: Mapping[str, Any]) -> int:
+            seen.append(call)
+            return super().count_result(result, call)
+
+    seen: list[Mapping[str, Any]] = []
+    calls = [{"id": str(number), "type": "function", "function": {"name": "f", "arguments": "{}"}} for number in (1, 2)]
+    ctx = ContextManager(1000, counter=Seeing())
+    ctx.add_message("assistant", None, tool_calls=calls)
+    for number in (1, 2):
+        ctx.add_message("tool", "done", tool_call_id=str(number))
+    assert ctx.total_tokens == ctx._state.costs.counter.count_request(ctx.messages())
+    assert len(seen) == 4
+    assert seen[0] is seen[1]
+
+
 def test_encoding_object_is_taken() -> None:
     """An encoding of one's own needs no name that is known here."""
     counter = TiktokenCounter(load_encoding("o200k_base"), name="mine")
@@ -196,6 +263,9 @@ def test_encoding_object_is_taken() -> None:
     [
         ({"prompt_tokens": 10, "total_tokens": 99, "prompt_tokens_details": {"cached_tokens": 8}}, 10),
         ({"input_tokens": 10, "output_tokens": 5}, 10),
+        ({"prompt_tokens": 0, "input_tokens": 10}, 10),
+        ({"prompt_tokens": True, "input_tokens": 10, "cache_read_input_tokens": True}, 10),
+        ({"prompt_tokens": 0}, 0),
         ({"input_tokens": 10, "cache_read_input_tokens": 7, "cache_creation_input_tokens": 3}, 20),
         ({"input_tokens": 10, "cache_read_input_tokens": None}, 10),
         ({"promptTokenCount": 4, "totalTokenCount": 9}, 4),

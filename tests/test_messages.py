@@ -178,3 +178,10 @@ def test_what_an_object_dumps_is_not_changed() -> None:
     assert call["function"] == {"name": "f", "arguments": "{}", "parsed_arguments": {"x": 1}}
     with pytest.raises(MessageError, match="cannot dump"):
         read_message(Broken())
+
+
+def test_numbers_that_json_cannot_be_written_with() -> None:
+    """Python refuses to write integers of more than 4,300 digits: so does a message that holds one."""
+    assert read_message({"role": "user", "content": "hi", "n": 10**4000})["n"] == 10**4000
+    with pytest.raises(MessageError, match="more digits"):
+        read_message({"role": "user", "content": "hi", "n": [10**5000]})

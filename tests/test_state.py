@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ctxwin import ContextManager, StateError
 from ctxwin.counting import CallableCounter, counter_for
+from ctxwin.testing import WordCounter
 from test_pruning import Fold, sync_answer
 
 
@@ -240,3 +241,41 @@ def test_an_open_call_stays_open_after_forgetting() -> None:
     restored = ContextManager.from_dict(manager.to_dict(), 60, counter=len)
     assert restored.messages() == manager.messages() == window == [{"role": "user", "content": "q"}]
     assert restored.left_out == manager.left_out
+
+
+def test_what_was_learnt_goes_with_the_kind_of_counter() -> None:
+    """An estimate's correction is not for an exact counter of the same vocabulary, nor an offset for an estimate."""
+    words = "some words of a message"
+    estimate = ContextManager(1000)
+    estimate.add_message("user", words)
+    estimate.messages()
+    estimate.observe({"prompt_tokens": 1})
+    exact = ContextManager.from_dict(estimate.to_dict(), 1000, model="gpt-4o")
+    assert exact.total_tokens == counter_for("gpt-4o").count_request(exact.messages()) > estimate.total_tokens
+    exact.observe({"prompt_tokens": exact.total_tokens + 50})
+    assert ContextManager.from_dict(exact.to_dict(), 1000).total_tokens == exact.total_tokens - 50
+
+
+class Merging(WordCounter):
+    """Costs of a request are less than the sum of its messages'."""
+
+    name = "merging"
+    additive = False
+
+    def count_request(self, messages: Any, tools: Any = ()) -> int:
+        return super().count_request(messages, tools) - len(messages)
+
+
+def test_another_counter_starts_afresh() -> None:
+    """Neither an adjustment nor the prediction that a bill is held against means anything to another counter."""
+    manager = ContextManager(60, counter=Merging())
+    for number in range(20):
+        manager.add_message("user", f"message {number} of a few words")
+    manager.messages()
+    assert manager.to_dict()["adjustment"] < 0
+    other = ContextManager.from_dict(manager.to_dict(), 1000, model="gpt-4o")
+    before = other.total_tokens
+    assert before == counter_for("gpt-4o").count_request(other.messages())
+    other = ContextManager.from_dict(manager.to_dict(), 1000, model="gpt-4o")
+    other.observe({"prompt_tokens": before + 300})
+    assert other.total_tokens == before

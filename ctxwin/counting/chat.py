@@ -149,9 +149,9 @@ def called(message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def payload_of(function: Mapping[str, Any]) -> str:
-    """Return what a call passes: a function's arguments, or a custom tool's input."""
-    payload: str = function.get("arguments", function.get("input", ""))
-    return payload
+    """Return the text that a call passes: a function's arguments, or a custom tool's input."""
+    given = (function.get("arguments"), function.get("input"))
+    return next((payload for payload in given if isinstance(payload, str)), "")
 
 
 def compact(value: object) -> str:

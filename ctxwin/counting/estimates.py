@@ -9,6 +9,7 @@ from ctxwin.counting.encodings import load_encoding
 from ctxwin.counting.families import VERSION, Family, family_of
 from ctxwin.counting.media import image_size
 from ctxwin.counting.text import Texts
+from ctxwin.counting.tools import definition_of
 
 TEXT_FIELDS = ("content", "refusal", "reasoning_content", "reasoning", "name")
 NO_TURN = ("system", "developer", "tool")  # their framing is in the base, or in the call
@@ -96,7 +97,7 @@ class EstimateCounter:
 
     def _call(self, call: Mapping[str, Any]) -> float:
         """Return the tokens of a call: a function, a custom tool, or a `tool_use` block."""
-        function = call.get("function") or call.get("custom") or call
+        function = definition_of(call)
         payload = function.get("arguments", function.get("input", ""))
         text = payload if isinstance(payload, str) else compact(payload)
         signature = self.family.signature and len(_signature(call))
@@ -104,9 +105,10 @@ class EstimateCounter:
 
     def _tool(self, tool: Mapping[str, Any]) -> float:
         """Return the tokens of a declared tool: its words, and the objects of its schema."""
-        function = tool.get("function") or tool
+        function = definition_of(tool)
         schema = function.get("parameters") or function.get("input_schema") or {}
-        words = [function.get("name") or compact(tool), function.get("description") or ""]
+        name, told = function.get("name"), function.get("description")
+        words = [name if isinstance(name, str) else compact(tool), told if isinstance(told, str) else ""]
         objects = _read(schema, words)
         return self.family.word * sum(map(self._texts.count, words)) + self.family.node * objects
 
@@ -135,8 +137,9 @@ def _calls(message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _signature(call: Mapping[str, Any]) -> str:
     """Return the thought signature that Gemini wants back with a call, where its chat completions put it."""
-    google = (call.get("extra_content") or {}).get("google") or {}
-    return str(google.get("thought_signature") or "")
+    extra = call.get("extra_content")
+    google = extra.get("google") if isinstance(extra, Mapping) else None
+    return str(google.get("thought_signature") or "") if isinstance(google, Mapping) else ""
 
 
 def _read(schema: object, words: list[str]) -> int:

@@ -8,6 +8,7 @@ import binascii
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 AUDIO_PER_SECOND = 10  # a token for each 100 ms; source: OpenAI's guide to audio, and two recorded requests
 AUDIO_FRAME = 4
@@ -69,7 +70,9 @@ def file_content(part: Part) -> str | int:
     inner = given if isinstance(given, Mapping) else part
     stated = inner.get("file_data")
     if isinstance(stated, str) and stated.startswith("data:text/"):
-        return _decoded(stated).decode("utf-8", "replace")
+        encoded = stated.partition(",")
+        data = _decoded(stated) if encoded[0].endswith(";base64") else unquote_to_bytes(encoded[2])
+        return data.decode("utf-8", "replace")
     return max(1, len(PDF_PAGE.findall(_decoded(stated))))
 
 
@@ -101,10 +104,11 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
 
 
-def _jpeg_sizes(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield width and height of each frame; segments follow one another, each with its length."""
+def _jpeg_sizes(data: bytes) -> Iterator[tuple[int, int] | None]:
+    """Yield each frame's width and height, None where they are stated later; segments follow one another."""
     start = 2
     while start + 9 <= len(data) and data[start] == 0xFF:
         if data[start + 1] in JPEG_FRAMES:
-            yield int.from_bytes(data[start + 7 : start + 9], "big"), int.from_bytes(data[start + 5 : start + 7], "big")
+            width, height = data[start + 7 : start + 9], data[start + 5 : start + 7]
+            yield _positive(int.from_bytes(width, "big"), int.from_bytes(height, "big"))
         start += 2 + int.from_bytes(data[start + 2 : start + 4], "big")

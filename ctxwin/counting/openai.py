@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ctxwin.counting import media
 from ctxwin.counting.bodies import read_body
-from ctxwin.counting.chat import ROLE, ChatCounter, called, compact, payload_of
+from ctxwin.counting.chat import ROLE, ChatCounter, compact, payload_of
 from ctxwin.counting.rules import COMMON, Rules
 from ctxwin.counting.text import Texts
 from ctxwin.counting.tools import is_format, render_format, render_tools
@@ -89,16 +89,19 @@ class TiktokenCounter(ChatCounter):
             return tokens - ROLE + self.count_text(name)  # its name is its role
         if name:
             tokens += self.rules.per_name + self.count_text(name) - (name == role)
-        calls = list(called(message))
+        legacy = message.get("function_call")
+        if legacy:
+            tokens += LEGACY_CALL + self.count_text(legacy["name"]) + self.count_text(payload_of(legacy))
+        calls = [call.get("function") or call["custom"] for call in message.get("tool_calls") or ()]
         if not calls:
             return tokens
-        if message.get("function_call"):
-            return tokens + LEGACY_CALL + self.count_text(calls[0]["name"]) + self.count_text(payload_of(calls[0]))
         # Text and calls are rendered as two messages.
         return tokens + self._exchange(calls) + MESSAGE * bool(content)
 
     def count_result(self, result: Mapping[str, Any], call: Mapping[str, Any]) -> int:
         """Return the tokens that a result adds behind the message with its call."""
+        if result["role"] != "tool":
+            return self.count_message(result)
         if len(call.get("tool_calls") or ()) > 1:
             return self._listed(result)
         return self.rules.per_message + ROLE + self._fields(result)
@@ -179,13 +182,23 @@ class TiktokenCounter(ChatCounter):
 
 
 def _json_or_text(text: str) -> Any:
-    """Return the object or list that the text is the JSON of, else the text."""
+    """Return the object or list that the text is the JSON of, else the text; that of JSON which loses or breaks too."""
     if not text.lstrip().startswith(("{", "[")):
         return text
     try:
-        return json.loads(text)
+        value = json.loads(text, object_pairs_hook=_mapping)
+        compact([[[[value]]]])  # as deep as it will stand in what is counted
     except (ValueError, RecursionError):
         return text
+    return value
+
+
+def _mapping(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the pairs as a mapping; raises `ValueError` where a key would hide another."""
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        raise ValueError("a key is there twice")
+    return mapping
 
 
 def _is_text(part: object) -> bool:

@@ -13,7 +13,9 @@ from typing import Any
 HEADING = "# Tools\n\n## functions\n\n"
 # What a format's schema loses on its way to the model. Measured: these, and no others among the recorded ones.
 VALIDATION_ONLY = frozenset({"additionalProperties", "required", "default", "minimum", "maximum", "maxItems"})
-MOST_NODES = 10_000  # references can make a small schema a huge type
+# References can make a small schema a huge type. What is deeper, or has grown by more, is `any`.
+DEEPEST = 64
+MOST_GROWTH = 20
 # In tokens, fitted: how the rendered text differs from what a model reads, whose exact form is not known.
 PER_LIST_OF_OBJECTS = 2
 PER_NULLABLE = 2
@@ -89,7 +91,8 @@ class _Renderer:
         self.definitions = {**_mapping(self.parameters.get("definitions")), **_mapping(self.parameters.get("$defs"))}
         self.correction = 0
         self._open: list[str] = []  # the references that are being followed
-        self._nodes = 0
+        self._depth = 0
+        self._room = MOST_GROWTH * (_size(function) + 100)
 
     def render(self) -> str:
         """Return the type of the function, below what is said of it; a tool of the server's own is shown as it is."""
@@ -103,9 +106,16 @@ class _Renderer:
         return text + json.dumps(self.function["format"])
 
     def _type(self, schema: Any) -> str:
-        self._nodes += 1
-        if not isinstance(schema, Mapping) or self._nodes > MOST_NODES:
+        """Return the type of a schema, as long as there is room for it."""
+        if not isinstance(schema, Mapping) or self._depth == DEEPEST or self._room < 0:
             return "any"
+        self._depth += 1
+        rendered = self._rendered(schema)
+        self._depth -= 1
+        self._room -= len(rendered)
+        return rendered
+
+    def _rendered(self, schema: Schema) -> str:
         if isinstance(schema.get("$ref"), str):
             return self._referred(schema["$ref"])
         if isinstance(schema.get("enum"), list):
@@ -134,8 +144,8 @@ class _Renderer:
     def _plain(self, schema: Schema, kind: object) -> str:
         """Return the type of a schema that is no reference, choice or union."""
         if isinstance(kind, list):  # each variant repeats the description
-            told = _comment(schema.get("description"))
-            return self._union([told + self._plain(schema, one) for one in kind if isinstance(one, str)])
+            told = _comment(schema.get("description")) if len(kind) < DEEPEST else ""
+            return self._union([told + self._type({**schema, "type": one}) for one in kind if isinstance(one, str)])
         if kind == "array":
             item = self._type(schema.get("items"))
             self.correction += PER_LIST_OF_OBJECTS * item.endswith("}")
@@ -164,6 +174,21 @@ class _Renderer:
             ending = f" // default: {_literal(described['default'])}" if "default" in described else ""
             lines.append(f"{told}{name}{'' if name in names else '?'}: {self._type(described)},{ending}\n")
         return f"{{\n{''.join(lines)}}}"
+
+
+def _size(value: object) -> int:
+    """Return about how many characters a JSON value has, however deep it is."""
+    size, rest = 0, [value]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, Mapping):
+            size += sum(len(str(key)) for key in one)
+            rest += one.values()
+        elif isinstance(one, list):
+            rest += one
+        else:
+            size += len(str(one))
+    return size
 
 
 def _mapping(value: object) -> Schema:

@@ -21,11 +21,10 @@ def input_tokens(usage: object) -> int:
         ValueError: it states no input tokens; totals are no substitute, since they hold the output too.
     """
     fields = _fields(usage)
-    for name in INPUT_FIELDS:
-        tokens = fields(name)
-        if isinstance(tokens, int) and tokens >= 0:
-            cached = [fields(name) for name in CACHE_FIELDS] if name == "input_tokens" else []
-            return tokens + sum(extra for extra in cached if isinstance(extra, int))
+    stated = {name: tokens for name in INPUT_FIELDS if type(tokens := fields(name)) is int and tokens >= 0}
+    for name, tokens in sorted(stated.items(), key=lambda item: not item[1]):  # a nought beside a figure is a default
+        cached = [fields(name) for name in CACHE_FIELDS] if name == "input_tokens" else []
+        return tokens + sum(extra for extra in cached if type(extra) is int)
     raise ValueError(f"usage states none of {', '.join(INPUT_FIELDS)}: {usage!r}")
 
 

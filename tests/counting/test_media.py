@@ -77,6 +77,7 @@ def test_broken_images_have_no_size(make: Any, keep: int, rest: bytes) -> None:
         assert size is None or min(size) > 0
     assert media.size_of(b"RIFF\0\0\0\0WEBPodd " + bytes(14)) is None
     assert media.size_of(gif(0, 9)) is None
+    assert media.size_of(jpeg(640, 0)) is None  # the height is stated behind the first scan
 
 
 @pytest.mark.parametrize("url", ["https://example.org/a.png", "data:image/png;base64,éééé", "data:image/png", "", None])
@@ -157,5 +158,6 @@ def test_files_are_estimated_by_their_pages() -> None:
         ({"type": "input_file", "file_url": "https://example.org/a.pdf"}, media.PAGE_TOKENS),
         ({"type": "file", "file": {"file_id": "file-1"}}, media.PAGE_TOKENS),
         ({"type": "file", "file": {"file_data": data_url(b"hello world", "text/plain")}}, 2),
+        ({"type": "file", "file": {"file_data": "data:text/plain;charset=utf-8,hello%20world"}}, 2),
     ):
         assert counter_for("gpt-4o").count_message({"role": "user", "content": [part]}) == 4 + tokens

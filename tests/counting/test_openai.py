@@ -102,6 +102,41 @@ def test_names_and_legacy_functions() -> None:
     assert legacy.count_request([hello, {"role": "function", "name": "do_stuff", "content": spaced}]) == 28
 
 
+def test_a_legacy_exchange_in_a_window() -> None:
+    """The manager prices the result with the function's name, as the request does."""
+    ctx = ContextManager(1000, model="gpt-4o")
+    ctx.append(USER)
+    call = {"name": "get_current_weather_forecast", "arguments": "{}"}
+    ctx.append({"role": "assistant", "content": None, "function_call": call})
+    ctx.append({"role": "function", "name": call["name"], "content": "sunny"})
+    assert ctx.total_tokens == GPT4O.count_request(ctx.messages())
+
+
+def test_calls_of_both_kinds_cost_both() -> None:
+    """A message may carry parallel calls and a legacy one."""
+    calls = _calls(_call("f", "{}"), _call("g", "{}"))
+    legacy = {"name": "h", "arguments": "some text"}
+    both = GPT4O.count_message({**calls, "function_call": legacy})
+    assert both - GPT4O.count_message(calls) == 3 + GPT4O.count_text("h") + GPT4O.count_text("some text")
+
+
+@pytest.mark.parametrize("arguments", ["[" * 983 + "]" * 983, "[" * 100_000, '{"a":"one two three","a":1}', "not JSON"])
+def test_arguments_that_are_better_left_alone(arguments: str) -> None:
+    """JSON too deep to be written again, or in which a key hides another, counts as the text it is."""
+    one, two = _calls(_call("f", arguments)), _calls(_call("f", arguments), _call("g", "{}"))
+    assert GPT4O.count_message(one) >= GPT4O.count_text(arguments)
+    assert GPT4O.count_message(two) >= GPT4O.count_text(arguments)
+
+
+def test_payloads_of_odd_shapes() -> None:
+    """A custom call's input is its text, whatever stands beside it; a call without any text has none."""
+    custom = {"name": "x", "input": "y", "arguments": {"a": 1}}
+    call = {"id": "a", "type": "custom", "custom": custom}
+    plain = {"id": "a", "type": "custom", "custom": {"name": "x", "input": "y"}}
+    assert GPT4O.count_message(_calls(call)) == GPT4O.count_message(_calls(plain))
+    assert GPT4O.count_message(_calls({**call, "custom": {**custom, "input": None}})) > 0
+
+
 def test_text_beside_a_call() -> None:
     """It is rendered as a message of its own."""
     call = _call("f", "{}")
@@ -167,6 +202,25 @@ def test_the_meter_knows_that_tools_share_a_system_message() -> None:
         manager.pin(system)
         manager.tools = []
         assert manager.total_tokens == GPT4O.count_request(manager.messages())
+
+
+def test_only_what_leads_every_window_shares_its_frame() -> None:
+    """A system message behind others leads no window for good: the meter does not count on it, nor does a prune."""
+    log = [{"role": "user", "content": "an old question"}, {"role": "system", "content": "You are helpful."}]
+    least = GPT4O.count_request([log[1], USER], [WEATHER])
+    for budget in range(least, least + 8):
+        manager = ContextManager(budget, model="gpt-4o", tools=[WEATHER])
+        manager.extend([*log, USER])
+        fits = manager.preview("?").total_tokens  # what a preview says changes nothing
+        assert fits == manager.preview("?").total_tokens
+        try:
+            window = manager.messages()
+        except BudgetError as error:
+            assert budget < error.required_tokens <= least + 4
+            continue
+        assert GPT4O.count_request(window, [WEATHER]) <= manager.total_tokens <= budget
+        assert manager.last_receipt is not None
+        assert manager.last_receipt.after_tokens == manager.total_tokens
 
 
 def test_responses_bodies() -> None:

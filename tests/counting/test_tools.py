@@ -99,18 +99,46 @@ def test_corrections(properties: dict[str, Any], correction: int) -> None:
     assert render_tools([{"name": "f", "parameters": schema}])[1] == correction
 
 
-def test_references_that_explode_are_cut() -> None:
-    """A chain of definitions, each naming the next one twice, is not followed into 2^60 types."""
-    definitions = {
+def _doubling(levels: int, last: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema whose definitions name the next one twice each."""
+    twice = {
         f"D{level}": {
             "type": "object",
             "properties": {side: {"$ref": f"#/$defs/D{level + 1}"} for side in ("left", "right")},
         }
-        for level in range(60)
+        for level in range(levels)
     }
-    schema = {"type": "object", "properties": {"root": {"$ref": "#/$defs/D0"}}, "$defs": definitions}
+    definitions = {**twice, f"D{levels}": last}
+    return {"type": "object", "properties": {"root": {"$ref": "#/$defs/D0"}}, "$defs": definitions}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        _doubling(60, {"type": "string"}),
+        _doubling(14, {"enum": ["some choice or other"] * 200}),
+        {"type": "object", "properties": {"a": {"type": ["string"] * 2000, "description": "word " * 2000}}},
+        {
+            "type": "object",
+            "properties": {"a": {"type": ["object"] * 1000, "properties": {f"p{i}": {} for i in range(1000)}}},
+        },
+    ],
+    ids=["deep", "wide", "described", "listed"],
+)
+def test_schemas_that_explode_are_cut(schema: dict[str, Any]) -> None:
+    """What references and lists of types multiply stays within a multiple of what was sent."""
     text, _ = render_tools([{"name": "f", "parameters": schema}])
-    assert len(text) < 100 * tools.MOST_NODES
+    assert len(text) < 3 * tools.MOST_GROWTH * len(json.dumps(schema))
+
+
+def test_schemas_may_be_deep() -> None:
+    """As deep as JSON may be, and by a chain of references as long as one likes: no recursion ends in an error."""
+    nested: dict[str, Any] = {"type": "string"}
+    for _ in range(500):
+        nested = {"type": "array", "items": nested}
+    assert "any[]" in _rendered({"a": nested})
+    chain: dict[str, Any] = {f"D{level}": {"$ref": f"#/$defs/D{level + 1}"} for level in range(2000)}
+    assert _rendered({"a": {"$ref": "#/$defs/D0"}}, **{"$defs": chain}) == "{\na?: any,\n}"
 
 
 def test_formats() -> None:
