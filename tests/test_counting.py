@@ -18,6 +18,7 @@ from ctxwin import ContextManager, CounterError, Message, TokenCounter, counting
 from ctxwin.costs import Costs, as_counter
 from ctxwin.counting import CallableCounter, ChatCounter, TiktokenCounter, counter_for, input_tokens, vocabulary
 from ctxwin.counting.encodings import PATTERNS, SPECIAL_TOKENS, load_encoding, read_vocabulary
+from ctxwin.counting.models import openai_counter
 from ctxwin.testing import WordCounter
 from ctxwin.testing.strategies import histories, texts
 
@@ -117,8 +118,12 @@ def test_names(name: str | None, encoding: str, exact: bool) -> None:
 
 def test_a_name_that_is_not_known_is_warned_of_once() -> None:
     """It gets a stand-in; what is said of it is said the first time."""
-    with pytest.warns(UserWarning, match="no tokenizer is known for 'kimi-k2'"):
+    with pytest.warns(UserWarning, match="no tokenizer is known for 'kimi-k2'") as warned:
         counter = counter_for("kimi-k2")
+    assert warned[0].filename == __file__
+    with pytest.warns(UserWarning, match="no tokenizer is known for 'kimi-k3'") as warned:
+        ContextManager(100, model="kimi-k3")
+    assert warned[0].filename == __file__
     assert (counter.name, counter.exact) == ("o200k_base/other", False)
     assert counter_for("kimi-k2") is counter
 
@@ -129,6 +134,12 @@ def test_counters_are_imported_when_they_are_asked_for() -> None:
         assert callable(getattr(counting, name))
     with pytest.raises(AttributeError, match="no attribute 'Abacus'"):
         counting.Abacus  # noqa: B018 - asking is what fails
+
+
+def test_counters_of_one_vocabulary_share_what_they_counted() -> None:
+    """The memo is the vocabulary's, not the model's."""
+    texts = [openai_counter(model)._texts for model in ("gpt-4o", "gpt-4o-mini", "gpt-5", "o3-mini")]
+    assert all(one is texts[0] for one in texts)
 
 
 def test_plain_chat_is_counted_as_billed() -> None:
@@ -266,6 +277,7 @@ def test_encoding_object_is_taken() -> None:
         ({"prompt_tokens": 0, "input_tokens": 10}, 10),
         ({"prompt_tokens": True, "input_tokens": 10, "cache_read_input_tokens": True}, 10),
         ({"prompt_tokens": 0}, 0),
+        ({"inputTokens": 10, "cacheReadInputTokens": 7, "cacheWriteInputTokens": 3}, 20),
         ({"input_tokens": 10, "cache_read_input_tokens": 7, "cache_creation_input_tokens": 3}, 20),
         ({"input_tokens": 10, "cache_read_input_tokens": None}, 10),
         ({"promptTokenCount": 4, "totalTokenCount": 9}, 4),

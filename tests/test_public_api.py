@@ -16,6 +16,7 @@ from ctxwin import summarizers, testing
 
 ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "ctxwin").glob("*.py"))
+COUNTING = sorted((ROOT / "ctxwin" / "counting").glob("*.py"))
 KIT = sorted((ROOT / "ctxwin" / "testing").glob("*.py"))
 SUMMARIZERS = sorted((ROOT / "ctxwin" / "summarizers").glob("*.py"))
 PLUGINS = sorted((ROOT / "plugins" / "ctxwin_plugins").glob("*.py"))
@@ -111,6 +112,47 @@ KIT_LAYERS = [
 ]
 
 
+# The same within counting, which knows of the rest no more than errors and messages.
+COUNTING_LAYERS = [
+    "protocol",
+    "usage",
+    "vocabulary",
+    "encodings",
+    "memo",
+    "cuts",
+    "text",
+    "media",
+    "rules",
+    "bodies",
+    "tools",
+    "chat",
+    "openai",
+    "families",
+    "estimates",
+    "rendering",
+    "preparing",
+    "neutral",
+    "probing",
+    "additivity",
+    "templates",
+    "models",
+    "__init__",
+]
+
+
+@pytest.mark.parametrize("path", COUNTING, ids=lambda path: path.stem)
+def test_imports_of_counting_run_one_way(path: Path) -> None:
+    """From vocabulary and usage up to the names of models."""
+    layer = COUNTING_LAYERS.index(path.stem)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
+        if module.startswith("ctxwin.counting"):
+            names = [module.split(".")[2]] if module != "ctxwin.counting" else [alias.name for alias in node.names]
+            assert all(COUNTING_LAYERS.index(name) < layer for name in names)
+        elif module.startswith("ctxwin"):
+            assert module in ("ctxwin.errors", "ctxwin.messages")
+
+
 @pytest.mark.parametrize("path", CORE, ids=lambda path: path.stem)
 def test_imports_run_one_way(path: Path) -> None:
     """From errors and messages up to the command line."""
@@ -173,7 +215,7 @@ def test_exported_names_of_the_kit_are_sorted_and_exist() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [*CORE, *KIT, *SUMMARIZERS, *PLUGINS], ids=lambda path: f"{path.parent.name}-{path.stem}"
+    "path", [*CORE, *COUNTING, *KIT, *SUMMARIZERS, *PLUGINS], ids=lambda path: f"{path.parent.name}-{path.stem}"
 )
 def test_no_module_is_long(path: Path) -> None:
     """Under 300 lines each."""

@@ -22,7 +22,7 @@ def read_body(body: Body) -> tuple[list[dict[str, Any]], list[Mapping[str, Any]]
         tools.append(stated)
     choice = body.get("tool_choice") or body.get("function_call")
     if isinstance(choice, Mapping):
-        choice = choice.get("function", choice)
+        choice = choice.get("function") or choice.get("custom") or choice
     if "messages" in body:
         return [dict(message) for message in body["messages"]], tools, choice
     instructions = body.get("instructions")

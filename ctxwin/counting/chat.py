@@ -1,15 +1,15 @@
 """
 The chat overhead around the text of a message, which counters of the chat format share.
 
-`3 + sum(3 + role + content + [name + 1])` for plain chat, a role being one token. Source: the OpenAI cookbook's
-"How to count tokens with tiktoken", confirmed on recorded requests: 74 of 83 exact as it is, the rest over by one.
-A tool call adds 3 + name + arguments, parallel calls a wrapper of 14 to 16 tokens for two, a tool result 2.
+`3 + sum(3 + role + content + [name + 1])` for plain chat, a role being one token; source: the OpenAI cookbook's "How to
+count tokens with tiktoken". What stands here for calls and results is the round figure for a callable whose model is
+not known; what OpenAI bills for them is in `openai.py`.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import index
-from typing import Any
+from typing import Any, Literal
 
 from ctxwin.counting import media
 from ctxwin.counting.rules import Tiles
@@ -23,6 +23,8 @@ PER_CALL = 3
 PER_PARALLEL_CALL = 8  # measured: 14 to 16 for two calls
 PER_RESULT = 2
 IMAGES = Tiles(85, 170)
+IMAGE_PARTS = frozenset({"image_url", "input_image", "image"})
+FILE_PARTS = frozenset({"file", "input_file", "document"})
 # Text fields beside `content` that providers read back: a refusal, and the reasoning of open models.
 TEXT_FIELDS = ("content", "refusal", "reasoning_content", "reasoning")
 
@@ -97,21 +99,11 @@ class ChatCounter:
         return 0
 
     def _part(self, part: object) -> int:
-        """Return the tokens of one content part; what is of no known shape counts as its JSON."""
-        if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
-            return self.count_text(compact(part))
-        kind = part["type"]
-        if kind in ("image_url", "input_image"):
-            return self._image(part)
-        text = part.get(kind, part.get("text"))  # {"type": "text", "text": "..."}, and refusals and the like
-        if isinstance(text, str):
-            return self.count_text(text)
-        if kind == "input_audio":
-            return media.audio_tokens(part)
-        if kind in ("file", "input_file"):
-            content = media.file_content(part)
-            return self.count_text(content) if isinstance(content, str) else content * media.PAGE_TOKENS
-        return self.count_text(compact(part))
+        """Return the tokens of one content part."""
+        kind, value = read_part(part)
+        if kind == "image":
+            return self._image(value)
+        return self.count_text(value) if isinstance(value, str) else value
 
     def _image(self, part: Mapping[str, Any]) -> int:
         """Return the tokens of an image."""
@@ -138,6 +130,28 @@ class CallableCounter(ChatCounter):
     def count_text(self, text: str) -> int:
         """Return what the callable says."""
         return index(self._count_text(text))
+
+
+def read_part(part: object) -> tuple[Literal["text", "image", "tokens"], Any]:
+    """
+    Return what is counted of a content part, in the shapes of either OpenAI API or of Anthropic's.
+
+    Returns:
+        `text` with a text: the part's own, a text file's, the JSON of what is of no known shape; `image` with the part;
+        or `tokens` with an estimate, of audio and files.
+    """
+    if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
+        return "text", compact(part)
+    kind = part["type"]
+    if kind in IMAGE_PARTS:
+        return "image", part
+    if kind == "input_audio":
+        return "tokens", media.audio_tokens(part)
+    if kind in FILE_PARTS:
+        content = media.file_content(part)
+        return ("text", content) if isinstance(content, str) else ("tokens", content * media.PAGE_TOKENS)
+    text = part.get(kind, part.get("text"))  # {"type": "text", "text": "..."}, and refusals and the like
+    return "text", text if isinstance(text, str) else compact(part)
 
 
 def called(message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

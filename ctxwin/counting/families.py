@@ -1,5 +1,5 @@
 """
-What requests cost at models whose tokeniser is not public: one table of coefficients a family.
+What requests cost at models whose tokenizer is not public: one table of coefficients a family.
 
 The figures are fitted to recorded requests and the input tokens that were billed for them, by least absolute relative
 error, and rounded to three digits: `tests/bench/fit_estimates.py` prints them, and what they miss on sources that the
@@ -138,21 +138,21 @@ FAMILIES = (
     ),
 )
 _NAMED = {family.name: family for family in FAMILIES}
-# Searched for in a model's name in lower case, in this order; what is newer than the figures gets the dearest.
-PATTERNS = (
+# Searched for in a model's name in lower case, in this order; what is newer than the figures gets the newest.
+NAMES = (
     ("claude-3-opus", _NAMED["claude-3-opus"]),
-    (r"claude-(v?2|instant|3[-.]5|3-haiku|3-sonnet)", _NAMED["claude-3"]),
-    (r"claude-(3[-.]7|(opus|sonnet)-4($|:|[-.@][012]))", _NAMED["claude-4"]),
+    (r"claude-(v?2|instant|3[-.]5|3-haiku|3-sonnet|haiku-3)", _NAMED["claude-3"]),
+    (r"claude-(3[-.]7|4-(opus|sonnet)|(opus|sonnet)-4($|:|[-.@][012]))", _NAMED["claude-4"]),
     (r"claude-(opus|sonnet|haiku)-4[-.][56]", _NAMED["claude-4.5"]),
     ("claude", _NAMED["claude-4.7"]),
     (r"gemini-(1|2[-.]0)", _NAMED["gemini-2.0"]),
-    (r"gemini-2[-.]5", _NAMED["gemini-2.5"]),
+    (r"gemini-(live-)?2[-.]5", _NAMED["gemini-2.5"]),
     ("gemini", _NAMED["gemini-3"]),
-    (r"(mini|magi|mi)stral-(large|medium|small)", _NAMED["mistral"]),
+    (r"(magi|mi)stral-(large|medium|small)", _NAMED["mistral"]),
 )
 
 
 def family_of(model: str) -> Family | None:
     """Return the family of a model's name, or that of the name itself; None where no figures are known."""
     name = model.lower()
-    return _NAMED.get(name) or next((family for pattern, family in PATTERNS if re.search(pattern, name)), None)
+    return _NAMED.get(name) or next((family for pattern, family in NAMES if re.search(pattern, name)), None)

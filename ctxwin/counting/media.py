@@ -65,14 +65,21 @@ def audio_tokens(part: Part) -> int:
 
 
 def file_content(part: Part) -> str | int:
-    """Return the text of a `file` or `input_file` part, or how many pages it is taken to have."""
+    """Return the text of a file's part (`file`, `input_file`, Anthropic's `document`), or how many pages it is."""
+    source = part.get("source")
+    if isinstance(source, Mapping):
+        data = source.get("data")
+        return data if source.get("type") == "text" and isinstance(data, str) else _pages(data)
     given = part.get("file")
-    inner = given if isinstance(given, Mapping) else part
-    stated = inner.get("file_data")
+    stated = (given if isinstance(given, Mapping) else part).get("file_data")
     if isinstance(stated, str) and stated.startswith("data:text/"):
-        encoded = stated.partition(",")
-        data = _decoded(stated) if encoded[0].endswith(";base64") else unquote_to_bytes(encoded[2])
-        return data.decode("utf-8", "replace")
+        header, _, payload = stated.partition(",")
+        text = _decoded(stated) if header.endswith(";base64") else unquote_to_bytes(payload)
+        return text.decode("utf-8", "replace")
+    return _pages(stated)
+
+
+def _pages(stated: object) -> int:
     return max(1, len(PDF_PAGE.findall(_decoded(stated))))
 
 

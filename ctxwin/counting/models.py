@@ -1,12 +1,14 @@
 """Which counter belongs to a model's or an encoding's name."""
 
 import functools
+import inspect
 import warnings
 
-from ctxwin.counting.encodings import ALIASES, PATTERNS, load_encoding
+from ctxwin.counting.encodings import ALIASES, PATTERNS
 from ctxwin.counting.openai import TiktokenCounter
 from ctxwin.counting.protocol import TokenCounter
 from ctxwin.counting.rules import COMMON, OSS, OTHER, Rules, rules_for
+from ctxwin.counting.text import texts_of
 
 # Prefixes of model names, longest first where one begins another; dates and suffixes follow. Source: tiktoken/model.py
 # (0.14), but for `ft:gpt-4.1`, which it takes for cl100k_base, and for gpt-6, gpt-realtime, gpt-audio, codex-mini and
@@ -31,17 +33,19 @@ PREFIXES = (
     ("gpt-35", "cl100k_base"),  # Azure's spelling
 )
 DEFAULT_ENCODING = "o200k_base"
+NAMES_KEPT = 1024  # names may come from users, and are not kept without end
 
 
-@functools.cache
+@functools.lru_cache(NAMES_KEPT)
 def counter_for(model: str | None) -> TokenCounter:
     """
     Return the counter for a model's or an encoding's name.
 
     Provider prefixes (`openai/`, `azure/`) and fine-tunes (`ft:`) are seen through. OpenAI's models are counted with
-    their own vocabulary, `exact=True`. Claude, Gemini and Mistral are estimated (`ctxwin.counting.estimates`). Any
-    other name gets o200k_base as a stand-in and a `UserWarning` that says so, once; `None` gets it without a word.
-    Llama, Qwen, DeepSeek and others whose tokenizer is at hand are counted exactly by a `TransformersCounter`.
+    their own vocabulary, `exact=True` (gpt-oss apart, to which hosts add a text of theirs). Claude, Gemini and Mistral
+    are estimated (`ctxwin.counting.estimates`). Any other name gets o200k_base as a stand-in and a `UserWarning` that
+    says so, once; `None` gets it without a word. Llama, Qwen, DeepSeek and others whose tokenizer is at hand are
+    counted exactly by a `TransformersCounter`.
 
     Counters hold no state of a conversation and are shared.
     """
@@ -55,12 +59,12 @@ def counter_for(model: str | None) -> TokenCounter:
     warnings.warn(
         f"no tokenizer is known for {model!r}: its tokens are estimated with {DEFAULT_ENCODING}; give a counter, a "
         f"TransformersCounter for one, or correct the estimate with observe()",
-        stacklevel=2,
+        stacklevel=_outside(),
     )
     return openai_counter(model)
 
 
-@functools.cache
+@functools.lru_cache(NAMES_KEPT)
 def openai_counter(model: str | None) -> TiktokenCounter:
     """Return the counter for one of OpenAI's models; for any other name a stand-in, `exact=False`."""
     if model is None:
@@ -70,6 +74,14 @@ def openai_counter(model: str | None) -> TiktokenCounter:
         return _counter(DEFAULT_ENCODING, OTHER, exact=False)
     rules = rules_for(_bare(model))
     return _counter(encoding, rules, exact=rules is not OSS)
+
+
+def _outside() -> int:
+    """Return how many frames up the caller's own code is: a warning points at who named the model."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "ctxwin":
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _bare(model: str) -> str:
@@ -87,4 +99,4 @@ def _encoding_of(name: str) -> str | None:
 @functools.cache
 def _counter(encoding: str, rules: Rules, *, exact: bool) -> TiktokenCounter:
     name = f"{encoding}/{rules.name}" if rules.name else encoding
-    return TiktokenCounter(functools.partial(load_encoding, encoding), name=name, exact=exact, rules=rules)
+    return TiktokenCounter(texts_of(encoding), name=name, exact=exact, rules=rules)

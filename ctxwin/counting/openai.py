@@ -40,7 +40,7 @@ class TiktokenCounter(ChatCounter):
     nearly); images by the family's price, their size read from the bytes; audio and files are estimated.
 
     Args:
-        encoding: an encoding, or a function that makes one when the first text is counted.
+        encoding: an encoding, a function that makes one when the first text is counted, or texts to share.
         name: the name under which counts are stored.
         exact: False where encoding and rules are only a stand-in for the model's own.
         rules: what the family adds to the text.
@@ -48,13 +48,13 @@ class TiktokenCounter(ChatCounter):
 
     def __init__(
         self,
-        encoding: "tiktoken.Encoding | Callable[[], tiktoken.Encoding]",
+        encoding: "tiktoken.Encoding | Callable[[], tiktoken.Encoding] | Texts",
         *,
         name: str,
         exact: bool = True,
         rules: Rules = COMMON,
     ) -> None:
-        self._texts = Texts(encoding)
+        self._texts = encoding if isinstance(encoding, Texts) else Texts(encoding)
         self.name = name
         self.exact = exact
         self.rules = rules
@@ -66,8 +66,8 @@ class TiktokenCounter(ChatCounter):
         """
         Return the tokens of the text; special-token spellings count as the plain text they are.
 
-        Half a million characters and more of one kind, which the tokenizer takes badly or not at all, are answered
-        with the upper bound that holds for every byte-level vocabulary: one token a byte.
+        Half a million characters without a safe cut (of one kind, or of kana and kanji), which the tokenizer takes
+        badly or not at all, are answered with the bound of every byte-level vocabulary: one token a byte.
         """
         return self._texts.count(text)
 
@@ -138,6 +138,9 @@ class TiktokenCounter(ChatCounter):
 
         Read are `messages`, or `instructions` and `input`; `tools` or `functions`; `tool_choice`; `response_format` or
         `text.format`. What the server keeps or adds (a previous response, a stored prompt, its own tools) is not seen.
+
+        Raises:
+            KeyError: a message lacks its role, or a call its name.
         """
         messages, tools, choice = read_body(body)
         counter = self
@@ -152,7 +155,8 @@ class TiktokenCounter(ChatCounter):
         if fixed is None or choice is None:
             return 0
         if isinstance(choice, Mapping):
-            return (LEGACY_CALL if legacy else fixed) + self.count_text(f"functions.{choice.get('name')}")
+            name = choice.get("name")
+            return (LEGACY_CALL if legacy else fixed) + self.count_text(f"functions.{name}") if name else 0
         return int(choice == "none")
 
     def _exchange(self, calls: Sequence[Mapping[str, Any]]) -> int:
@@ -186,14 +190,14 @@ def _json_or_text(text: str) -> Any:
     if not text.lstrip().startswith(("{", "[")):
         return text
     try:
-        value = json.loads(text, object_pairs_hook=_mapping)
+        value = json.loads(text, object_pairs_hook=_unique)
         compact([[[[value]]]])  # as deep as it will stand in what is counted
     except (ValueError, RecursionError):
         return text
     return value
 
 
-def _mapping(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Return the pairs as a mapping; raises `ValueError` where a key would hide another."""
     mapping = dict(pairs)
     if len(mapping) < len(pairs):

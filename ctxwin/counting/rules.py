@@ -2,7 +2,7 @@
 What OpenAI's models add to the text of a request, by family: frames around messages, tool exchanges, images.
 
 Nothing of this is documented whole. The figures were fitted to recorded requests and the `prompt_tokens` that were
-billed for them (812 chat completions of public test suites, 2023 to 2026); plain chat follows the OpenAI cookbook's
+billed for them (768 chat completions of public test suites, 2023 to 2026); plain chat follows the OpenAI cookbook's
 "How to count tokens with tiktoken". Where a figure comes from elsewhere, it says so.
 """
 
@@ -119,7 +119,7 @@ OSS = Rules(name="gpt-oss", priming=67)
 # A margin for models whose frames are not known; fitted on kimi-k2, of which four requests are recorded.
 OTHER = Rules(name="other", exchange=26, tools=8)
 # Beginnings of model names, the longer first. What begins with none of them is of the common family.
-FAMILIES: tuple[tuple[str, Rules], ...] = (
+RULES: tuple[tuple[str, Rules], ...] = (
     ("gpt-3.5-turbo-0301", Rules(name="0301", per_message=4, per_name=-1)),  # source: the cookbook
     ("gpt-4o-mini", MINI),
     ("gpt-4o-audio", Rules(name="audio", bare_discount=1)),
@@ -139,4 +139,4 @@ FAMILIES: tuple[tuple[str, Rules], ...] = (
 
 def rules_for(model: str) -> Rules:
     """Return the rules of one of OpenAI's models, given its bare name: no provider, no `ft:`, in lower case."""
-    return next((rules for prefix, rules in FAMILIES if model.startswith(prefix)), COMMON)
+    return next((rules for prefix, rules in RULES if model.startswith(prefix)), COMMON)

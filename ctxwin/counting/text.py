@@ -1,10 +1,11 @@
 """How many tokens a text has, whatever the text."""
 
+import functools
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ctxwin.counting.encodings import PATTERNS
+from ctxwin.counting.encodings import PATTERNS, load_encoding
 from ctxwin.counting.memo import Memo
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class Texts:
     """
     Counts the tokens of texts, each once while it is remembered.
 
-    Threads may share it. Up to `memo_bytes` of texts stay in memory; of one longer than a piece stay only digests.
+    Threads may share it. Up to `memo_bytes` of texts stay in memory, longer than the conversations that they are of;
+    of a text longer than a piece only digests do.
 
     Args:
         encoding: an encoding, or a function that makes one when the first text is counted.
@@ -99,3 +101,9 @@ class Texts:
             tokens = upper_bound(text)
         self._memo.put(key, tokens)
         return tokens
+
+
+@functools.cache
+def texts_of(encoding: str) -> Texts:
+    """Return the texts of an embedded encoding, remembered once for all counters that use it."""
+    return Texts(functools.partial(load_encoding, encoding))

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-# The names under which APIs report the input of a request: chat completions, Responses and Anthropic, Gemini.
-INPUT_FIELDS = ("prompt_tokens", "input_tokens", "prompt_token_count", "promptTokenCount")
-# Anthropic reports cached input beside `input_tokens`; the others report it as a part of the input.
-CACHE_FIELDS = ("cache_read_input_tokens", "cache_creation_input_tokens")
+# Under which APIs report the input of a request: chat completions, Responses and Anthropic, Gemini, Bedrock.
+INPUT_FIELDS = ("prompt_tokens", "input_tokens", "prompt_token_count", "promptTokenCount", "inputTokens")
+# Anthropic and Bedrock report cached input beside theirs; the others report it as a part of the input.
+CACHE_FIELDS = {
+    "input_tokens": ("cache_read_input_tokens", "cache_creation_input_tokens"),
+    "inputTokens": ("cacheReadInputTokens", "cacheWriteInputTokens"),
+}
 
 
 def input_tokens(usage: object) -> int:
@@ -15,16 +18,17 @@ def input_tokens(usage: object) -> int:
 
     Args:
         usage: the usage that came with the reply: a mapping or an SDK object, as OpenAI (chat completions and
-            Responses), Anthropic or Gemini give it.
+            Responses), Anthropic, Gemini or Bedrock give it.
 
     Raises:
         ValueError: it states no input tokens; totals are no substitute, since they hold the output too.
     """
     fields = _fields(usage)
     stated = {name: tokens for name in INPUT_FIELDS if type(tokens := fields(name)) is int and tokens >= 0}
-    for name, tokens in sorted(stated.items(), key=lambda item: not item[1]):  # a nought beside a figure is a default
-        cached = [fields(name) for name in CACHE_FIELDS] if name == "input_tokens" else []
-        return tokens + sum(extra for extra in cached if type(extra) is int)
+    name = max(stated, key=lambda name: stated[name] > 0, default=None)  # a nought beside a figure is a default
+    if name is not None:
+        cached = [fields(cache) for cache in CACHE_FIELDS.get(name, ())]
+        return stated[name] + sum(extra for extra in cached if type(extra) is int)
     raise ValueError(f"usage states none of {', '.join(INPUT_FIELDS)}: {usage!r}")
 
 

@@ -1,5 +1,5 @@
 """
-What counting a bare text costs beside the bare tokeniser, what the memo is worth, and what hostile texts do.
+What counting a bare text costs beside the bare tokenizer, what the memo is worth, and what hostile texts do.
 
 Compared figures are taken in turn in the same run and are minima: what else runs on the machine only ever adds.
 
@@ -66,7 +66,7 @@ def per_call(function: Callable[[str], object], texts: Sequence[str]) -> float:
     return (perf_counter() - start) / len(texts) * 1e6
 
 
-# Short and long texts against the bare tokeniser.
+# Short and long texts against the bare tokenizer.
 
 
 def overhead_row(name: str, size: int, number: int) -> tuple[list[str], float]:

@@ -24,6 +24,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from bench.corpus import data_folder, print_table
 from bench.least_absolute import least_absolute, rank, three_digits
 from bench.vectors import Row, rows
@@ -236,6 +238,7 @@ def report(found: Sequence[Fit]) -> None:
 
 SECTIONS: dict[str, Callable[[Row], str]] = {
     "family": _name,
+    "vendor": lambda row: _name(row).partition("-")[0],
     "provider": lambda row: row.provider,
     "source": lambda row: row.source.split(" ")[0],
     "kind": kind,

@@ -1,6 +1,8 @@
 """Estimates: what a family's coefficients stand for, and which model belongs to which family."""
 
 import base64
+import json
+import random
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from bench.vectors import png_header
 from ctxwin import ContextManager, TokenCounter
+from ctxwin.counting import counter_for
 from ctxwin.counting.encodings import load_encoding
 from ctxwin.counting.estimates import EstimateCounter, estimate_for
 from ctxwin.counting.families import FAMILIES, RATES, Family, family_of
@@ -176,7 +179,9 @@ def test_native_tools_count_as_functions() -> None:
         ({"type": "tool_result", "tool_use_id": "1", "content": "sunny"}, "sunny"),
         ({"type": "tool_result", "tool_use_id": "1", "content": [{"type": "text", "text": "sunny"}]}, "sunny"),
         ({"type": "tool_result", "tool_use_id": "1"}, ""),
-        ({"type": "document", "title": "A"}, '{"type":"document","title":"A"}'),
+        ({"type": "input_text", "text": "Hello there"}, "Hello there"),
+        ({"type": "document", "source": {"type": "text", "data": "Hello there"}}, "Hello there"),
+        ({"type": "citation", "title": "A"}, '{"type":"citation","title":"A"}'),
         ({"kind": "odd"}, '{"kind":"odd"}'),
         ("bare", '"bare"'),
     ],
@@ -213,6 +218,44 @@ def test_images_cost_by_size_where_the_family_has_it() -> None:
             assert flat.count_message({"role": "user", "content": [part]}) == 258
     remote = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
     assert priced.count_message({"role": "user", "content": [remote]}) == 1600
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "data:image/tiff;base64,DATA"}},
+        {"type": "input_image", "image_url": "data:image/tiff;base64,DATA"},
+        {"type": "image", "source": {"type": "base64", "data": "DATA"}},
+        {"type": "input_audio", "input_audio": {"data": "DATA", "format": "mp3"}},
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64,DATA"}},
+        {"type": "input_file", "file_data": "data:application/pdf;base64,DATA"},
+        {"type": "document", "source": {"type": "base64", "data": "DATA"}},
+    ],
+    ids=lambda part: part["type"],
+)
+@pytest.mark.parametrize("model", ["gpt-4o", "claude-sonnet-4-5", "gemini-2.5-flash"])
+def test_data_is_not_read_as_text(model: str, part: Mapping[str, Any]) -> None:
+    """A hundred kilobytes of any medium cost a few thousand tokens at most, whoever counts."""
+    data = base64.b64encode(random.Random(1).randbytes(100_000)).decode()
+    filled = json.loads(json.dumps(part).replace("DATA", data))
+    assert counter_for(model).count_message({"role": "user", "content": [filled]}) < 6000
+
+
+@pytest.mark.parametrize(
+    ("model", "family"),
+    [
+        ("claude-4-sonnet-20250514", "claude-4"),
+        ("claude-haiku-3.5", "claude-3"),
+        ("gemini-live-2.5-flash", "gemini-2.5"),
+        ("claude-next", "claude-4.7"),
+        ("gemini-next", "gemini-3"),
+    ],
+)
+def test_names_in_other_orders(model: str, family: str) -> None:
+    """Hosts turn names about; what is newer than the coefficients is of the newest generation."""
+    estimate = estimate_for(model)
+    assert estimate is not None
+    assert estimate.family.name == family
 
 
 def test_a_manager_counts_with_it() -> None:

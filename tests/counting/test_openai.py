@@ -11,7 +11,7 @@ from ctxwin import Budget, BudgetError, ContextManager
 from ctxwin.counting import TiktokenCounter
 from ctxwin.counting.encodings import load_encoding
 from ctxwin.counting.models import openai_counter
-from ctxwin.counting.rules import FAMILIES, Rules
+from ctxwin.counting.rules import RULES, Rules
 from ctxwin.testing.strategies import histories
 
 MODELS = ["gpt-4o", "gpt-4o-mini", "gpt-4", "gpt-5-mini", "o3-mini", "kimi-k2"]
@@ -53,6 +53,31 @@ def test_a_tool_and_its_exchange() -> None:
     # Two frames of four; the function's name with the call and with its result; arguments; the result's text.
     texts = ["functions.get_weather", '{"city":"Paris"}', "get_weather", "sunny in Paris"]
     assert added == 4 + 4 + 4 + sum(map(GPT4O.count_text, texts))
+
+
+CAPITAL = {"role": "user", "content": "What is the capital of France?"}
+SAID = "Get the current weather for a city."
+WHERE = {"type": "string", "description": "The city and state, e.g. San Francisco, CA"}
+PLACE = {"type": "object", "properties": {"location": WHERE}, "required": ["location"]}
+CURRENT = _function("get_current_weather", PLACE, "Get the current weather")
+
+
+@pytest.mark.parametrize(
+    ("model", "content", "tools", "billed"),
+    [
+        ("gpt-5", CAPITAL["content"], [], 13),
+        ("o3-mini", "What is the capital of Mexico?", [], 13),
+        ("gpt-4o-mini", "What's the weather in Paris?", [WEATHER], 43),
+        ("gpt-5", "What's the weather in Paris?", [_function("get_weather", CITY, SAID)], 132),
+        ("gpt-4o", "What is the model name?", [_function("get_model_name", {"type": "object"})], 38),
+        ("gpt-3.5-turbo", "What's the weather like in San Francisco and Boston?", [CURRENT], 70),
+    ],
+)
+def test_small_requests_as_they_were_billed(model: str, content: str, tools: list[Any], billed: int) -> None:
+    """One or two a family, recorded by the test suites of pydantic-ai, OpenInference and OpenTelemetry."""
+    choice = "none" if model == "gpt-5" else "auto"  # a choice is free there
+    body = {"messages": [{"role": "user", "content": content}], "tools": tools, "tool_choice": choice}
+    assert openai_counter(model).count_body(body) == billed
 
 
 def test_results_of_parallel_calls_are_one_list() -> None:
@@ -145,7 +170,16 @@ def test_text_beside_a_call() -> None:
 
 @pytest.mark.parametrize(
     ("choice", "added"),
-    [(None, 0), ("auto", 0), ("required", 0), ("none", 1), ({"type": "function", "function": {"name": "f"}}, 8)],
+    [
+        (None, 0),
+        ("auto", 0),
+        ("required", 0),
+        ("none", 1),
+        ({"type": "function", "function": {"name": "f"}}, 8),
+        ({"type": "function", "name": "f"}, 8),
+        ({"type": "custom", "custom": {"name": "f"}}, 8),
+        ({"type": "allowed_tools", "mode": "auto", "tools": []}, 0),
+    ],
 )
 def test_forced_choices(choice: object, added: int) -> None:
     """A choice of one tool costs six tokens and its name, of none one token; from gpt-5 on nothing."""
@@ -281,6 +315,6 @@ def test_a_counter_of_ones_own() -> None:
 
 def test_families_do_not_shadow_one_another() -> None:
     """No beginning of a name stands before a longer one that begins with it."""
-    prefixes = [prefix for prefix, _ in FAMILIES]
+    prefixes = [prefix for prefix, _ in RULES]
     for position, prefix in enumerate(prefixes):
         assert not any(later.startswith(prefix) for later in prefixes[position + 1 :])
