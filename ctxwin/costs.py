@@ -63,13 +63,14 @@ class Costs:
         """
         if self._count_base is None or not self._tools:
             lead = None
-        if self._base is None or self._base[0] != lead:
+        base = self._base
+        if base is None or base[0] != lead:
             if lead is None or self._count_base is None:
                 tokens = self._ask("count_request", self.counter.count_request, (), self.tools)
             else:
                 tokens = self._ask("count_base", self._count_base, self.tools, lead.to_dict())
-            self._base = lead, tokens
-        return self.corrected(self._base[1]) + self.offset
+            base = self._base = lead, tokens
+        return self.corrected(base[1]) + self.offset
 
     def corrected(self, tokens: int) -> int:
         """Return a count with the correction of an estimate, rounded up."""
@@ -95,9 +96,10 @@ class Costs:
         """
         if call is None or self._count_result is None:
             return self._ask("count_message", self.counter.count_message, message.to_dict())
-        if self._call is None or self._call[0] is not call:
-            self._call = call, call.to_dict()
-        return self._ask("count_result", self._count_result, message.to_dict(), self._call[1])
+        known = self._call  # one thread may count ahead while another counts
+        if known is None or known[0] is not call:
+            known = self._call = call, call.to_dict()
+        return self._ask("count_result", self._count_result, message.to_dict(), known[1])
 
     def request(self, messages: Sequence[Message]) -> int:
         """Return the true cost of a whole request."""

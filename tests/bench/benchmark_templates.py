@@ -9,9 +9,12 @@ a small vocabulary is trained. With `CTXWIN_CONVERSATIONS` that many conversatio
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.corpus import Wire, data_folder, plain_chat, print_table, tool_chat
 from ctxwin import CounterError
