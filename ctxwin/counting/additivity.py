@@ -51,7 +51,7 @@ def sums_hold(probes: Probes) -> bool:
     for tools in OFFERS[:2]:
         base = probes.base(tools)
         for letters in CHECKS:
-            excesses = [probes.excess(letters, tools, alike=alike) for alike in (False, True)]
-            if letters[0] in probes.first and any(e is not None and e > (base or 0) for e in excesses):
+            excesses = [probes.excess(probes.allowed(letters), tools, alike=alike) for alike in (False, True)]
+            if any(excess is not None and excess > (base or 0) for excess in excesses):
                 return False
     return True

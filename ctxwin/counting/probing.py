@@ -61,7 +61,7 @@ class Probes:
         self._render = render
         self._count_text = count
         self._marks = marks
-        self.first = "snh" if system_prompt else "snhua"
+        self._system_prompt = system_prompt
         self.tools_repeated = False
         self.more: Mapping[str, int] = {}
         self._answers = self._learn_answers()
@@ -82,8 +82,12 @@ class Probes:
 
     def base(self, tools: Sequence[Wire]) -> int | None:
         """Return what a request costs beside its messages; None where the template refuses all that was tried."""
-        bases = [base for base in BASES if base[0] in self.first]
+        bases = {self.allowed(base) for base in BASES}
         return max((excess for base in bases if (excess := self.excess(base, tools)) is not None), default=None)
+
+    def allowed(self, letters: str) -> str:
+        """Return a window, behind a system message if each request begins with one."""
+        return f"s{letters}" if self._system_prompt and letters[0] not in "snh" else letters
 
     def excess(self, letters: str, tools: Sequence[Wire], *, alike: bool = False) -> int | None:
         """Return what a window costs beside its messages; None where it is refused."""
