@@ -58,9 +58,8 @@ class Ahead:
 
         counted = await asyncio.to_thread(_count, self._conversation.costs, uncounted)
         with self._lock:
-            for entry, tokens in counted:
-                if entry.tokens is None:
-                    entry.tokens = tokens
+            for entry, tokens in counted:  # whoever counted one meanwhile came to the same figure
+                entry.tokens = tokens
         return len(counted) == len(uncounted)
 
 

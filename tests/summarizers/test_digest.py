@@ -166,6 +166,18 @@ def test_long_sentences_are_told_in_parts() -> None:
     assert all(re.fullmatch("a?(?:👨‍👩‍👧a)*(?:👨‍👩‍👧)?", part.strip("…")) for part in split("👨‍👩‍👧a" * 60))
 
 
+@pytest.mark.parametrize(
+    ("clause", "gap"), [("we count to number {}, ", " "), ("\u6211\u4eec\u6570\u5230\u7b2c{}\u4e2a\uff0c", "")]
+)
+def test_clauses_of_a_long_sentence_stay_whole(clause: str, gap: str) -> None:
+    """Parts end where clauses do, as many clauses in each as there is room for."""
+    clauses = [clause.format(number).strip() for number in range(40)]
+    parts = [part.strip("…") for part in split(gap.join(clauses))]
+    assert gap.join(parts) == gap.join(clauses)
+    assert 1 < len(parts) < 20
+    assert all(part.endswith(clause.strip()[-1]) for part in parts)
+
+
 def test_a_little_room_is_used() -> None:
     """The beginning of the best sentence, whole words if it can be."""
     assert (
