@@ -145,7 +145,9 @@ def test_imports_of_counting_run_one_way(path: Path) -> None:
     """From vocabulary and usage up to the names of models."""
     layer = COUNTING_LAYERS.index(path.stem)
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        module = node.module or ""
         if module.startswith("ctxwin.counting"):
             names = [module.split(".")[2]] if module != "ctxwin.counting" else [alias.name for alias in node.names]
             assert all(COUNTING_LAYERS.index(name) < layer for name in names)
