@@ -29,6 +29,19 @@ class Witness(CallableCounter):
         return super().count_message(message)
 
 
+class Held(Witness):
+    """Says when it has begun to count, and goes on when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began, self.go_on = threading.Event(), threading.Event()
+
+    def count_message(self, message: Mapping[str, Any]) -> int:
+        self.began.set()
+        assert self.go_on.wait(10)
+        return super().count_message(message)
+
+
 def _asked(witness: Witness, *contents: Any, calls: Any = None, budget: int = 10**6) -> list[dict[str, Any]]:
     """Return the window of a conversation with these contents, awaited."""
     ctx = ContextManager(budget, counter=witness)
@@ -88,24 +101,18 @@ def test_errors_of_the_counter_come_where_they_always_come() -> None:
 
 def test_a_cancelled_count_changes_nothing() -> None:
     """The thread ends by itself; the next to ask counts again."""
-    began, go_on = threading.Event(), threading.Event()
-
-    class Slow(Witness):
-        def count_message(self, message: Mapping[str, Any]) -> int:
-            began.set()
-            assert go_on.wait(10)
-            return super().count_message(message)
+    witness = Held()
 
     async def cancel(ctx: ContextManager) -> None:
         task = asyncio.create_task(ctx.amessages())
-        await asyncio.to_thread(began.wait, 10)
+        await asyncio.to_thread(witness.began.wait, 10)
         ctx.add_message("user", "the loop is free, and so is the lock")
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        go_on.set()
+        witness.go_on.set()
 
-    ctx = ContextManager(10**6, counter=Slow())
+    ctx = ContextManager(10**6, counter=witness)
     ctx.add_message("user", LARGE)
     asyncio.run(cancel(ctx))
     assert len(ctx.messages()) == 2
@@ -154,27 +161,21 @@ def test_a_cancelled_caller_leaves_its_count() -> None:
 def test_a_rewind_meanwhile_does_no_harm() -> None:
     """What was cut while it was counted is simply gone."""
 
-    async def regret(ctx: ContextManager, began: threading.Event, go_on: threading.Event) -> list[dict[str, Any]]:
+    async def regret(ctx: ContextManager) -> list[dict[str, Any]]:
         task = asyncio.create_task(ctx.amessages())
-        await asyncio.to_thread(began.wait, 10)
+        await asyncio.to_thread(witness.began.wait, 10)
         ctx.rewind(2)
-        go_on.set()
+        witness.go_on.set()
         return await task
 
-    began, go_on = threading.Event(), threading.Event()
+    witness = Held()
 
-    class Slow(Witness):
-        def count_message(self, message: Mapping[str, Any]) -> int:
-            began.set()
-            assert go_on.wait(10)
-            return super().count_message(message)
-
-    ctx = ContextManager(10**6, counter=Slow())
+    ctx = ContextManager(10**6, counter=witness)
     call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     ctx.add_message("user", LARGE)
     ctx.add_message("assistant", None, tool_calls=[call])
     ctx.add_message("tool", LARGE, tool_call_id="a")
-    assert len(asyncio.run(regret(ctx, began, go_on))) == 1
+    assert len(asyncio.run(regret(ctx))) == 1
 
 
 def test_without_asyncio_the_texts_are_counted_in_place() -> None:

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from ctxwin.counting import media
 from ctxwin.counting.rules import Tiles
+from ctxwin.messages import SYSTEM_ROLES
 
-SYSTEM_ROLES = ("system", "developer")
 PRIMING = 3  # every reply is primed with <|start|>assistant<|message|>
 ROLE = 1  # a role is one token in every encoding
 PER_MESSAGE = 3 + ROLE
@@ -156,10 +156,14 @@ def read_part(part: object) -> tuple[Literal["text", "image", "tokens"], Any]:
 
 def called(message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield what each call of a message names: functions, custom tools, and the legacy `function_call`."""
-    for call in message.get("tool_calls") or ():
-        yield call.get("function") or call["custom"]
+    yield from tools_called(message)
     if message.get("function_call"):
         yield message["function_call"]
+
+
+def tools_called(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what each of a message's `tool_calls` names: a function, or a custom tool."""
+    return [call.get("function") or call["custom"] for call in message.get("tool_calls") or ()]
 
 
 def payload_of(function: Mapping[str, Any]) -> str:

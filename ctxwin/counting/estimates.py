@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ctxwin.counting.chat import compact, read_part
+from ctxwin.counting.chat import TEXT_FIELDS, compact, read_part
 from ctxwin.counting.families import VERSION, Family, family_of
 from ctxwin.counting.media import image_size
 from ctxwin.counting.text import texts_of
 from ctxwin.counting.tools import definition_of
 
-TEXT_FIELDS = ("content", "refusal", "reasoning_content", "reasoning", "name")
+FIELDS = (*TEXT_FIELDS, "name")
 NO_TURN = ("system", "developer", "tool")  # their framing is in the base, or in the call
 CLAUSES = ("enum", "examples", "const", "default")  # of a schema, whose values are shown to the model
 NAMED = ("properties", "$defs", "definitions")
@@ -56,7 +56,7 @@ class EstimateCounter:
     def count_message(self, message: Mapping[str, Any]) -> int:
         """Return the tokens that the message adds to a request."""
         tokens = 0.0 if message["role"] in NO_TURN else self.family.turn
-        tokens += sum(self._content(message.get(key)) for key in TEXT_FIELDS)
+        tokens += sum(self._content(message.get(key)) for key in FIELDS)
         return round(tokens + sum(map(self._call, _calls(message))))
 
     def count_request(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> int:

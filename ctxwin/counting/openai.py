@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from ctxwin.counting import media
 from ctxwin.counting.bodies import read_body
-from ctxwin.counting.chat import ROLE, ChatCounter, compact, payload_of
+from ctxwin.counting.chat import PER_MESSAGE, ROLE, ChatCounter, compact, payload_of, tools_called
 from ctxwin.counting.rules import COMMON, Rules
 from ctxwin.counting.text import Texts
 from ctxwin.counting.tools import is_format, render_format, render_tools
+from ctxwin.messages import RESULT_ROLES
 
 if TYPE_CHECKING:
     import tiktoken
 
-RESULTS = ("tool", "function")
 TAIL = 64  # characters of a system message: only its end can merge with what is put behind it
 PARALLEL = "multi_tool_use.parallel"
 # In tokens, beside the texts; fitted like the figures of `rules.py`, but the same for every family.
-MESSAGE = 4
 PER_PARALLEL = 9  # beside the frames of one call; the results share a frame
 PER_FORMAT = 2
 LEGACY_CALL = 3
@@ -79,7 +78,7 @@ class TiktokenCounter(ChatCounter):
         cost: whether its call has others beside it, `count_result` knows.
         """
         content, role = message.get("content"), message["role"]
-        if len(message) == 2 and isinstance(content, str) and role not in RESULTS:
+        if len(message) == 2 and isinstance(content, str) and role not in RESULT_ROLES:
             return self.rules.per_message + ROLE + self._texts.count(content)  # plain text, which most messages are
         tokens = self.rules.per_message + ROLE + self._fields(message)
         name = message.get("name") or ""
@@ -92,11 +91,11 @@ class TiktokenCounter(ChatCounter):
         legacy = message.get("function_call")
         if legacy:
             tokens += LEGACY_CALL + self.count_text(legacy["name"]) + self.count_text(payload_of(legacy))
-        calls = [call.get("function") or call["custom"] for call in message.get("tool_calls") or ()]
+        calls = tools_called(message)
         if not calls:
             return tokens
         # Text and calls are rendered as two messages.
-        return tokens + self._exchange(calls) + MESSAGE * bool(content)
+        return tokens + self._exchange(calls) + PER_MESSAGE * bool(content)
 
     def count_result(self, result: Mapping[str, Any], call: Mapping[str, Any]) -> int:
         """Return the tokens that a result adds behind the message with its call."""
@@ -127,10 +126,10 @@ class TiktokenCounter(ChatCounter):
     def _frame(self, system: Mapping[str, Any] | None) -> int:
         """Return what holds tools and formats: a message, or what parts them from the system message they join."""
         if system is None:
-            return MESSAGE
+            return PER_MESSAGE
         content = system.get("content")
         ending = content[-TAIL:] if isinstance(content, str) else ""
-        return min(MESSAGE, self.count_text(f"{ending}\n\n") - self.count_text(ending))
+        return min(PER_MESSAGE, self.count_text(f"{ending}\n\n") - self.count_text(ending))
 
     def count_body(self, body: Mapping[str, Any]) -> int:
         """
