@@ -9,6 +9,10 @@ Every error that ctxwin raises on purpose.
     +-- SummarizerError                    the summariser's fault
     +-- CounterError                       the counter's fault
     +-- StateError(ValueError)             a stored state that cannot be restored
+    +-- StoreError                         a store of sessions failed: unreachable, full, read-only
+        +-- RecordError                    what is stored cannot be read; names the session and the record
+        +-- SessionDeletedError            the session was deleted, or expired, while it was open
+        +-- StaleError                     a log stands elsewhere than expected; sessions merge, and never show it
 
 All are raised before anything has changed. Bad configuration (a negative budget, a chain that names a strategy
 twice) is a plain `ValueError` or `TypeError`, as everywhere in Python.
@@ -86,6 +90,41 @@ class CounterError(CtxwinError):
 
 class StateError(CtxwinError, ValueError):
     """A stored state cannot be restored; the text says what is wrong with it."""
+
+
+class StoreError(CtxwinError):
+    """A store of sessions failed: it cannot be reached, is full, read-only or closed; the text says what it said."""
+
+
+class RecordError(StoreError):
+    """
+    What is stored cannot be read: corrupt, of an unknown schema, encrypted by another key, or expired.
+
+    Nothing is skipped and nothing was changed.
+
+    Attributes:
+        session: the id of the session.
+        number: the number of the record, None for the checkpoint.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, session: str, number: int | None, reason: str) -> None:
+        self.session = session
+        self.number = number
+        self.reason = reason
+        what = "the checkpoint" if number is None else f"record {number}"
+        super().__init__(f"{what} of session {session!r} cannot be read: {reason}")
+
+    def __reduce__(self) -> "tuple[type[RecordError], tuple[object, ...]]":
+        return type(self), (self.session, self.number, self.reason)
+
+
+class SessionDeletedError(StoreError):
+    """The session was deleted, or expired, while it was open; open it again to begin anew."""
+
+
+class StaleError(StoreError):
+    """The log of a session stands elsewhere than its caller expected: others have written; nothing was stored."""
 
 
 def describe(error: BaseException) -> str:

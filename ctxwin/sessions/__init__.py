@@ -1,0 +1,1 @@
+"""Sessions: conversations that outlive a process and are shared by several."""
