@@ -79,7 +79,7 @@ class SessionStore(Protocol):
 
     def read(self, session: str, start: int | None = None, limit: int | None = None) -> Page:
         """
-        Return records from the number `start` on, at most `limit`; or, without a start, the checkpoint and what follows.
+        Return records from number `start` on, at most `limit`; or, without a start, the checkpoint and what follows.
 
         Of a session that does not exist: `Page(NOWHERE, 0)`. Without a start, `limit` is ignored.
 
