@@ -23,6 +23,10 @@ from ctxwin.window import Window
 MAX_CULPRITS = 5
 
 
+class MovedError(Exception):
+    """What was to be adopted is out of date: others have written to the conversation meanwhile. Look again."""
+
+
 class Conversation:
     """
     Log, window and figures of one conversation.
@@ -41,16 +45,20 @@ class Conversation:
         self.budget = budget
         self.costs = costs
         self.allow_question_edit = allow_question_edit
-        self.history = History()
-        self.window = Window(self.history, costs)
         self.version = 0
+        self.last_receipt: Receipt | None = None
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin anew, with nothing in the log."""
+        self.history = History()
+        self.window = Window(self.history, self.costs)
         self.next_id = 1
         self.adjustment = 0
         self.sent_tokens: int | None = None
         self.settled = -1
         self.breaker = Breaker()
         self.prepared = ""
-        self.last_receipt: Receipt | None = None
 
     @property
     def total_tokens(self) -> int:
@@ -75,6 +83,10 @@ class Conversation:
             self._bring_back_unit(newest)
         self.version += 1
         return entry.message
+
+    def extend(self, wires: Sequence[Wire]) -> list[Message]:
+        """Append messages."""
+        return [self.add(wire, pinned=False) for wire in wires]
 
     def set_pinned(self, message_id: int, *, pinned: bool) -> None:
         """Pin or unpin; a pinned message comes back into the window as it was, wherever it had gone."""
@@ -194,10 +206,16 @@ class Conversation:
         if self.sent_tokens is None:
             return
         self.window.settle()
-        sent_tokens, self.sent_tokens = self.sent_tokens, None
-        if self.costs.observe(sent_tokens, real_tokens):
-            self.window.recost()
-            self._changed()
+        learnt = self.costs.learnt(self.sent_tokens, real_tokens)
+        if learnt != (self.costs.offset, self.costs.correction):
+            self.learn(*learnt)
+        self.sent_tokens = None
+
+    def learn(self, offset: int, correction: int) -> None:
+        """Price everything by another offset and correction from now on."""
+        self.costs.offset, self.costs.correction = offset, correction
+        self.window.recost()
+        self._changed()
 
     def set_tools(self, tools: Sequence[Mapping[str, Any]]) -> None:
         """Send other tool schemas from now on."""

@@ -122,20 +122,14 @@ class Costs:
         """Whether a request is known to cost just base plus messages, so that asking again can tell nothing new."""
         return getattr(type(self.counter), "count_request", None) is ChatCounter.count_request
 
-    def observe(self, predicted_tokens: int, real_tokens: int) -> bool:
-        """
-        Learn from a request that was predicted to cost one figure and really cost another.
-
-        Returns:
-            Whether costs have changed.
-        """
-        before = (self.offset, self.correction)
+    def learnt(self, predicted_tokens: int, real_tokens: int) -> tuple[int, int]:
+        """Return the offset and the correction that a request teaches which cost another figure than predicted."""
         if getattr(self.counter, "exact", False):
-            self.offset = max(0, self.offset + real_tokens - predicted_tokens)
-        elif predicted_tokens:
-            wanted = round(self.correction * real_tokens / predicted_tokens)
-            self.correction = min(max(wanted, BOUNDS[0]), BOUNDS[1])
-        return before != (self.offset, self.correction)
+            return max(0, self.offset + real_tokens - predicted_tokens), self.correction
+        if not predicted_tokens:
+            return self.offset, self.correction
+        wanted = round(self.correction * real_tokens / predicted_tokens)
+        return self.offset, min(max(wanted, BOUNDS[0]), BOUNDS[1])
 
     def restore(self, offset: int, correction: int) -> None:
         """Take over what was learnt before: an exact counter has an offset, an estimate a correction, never both."""

@@ -105,6 +105,11 @@ class History:
         entries = [entry for slot in slots for entry in slot.entries if entry.tokens is None]
         return [(entry, entry.message, entry.slot.call_of(entry)) for entry in entries]
 
+    def call_for(self, message: Message) -> Message | None:
+        """Return the message with the call that a message would be a result of, were it appended now."""
+        waiting = self._waiting.get(answer_key(message)) if message.role in RESULT_ROLES else None
+        return waiting[-1].entries[0].message if waiting else None
+
     def touch(self, slot: Slot) -> None:
         """Have the slot's place in the window looked at again."""
         if not slot.dirty:

@@ -20,10 +20,10 @@ from ctxwin.conversation import Conversation
 from ctxwin.costs import Costs, as_counter
 from ctxwin.counting import TokenCounter, input_tokens
 from ctxwin.effects import Steps, adrive, drive
-from ctxwin.errors import CounterError, MessageError
+from ctxwin.errors import CounterError
 from ctxwin.guard import refuse_inside_hook
 from ctxwin.messages import Content, Message, read_message, to_dicts
-from ctxwin.meters import Meters
+from ctxwin.meters import Meters, id_of
 from ctxwin.plan import Receipt
 from ctxwin.pruning import prune
 from ctxwin.registry import chain_of
@@ -50,6 +50,8 @@ class ContextManager(Meters):
         StrategyError: a strategy cannot be loaded or registered.
     """
 
+    _conversation: Callable[..., Conversation] = Conversation
+
     def __init__(
         self,
         max_tokens: int | None = None,
@@ -66,7 +68,8 @@ class ContextManager(Meters):
         elif budget is None or max_tokens is not None:
             raise TypeError("give exactly one of max_tokens and budget")
         costs = Costs(as_counter(counter, model), tools)
-        super().__init__(Conversation(budget, costs, allow_question_edit=allow_question_edit), chain_of(strategies))
+        state = self._conversation(budget, costs, allow_question_edit=allow_question_edit)
+        super().__init__(state, chain_of(strategies))
         self._ahead = Ahead(self._state, self._lock)
 
     # Adding and taking back.
@@ -99,14 +102,14 @@ class ContextManager(Meters):
         """
         wire = read_message(message)
         refuse_inside_hook(self, "append")
-        with self._lock:
+        with self._gate:
             return self._state.add(wire, pinned=pinned)
 
     def extend(self, messages: Iterable[object]) -> list[Message]:
         """Append messages, all or none. Raises `MessageError`: one is malformed; nothing has changed."""
         wires = [read_message(message) for message in messages]
         with self._changing("extend"):
-            return [self._state.add(wire, pinned=False) for wire in wires]
+            return self._state.extend(wires)
 
     def pin(self, message: Message | int) -> None:
         """
@@ -115,7 +118,7 @@ class ContextManager(Meters):
         Raises `MessageError`: it is not in the log held in memory.
         """
         with self._changing("pin"):
-            self._state.set_pinned(_id_of(message), pinned=True)
+            self._state.set_pinned(id_of(message), pinned=True)
 
     def unpin(self, message: Message | int) -> None:
         """
@@ -124,7 +127,7 @@ class ContextManager(Meters):
         Raises `MessageError`: it is not in the log held in memory.
         """
         with self._changing("unpin"):
-            self._state.set_pinned(_id_of(message), pinned=False)
+            self._state.set_pinned(id_of(message), pinned=False)
 
     def rewind(self, message: Message | int) -> tuple[Message, ...]:
         """
@@ -136,7 +139,7 @@ class ContextManager(Meters):
             MessageError: it is not in the log held in memory.
         """
         with self._changing("rewind"):
-            return tuple(cut.clone() for cut in self._state.rewind(_id_of(message)))
+            return tuple(cut.clone() for cut in self._state.rewind(id_of(message)))
 
     def forget(self) -> tuple[Message, ...]:
         """Release from memory what has left the window, and return it, oldest first; the window does not change."""
@@ -204,7 +207,7 @@ class ContextManager(Meters):
             ValueError: the ticket was not run.
         """
         refuse_inside_hook(self, "commit")
-        return commit(self._state, self._chain, self._lock, ticket, owner=self)
+        return commit(self._state, self._chain, self._gate, ticket, owner=self)
 
     @property
     def tools(self) -> list[Any]:
@@ -276,7 +279,7 @@ class ContextManager(Meters):
     def _changing(self, method: str) -> Iterator[None]:
         """Hold the lock for a method that changes something; refuse it inside a hook."""
         refuse_inside_hook(self, method)
-        with self._lock:
+        with self._gate:
             yield
 
     def _fitting(self) -> list[dict[str, Any]] | None:
@@ -288,12 +291,4 @@ class ContextManager(Meters):
             return to_dicts([message for unit in self._state.window.units for message in unit.messages])
 
     def _steps(self, *, dry: bool = False) -> Steps[Receipt]:
-        return prune(self._state, self._chain, self._lock, owner=self, dry=dry)
-
-
-def _id_of(message: Message | int) -> int:
-    if isinstance(message, Message):
-        return message.id
-    if type(message) is not int:
-        raise MessageError(f"name a message by itself or by its id, not by {message!r}")
-    return message
+        return prune(self._state, self._chain, self._gate, owner=self, dry=dry)

@@ -1,6 +1,7 @@
 """What can be read of a conversation: the window, its figures, the log. Nothing here changes anything."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from threading import RLock
 
 from ctxwin.conversation import Conversation
@@ -11,6 +12,15 @@ from ctxwin.pruning import can_fit
 from ctxwin.registry import Chain
 
 
+def id_of(message: Message | int) -> int:
+    """Return the id of a message named by itself or by its id; raises `MessageError` for anything else."""
+    if isinstance(message, Message):
+        return message.id
+    if type(message) is not int:
+        raise MessageError(f"name a message by itself or by its id, not by {message!r}")
+    return message
+
+
 class Meters:
     """The reading half of a `ContextManager`; everything that comes out is a copy."""
 
@@ -18,6 +28,7 @@ class Meters:
         self._state = state
         self._chain = chain
         self._lock = RLock()
+        self._gate: AbstractContextManager[object] = self._lock  # held to change something
 
     def __repr__(self) -> str:
         with self._lock:

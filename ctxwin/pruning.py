@@ -12,12 +12,12 @@ Strategies are foreign code: each is called inside a guard, and whatever it rais
 
 import inspect
 from collections.abc import Callable, Collection, Generator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
-from ctxwin.conversation import Conversation
+from ctxwin.conversation import Conversation, MovedError
 from ctxwin.draft import Draft, Snapshot
 from ctxwin.effects import Steps, drive, in_chunks, refuse_model, run_flow
 from ctxwin.errors import BudgetError, describe
@@ -59,15 +59,23 @@ def prune(
             conversation.verify(draft)
             return conversation.receipt(draft)
         conversation.breaker.note(tally.asked, tally.failed, conversation.history.appended)
-        if conversation.version != snapshot.version:
+        receipt = _adopted(conversation, draft)
+        conversation.settled = conversation.version
+    tell(chain, receipt, owner)
+    return receipt
+
+
+def _adopted(conversation: Conversation, draft: Draft) -> Receipt:
+    """Have a draft adopted, its plans replayed as often as the conversation moves on meanwhile."""
+    while True:
+        if conversation.version != draft.snapshot.version:
             draft = draft.replay(conversation.snapshot(), conversation.costs)
             draft.drop_what_is_needed()
         adjustment = conversation.verify(draft)
         receipt = conversation.receipt(draft)
-        conversation.adopt(draft, adjustment, receipt)
-        conversation.settled = conversation.version
-    tell(chain, receipt, owner)
-    return receipt
+        with suppress(MovedError):
+            conversation.adopt(draft, adjustment, receipt)
+            return receipt
 
 
 def can_fit(conversation: Conversation, chain: Chain, snapshot: Snapshot, *, owner: object) -> bool:

@@ -9,11 +9,11 @@ Rules:
    shown, and the plan is replayed on the present window, law checks included. All of it is applied, or nothing.
 """
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
-from ctxwin.conversation import Conversation
+from ctxwin.conversation import Conversation, MovedError
 from ctxwin.draft import Accepted, Draft, Snapshot
 from ctxwin.effects import Chunk, Steps, adrive, bounded, chunks_of, drive, fold, in_one_piece, said
 from ctxwin.errors import SummarizerError, describe
@@ -161,10 +161,7 @@ def commit(
         spared = proposed.context.spared | present.context.spared
         proposed.context = replace(proposed.context, spared=spared)
         with lock:
-            _hook_for(conversation, ticket, chain)
-            draft, adjustment = _replayed(conversation, ticket, proposed)
-            receipt = conversation.receipt(draft)
-            conversation.adopt(draft, adjustment, receipt)
+            receipt = _committed(conversation, ticket, chain, proposed)
     except Refusal as refusal:
         with lock:
             unchanged = Draft(conversation.snapshot(), conversation.costs)
@@ -172,6 +169,17 @@ def commit(
             return replace(conversation.receipt(unchanged), after_tokens=unchanged.snapshot.total_tokens)
     tell(chain, receipt, owner)
     return receipt
+
+
+def _committed(conversation: Conversation, ticket: Ticket, chain: Chain, proposed: Draft) -> Receipt:
+    """Have what was proposed adopted, looking again as often as others write meanwhile; or raise `Refusal`."""
+    while True:
+        _hook_for(conversation, ticket, chain)
+        draft, adjustment = _replayed(conversation, ticket, proposed)
+        receipt = conversation.receipt(draft)
+        with suppress(MovedError):
+            conversation.adopt(draft, adjustment, receipt)
+            return receipt
 
 
 def _hook_for(conversation: Conversation, ticket: Ticket, chain: Chain) -> Hook:

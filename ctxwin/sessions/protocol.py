@@ -87,9 +87,7 @@ class SessionStore(Protocol):
         """
         ...
 
-    def compact(
-        self, session: str, position: Position, checkpoint: bytes, changes: Mapping[int, bytes | None]
-    ) -> bool:
+    def compact(self, session: str, position: Position, checkpoint: bytes, changes: Mapping[int, bytes | None]) -> bool:
         """
         Set a checkpoint that tells everything up to a position, and drop or rewrite records.
 
