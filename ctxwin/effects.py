@@ -12,8 +12,8 @@ chunk, the summary before it included, costs more; nothing is clipped.
 import inspect
 import json
 import sys
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -183,17 +183,39 @@ def drive(steps: Steps[T], call: Callable[[Summarize], object] = call_model) -> 
         steps.close()
 
 
-async def adrive(steps: Steps[T]) -> T:
-    """Run steps with summarisers of either colour."""
+async def adrive(steps: Steps[T], run: Callable[..., Awaitable[Any]] | None = None) -> T:
+    """
+    Run steps with summarisers of either colour.
+
+    Args:
+        steps: the steps; summarisers are awaited between them.
+        run: runs each step, where that is not to happen here: `await run(function, *args)`.
+    """
+    answer: str | SummarizerError | None = None
     try:
-        effect = next(steps)
         while True:
-            effect = _resume(steps, await _aanswer(effect))
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
+            made = _advance(steps, answer) if run is None else await run(_advance, steps, answer)
+            if isinstance(made, _Done):
+                result: T = made.result
+                return result
+            answer = await _aanswer(made)
     finally:
         steps.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What steps ended in."""
+
+    result: Any
+
+
+def _advance(steps: Steps[T], answer: str | SummarizerError | None) -> Summarize | _Done:
+    """Make a step; returns the effect that it asks for, or what the steps ended in."""
+    try:
+        return next(steps) if answer is None else _resume(steps, answer)
+    except StopIteration as stop:
+        return _Done(stop.value)
 
 
 def _resume(steps: Steps[T], answer: str | SummarizerError) -> Summarize:

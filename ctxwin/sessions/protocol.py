@@ -87,14 +87,16 @@ class SessionStore(Protocol):
         """
         ...
 
-    def compact(self, session: str, position: Position, checkpoint: bytes, changes: Mapping[int, bytes | None]) -> bool:
+    def compact(
+        self, session: str, position: Position, checkpoint: bytes | None, changes: Mapping[int, bytes | None]
+    ) -> bool:
         """
         Set a checkpoint that tells everything up to a position, and drop or rewrite records.
 
         Args:
             session: the session.
             position: what the checkpoint tells of; the log may have grown beyond it.
-            checkpoint: the checkpoint.
+            checkpoint: the checkpoint; None leaves checkpoint and floor as they are.
             changes: number -> what the record is to be instead, None to drop it. Numbers that are no longer there are
                 passed over; all others, and those above the position, stay as they are.
 

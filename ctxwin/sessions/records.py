@@ -31,10 +31,28 @@ KINDS = frozenset({"append", "written", "blank", "cut", "pin", "unpin", "rewind"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record: its kind, and the fields that go with it."""
+    """
+    One record: its kind, and the fields that go with it.
+
+    Attributes:
+        own: whether this process made it, so that its figures hold even where the counter has no name.
+    """
 
     kind: str
     fields: Mapping[str, Any]
+    own: bool = False
+
+
+def killed_by(number: int, record: Record) -> range:
+    """Return the numbers, ending with its own, that a record makes hold no message of the log."""
+    first = number
+    if record.kind == "append":
+        first = number + 1
+    elif record.kind == "rewind":
+        first = record.fields["id"]
+    elif record.kind == "state":
+        first = record.fields["rewound"] or number
+    return range(first, number + 1)
 
 
 def encode(record: Record, writer: str) -> bytes:
