@@ -1,0 +1,584 @@
+"""What a session does where the store fails, others are quicker, or what is stored cannot be read."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from ctxwin import ContextManager, CtxwinError, MessageError, Plan, hookimpl
+from ctxwin.sessions import (
+    NOWHERE,
+    MemoryStore,
+    Page,
+    Position,
+    RecordError,
+    SessionDeletedError,
+    Sessions,
+    StoreError,
+    journal,
+    open_store,
+)
+from ctxwin.sessions.records import Record, encode
+from ctxwin.testing import WordCounter
+from ctxwin_plugins.summarize_history import SummarizeHistory
+
+OPTIONS: dict[str, Any] = {"max_tokens": 60, "counter": WordCounter()}
+
+
+class Faulty(MemoryStore):
+    """A store that does what it is told before and after the next append."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before: list[Callable[[], object]] = []
+        self.after: list[Callable[[], object]] = []
+        self.compacting: list[Callable[[], object]] = []
+        self.threads: set[int] = set()
+
+    def append(self, session: str, records: Sequence[bytes], expected: Position) -> Position:
+        self.threads.add(threading.get_ident())
+        run(self.before)
+        position = super().append(session, records, expected)
+        run(self.after)
+        return position
+
+    def read(self, session: str, start: int | None = None, limit: int | None = None) -> Page:
+        self.threads.add(threading.get_ident())
+        return super().read(session, start, limit)
+
+    def compact(
+        self, session: str, position: Position, checkpoint: bytes | None, changes: Mapping[int, bytes | None]
+    ) -> bool:
+        self.threads.add(threading.get_ident())
+        run(self.compacting)
+        return super().compact(session, position, checkpoint, changes)
+
+
+def run(actions: list[Callable[[], object]]) -> None:
+    while actions:
+        actions.pop()()
+
+
+def fail() -> None:
+    raise StoreError("the connection broke")
+
+
+@pytest.fixture
+def store() -> Faulty:
+    return Faulty()
+
+
+@pytest.fixture
+def sessions(store: Faulty) -> Sessions:
+    return Sessions(store)
+
+
+def texts(messages: Sequence[Any]) -> list[Any]:
+    return [message["content"] if isinstance(message, dict) else message.content for message in messages]
+
+
+def test_a_store_that_fails_changes_nothing(store: Faulty, sessions: Sessions) -> None:
+    """Not the log, not the window; afterwards all goes on."""
+    with sessions.open("a", **OPTIONS) as ctx:
+        ctx.add_message("user", "one")
+        before = ctx.to_dict()
+        for change in (
+            lambda: ctx.add_message("user", "two"),
+            lambda: ctx.extend([{"role": "user", "content": "two"}]),
+            lambda: ctx.pin(1),
+            lambda: ctx.unpin(1),
+            lambda: ctx.rewind(1),
+        ):
+            store.before.append(fail)
+            with pytest.raises(StoreError, match="broke"):
+                change()
+            assert ctx.to_dict() == before
+        ctx.add_message("user", "two")
+        assert texts(ctx.messages()) == ["one", "two"]
+
+
+def test_a_cut_that_cannot_be_stored_changes_nothing(store: Faulty, sessions: Sessions) -> None:
+    """The window stays over its budget, and the next try cuts it."""
+    with sessions.open("a", **OPTIONS) as ctx:
+        ctx.extend([{"role": "user", "content": f"message {number} " * 5} for number in range(10)])
+        before = texts(list(ctx))
+        store.before.append(fail)
+        with pytest.raises(StoreError):
+            ctx.messages()
+        assert texts(list(ctx)) == before
+        assert len(ctx.messages()) < 10
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_what_was_stored_though_the_answer_was_lost_is_stored_once(
+    store: Faulty, sessions: Sessions, compacted: bool
+) -> None:
+    """Whoever tries the same again gets the message that is there; also where another has made a checkpoint since."""
+    with sessions.open("a", **OPTIONS) as ctx:
+        ctx.add_message("user", "one")
+        store.after.append(fail)
+        with pytest.raises(StoreError):
+            ctx.add_message("user", "two", name="Ann")
+        if compacted:
+            other = sessions.open("a", **OPTIONS)
+            assert store.compact("a", other._state.position, encode(checkpoint(other), "other"), {})
+        message = ctx.add_message("user", "two", name="Ann")
+        assert (message.id, message.content) == (2, "two")
+        assert texts(ctx.conversation_history) == ["one", "two"] == texts(ctx.messages())
+
+
+def checkpoint(ctx: Any) -> Record:
+    return Record("checkpoint", ctx._state.dump())
+
+
+def test_another_writers_equal_message_is_another_message(store: Faulty, sessions: Sessions) -> None:
+    """Two users who both say "yes" have said it twice."""
+    ctx, other = sessions.open("a", **OPTIONS), sessions.open("a", **OPTIONS)
+    store.before.append(lambda: other.add_message("user", "yes"))
+    assert ctx.add_message("user", "yes").id == 2
+    assert texts(ctx.conversation_history) == ["yes", "yes"]
+
+
+class Meddling:
+    """Drops the oldest unit, and lets another change the conversation meanwhile."""
+
+    def __init__(self, *meddle: Callable[[], object]) -> None:
+        self.meddle = list(meddle)
+
+    @hookimpl
+    def ctxwin_prune(self, request: Any) -> Plan | None:
+        run(self.meddle)
+        return Plan.drop([request.droppable[0]]) if request.droppable else None
+
+
+def fill(ctx: ContextManager, count: int = 10) -> None:
+    ctx.extend([{"role": "user", "content": f"message {number} " * 5} for number in range(count)])
+
+
+def test_a_prune_is_worked_out_again_where_others_have_written(sessions: Sessions) -> None:
+    """What they said is in the window; what they cut is not cut twice."""
+    other = sessions.open("a", **OPTIONS)
+    ctx = sessions.open("a", **OPTIONS, strategies=[Meddling(lambda: other.add_message("user", "meanwhile"))])
+    fill(ctx)
+    other.refresh()
+    assert texts(ctx.messages())[-1] == "meanwhile"
+    assert texts(ctx.conversation_history)[-1] == "meanwhile"
+    assert len(ctx.conversation_history) == 11
+    other.refresh()
+    assert texts(list(other)) == texts(list(ctx))
+
+
+def test_two_prunes_at_once_are_one(store: Faulty, sessions: Sessions) -> None:
+    """The one that comes second finds nothing left to do, and writes nothing."""
+    ctx, other = sessions.open("a", **OPTIONS), sessions.open("a", **OPTIONS)
+    fill(ctx)
+    other.refresh()
+    store.before.append(other.messages)
+    assert texts(ctx.messages()) == texts(other.messages())
+    assert ctx._state.position == other._state.position
+
+
+def test_a_ticket_is_committed_on_what_others_have_written(store: Faulty, sessions: Sessions) -> None:
+    """A summary made ahead stands beside what was said meanwhile; one of what was cut meanwhile is stale."""
+    options = {**OPTIONS, "strategies": [SummarizeHistory()], "max_tokens": 200}
+    ctx, other = sessions.open("a", **options), sessions.open("a", **options)
+    fill(ctx, 30)
+    ticket, late = ctx.prepare(), other.prepare()
+    assert ticket is not None
+    assert late is None
+    store.before.append(lambda: other.add_message("user", "meanwhile"))
+    receipt = ctx.commit(ticket.run(lambda *_: "a summary"))
+    assert [action.kind for action in receipt.actions] == ["replace"]
+    assert texts(ctx.messages())[:: len(ctx) - 1] == ["a summary", "meanwhile"]
+    again = other.commit(ticket.run(lambda *_: "another summary"))
+    assert (again.actions, len(again.rejected)) == ((), 1)
+
+
+def test_what_a_bill_taught_is_shared(sessions: Sessions) -> None:
+    """The offset of an exact counter holds for everyone; a second bill of the same request is ignored."""
+    options = {**OPTIONS, "counter": WordCounter(exact=True)}
+    ctx, other = sessions.open("a", **options), sessions.open("a", **options)
+    ctx.add_message("user", "one")
+    other.refresh()
+    sent = ctx.total_tokens
+    ctx.messages()
+    other.messages()
+    ctx.observe({"prompt_tokens": sent + 7})
+    other.observe({"prompt_tokens": sent + 7})
+    assert ctx.total_tokens == other.total_tokens == sent + 7
+    ctx.messages()
+    ctx.observe({"prompt_tokens": sent + 7})  # nothing new
+    assert ctx._state.position.number == 2
+
+
+def test_the_cost_of_a_message_is_stored_with_it(sessions: Sessions) -> None:
+    """Whoever opens the session by the same counter counts no message again, results of tools included."""
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    with sessions.open("a", **OPTIONS) as ctx:
+        ctx.add_message("user", "one")
+        ctx.add_message("assistant", None, tool_calls=[call])
+        ctx.add_message("tool", "done", tool_call_id="1")
+
+    class Counted(WordCounter):
+        def count_message(self, message: Mapping[str, Any]) -> int:
+            raise AssertionError(message)
+
+    reopened = sessions.open("a", max_tokens=60, counter=Counted())
+    assert len(reopened.messages()) == 3
+
+
+def test_a_counter_that_fails_is_no_reason_to_lose_a_message(sessions: Sessions) -> None:
+    """It is stored uncounted."""
+
+    class Broken(WordCounter):
+        def count_message(self, message: Mapping[str, Any]) -> int:
+            raise ValueError("no")
+
+    with sessions.open("a", max_tokens=60, counter=Broken()) as ctx:
+        ctx.add_message("user", "one")
+    assert texts(sessions.open("a", **OPTIONS).messages()) == ["one"]
+
+
+def test_a_checkpoint_that_fails_is_tried_again(
+    store: Faulty, sessions: Sessions, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Appending goes on; the log says why there is no checkpoint."""
+    monkeypatch.setattr(journal, "MIN_TAIL", 1)
+    with sessions.open("a", **OPTIONS) as ctx:
+        store.compacting.append(fail)
+        ctx.add_message("user", "one")
+        assert "no checkpoint of session 'a'" in caplog.text
+        assert store.read("a").floor == 0
+        ctx.add_message("user", "two")
+        assert store.read("a").floor == 2
+
+
+def test_a_closed_session_takes_no_changes(sessions: Sessions) -> None:
+    """It can still be read."""
+    with sessions.open("a", **OPTIONS) as ctx:
+        ctx.add_message("user", "one")
+    with pytest.raises(StoreError, match="closed: open it again"):
+        ctx.add_message("user", "two")
+    assert texts(ctx.messages()) == ["one"]
+
+
+def test_a_deleted_session_is_not_brought_back(sessions: Sessions) -> None:
+    """Whoever has it open learns that it is gone, also where another has begun anew under its id."""
+    ctx = sessions.open("a", **OPTIONS)
+    ctx.add_message("user", "one")
+    assert sessions.delete("a")
+    with pytest.raises(SessionDeletedError):
+        ctx.add_message("user", "two")
+    with sessions.open("a", **OPTIONS) as anew:
+        anew.extend([{"role": "user", "content": "new"}] * 3)
+    with pytest.raises(SessionDeletedError):
+        ctx.add_message("user", "two")
+    with pytest.raises(SessionDeletedError):
+        assert ctx.conversation_history
+    assert texts(anew.conversation_history) == ["new"] * 3
+    assert (sessions.delete("a"), sessions.delete("a"), sessions.read("a")) == (True, False, [])
+
+
+def test_a_store_that_went_back_is_found_out(store: Faulty, sessions: Sessions) -> None:
+    """A server that was restored from an older copy."""
+    ctx = sessions.open("a", **OPTIONS)
+    ctx.extend([{"role": "user", "content": "one"}] * 3)
+    log = store._logs["a"]
+    log.position = Position(log.position.life, 1)
+    with pytest.raises(StoreError, match="up to record 1, and had it up to 3"):
+        ctx.add_message("user", "two")
+
+
+def corrupted(data: bytes) -> bytes:
+    return data.replace(b"one", b"two")
+
+
+def resealed(kind: str, **fields: Any) -> Callable[[bytes], bytes]:
+    return lambda _: encode(Record(kind, fields), "x")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (corrupted, "checksum"),
+        (lambda data: data[:-1], "checksum"),
+        (lambda _: b"", "checksum"),
+        (resealed("append", v=2), "of schema 2"),
+        (resealed("dance"), "its kind is 'dance'"),
+        (resealed("checkpoint"), "its kind is 'checkpoint'"),
+        (resealed("append", message={"role": "nobody"}, pinned=False), "no message"),
+        (resealed("append"), "no message"),
+        (resealed("append", message={"role": "user", "content": ""}), "contradicts"),
+        (resealed("pin", id=7), "contradicts"),
+        (resealed("cut", gone=[], unwritten=[4]), "contradicts"),
+        (resealed("state", state={}, rewound=None), "lacks 'schema'"),
+    ],
+    ids=range(12),
+)
+def test_a_record_that_cannot_be_read_is_named(
+    store: Faulty, sessions: Sessions, spoil: Callable[[bytes], bytes], reason: str
+) -> None:
+    """Nothing is skipped, nothing changed, and no other session is the worse for it."""
+    for session in ("a", "b"):
+        with sessions.open(session, **OPTIONS) as ctx:
+            ctx.add_message("user", "one")
+            ctx.add_message("user", "two")
+    records = store._logs["a"].records
+    records[2] = spoil(records[1])
+    before = dict(records)
+    with pytest.raises(RecordError, match=reason) as caught:
+        sessions.open("a", **OPTIONS)
+    assert (caught.value.session, caught.value.number) == ("a", 2)
+    assert records == before
+    assert texts(sessions.open("b", **OPTIONS).messages()) == ["one", "two"]
+
+
+def test_no_json_at_all_is_named(store: Faulty, sessions: Sessions) -> None:
+    """Whoever wrote it took care of the checksum."""
+    from zlib import crc32
+
+    store.append("a", [b"%08x %b" % (crc32(b"[1]"), b"[1]")], NOWHERE)
+    with pytest.raises(RecordError, match="no record of ctxwin"):
+        sessions.open("a", **OPTIONS)
+
+
+@pytest.mark.parametrize("missing", [1, 2, 3])
+def test_a_record_that_is_missing_is_named(store: Faulty, sessions: Sessions, missing: int) -> None:
+    """At either end, and in the middle."""
+    with sessions.open("a", **OPTIONS) as ctx:
+        ctx.extend([{"role": "user", "content": "one"}] * 3)
+    del store._logs["a"].records[missing]
+    with pytest.raises(RecordError, match=f"record {missing} of session 'a' cannot be read: it is missing"):
+        sessions.open("a", **OPTIONS)
+
+
+def test_a_checkpoint_that_cannot_be_read_is_named(store: Faulty, sessions: Sessions) -> None:
+    """It has no number."""
+    with sessions.open("a", **OPTIONS) as ctx:
+        ctx.add_message("user", "one")
+    store._logs["a"].checkpoint = b"junk"
+    for read in (lambda: sessions.open("a", **OPTIONS), lambda: sessions.read("a")):
+        with pytest.raises(RecordError, match="the checkpoint of session 'a'") as caught:
+            read()
+    assert caught.value.number is None
+
+
+def test_messages_that_never_were(sessions: Sessions) -> None:
+    """To pin or rewind to one that was never there is the error that it is for any manager; nothing is written."""
+    with sessions.open("a", **OPTIONS) as ctx:
+        fill(ctx)
+        ctx.messages()
+        cut = ctx._state.position
+        for message_id in (0, 99, cut.number):
+            for change in (ctx.pin, ctx.unpin, ctx.rewind):
+                with pytest.raises(MessageError):
+                    change(message_id)
+        assert ctx._state.position == cut
+
+
+def test_ids_of_sessions_are_any_text(sessions: Sessions) -> None:
+    """No id is another's, however alike they look."""
+    ids = ["a", "A", "a ", "\0", "a\0", "\ud800", "é", "e\u0301", "", "../a", "'; drop table", "{a}", "*", "a" * 10_000]
+    for session in ids:
+        with sessions.open(session, **OPTIONS) as ctx:
+            ctx.add_message("user", f"I am {session!r}")
+    assert sorted(sessions.list()) == sorted(ids)
+    for session in ids:
+        assert texts(sessions.read(session)) == [f"I am {session!r}"]
+
+
+def test_no_state_to_restore() -> None:
+    """A session's state is in its store."""
+    session = type(open_store("memory://").open("a", **OPTIONS))
+    with pytest.raises(TypeError, match="extend"):
+        session.from_dict({})
+
+
+def test_urls_of_stores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Schemes are entry points of the group `ctxwin.stores`; what is not installed is said, and no password with it."""
+    from importlib import metadata
+
+    with pytest.raises(ValueError, match="no place to name"):
+        open_store("memory://somewhere")
+    with pytest.raises(ValueError, match=r"'host/db'; schemes: memory, postgresql") as caught:
+        open_store("mysql://me:secret@host/db")
+    assert "secret" not in str(caught.value)
+    with pytest.raises(ValueError, match="schemes"):
+        open_store("chats.db")
+    found = metadata.EntryPoint("mine", "ctxwin.sessions.memory:MemoryStore", "ctxwin.stores")
+    monkeypatch.setattr(metadata, "entry_points", lambda **_: [found])
+    with pytest.raises(TypeError):
+        open_store("mine://x")  # its factory is called with the URL
+
+
+# For event loops.
+
+
+def test_an_event_loop_never_waits_for_the_store(store: Faulty, sessions: Sessions) -> None:
+    """Every call of the store is made in another thread; what the methods do is what their twins do."""
+
+    async def use() -> list[Any]:
+        async with sessions.aopen("a", **OPTIONS, strategies=[SummarizeHistory(asummary)]) as ctx:
+            await ctx.aadd_message("user", "one", name="Ann")
+            await ctx.aappend({"role": "user", "content": "two"}, pinned=True)
+            await ctx.aextend([{"role": "user", "content": f"message {number} " * 3} for number in range(20)])
+            await ctx.apin(1)
+            await ctx.aunpin(2)
+            before = await ctx.amessages()
+            await ctx.aobserve({"prompt_tokens": ctx.total_tokens + 1})
+            await ctx.aprune_history()
+            ticket = ctx.prepare()
+            assert ticket is None
+            await ctx.arewind(await ctx.aadd_message("user", "three"))
+            await ctx.arefresh()
+            assert len(await ctx.aconversation_history()) == 22
+            assert texts(await ctx.amessages()) == texts(before)
+            return await sessions.aread("a", limit=2)
+
+    loop = threading.get_ident()
+    read = asyncio.run(use())
+    assert texts(read) == ["one", "two"]
+    assert loop not in store.threads
+    assert asyncio.run(sessions.adelete("a"))
+
+
+async def asummary(*_: Any) -> str:
+    await asyncio.sleep(0)
+    return "a summary"
+
+
+def test_what_would_block_an_event_loop_is_refused(sessions: Sessions) -> None:
+    """With the name of what to do; in a thread the same method is welcome, and so is what needs no store."""
+
+    async def use() -> None:
+        async with sessions.aopen("a", **OPTIONS) as ctx:
+            with pytest.raises(RuntimeError, match="an a in front"):
+                ctx.add_message("user", "one")
+            await asyncio.to_thread(ctx.add_message, "user", "two")
+            assert texts(ctx.messages()) == ["two"]
+            assert ctx.total_tokens
+
+    asyncio.run(use())
+
+
+def test_a_ticket_is_committed_from_an_event_loop(sessions: Sessions) -> None:
+    """`acommit`."""
+
+    async def use() -> list[Any]:
+        async with sessions.aopen("a", 200, counter=WordCounter(), strategies=[SummarizeHistory()]) as ctx:
+            await ctx.aextend([{"role": "user", "content": f"message {number} " * 5} for number in range(30)])
+            ticket = ctx.prepare()
+            assert ticket is not None
+            await ctx.acommit(await ticket.arun(asummary))
+            return texts(await ctx.amessages())
+
+    assert asyncio.run(use())[0] == "a summary"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_cancelled_prune_is_over_when_it_says_so(store: Faulty, sessions: Sessions, fails: bool) -> None:
+    """Nothing goes on behind the caller's back: the cut that was being written is written, or has failed."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        entered.set()
+        go_on.wait()
+        if fails:
+            fail()
+
+    async def use() -> tuple[int, int]:
+        async with sessions.aopen("a", **OPTIONS) as ctx:
+            await ctx.aextend([{"role": "user", "content": f"message {number} " * 5} for number in range(10)])
+            store.before.append(wait)
+            task = asyncio.ensure_future(ctx.amessages())
+            await asyncio.to_thread(entered.wait)
+            task.cancel()
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.sleep(0)
+            assert not task.done()
+            assert len(ctx) == 10  # readers do not wait
+            go_on.set()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            return len(ctx), ctx._state.position.number
+
+    assert asyncio.run(use()) == ((10, 10) if fails else (3, 11))
+
+
+def test_readers_do_not_wait_for_the_store(store: Faulty, sessions: Sessions) -> None:
+    """While an append is being stored, other threads see the conversation as it is."""
+    ctx = sessions.open("a", **OPTIONS)
+    ctx.add_message("user", "one")
+    seen: list[int] = []
+
+    def look() -> None:
+        thread = threading.Thread(target=lambda: seen.append(len(ctx)))
+        thread.start()
+        thread.join()
+
+    store.before.append(look)
+    ctx.add_message("user", "two")
+    assert (seen, len(ctx)) == ([1], 2)
+
+
+def test_threads_on_one_session(sessions: Sessions) -> None:
+    """Each message is there once, in its writer's order."""
+    ctx = sessions.open("a", **OPTIONS)
+
+    def write(name: str) -> None:
+        for number in range(25):
+            ctx.add_message("user", f"{name} {number}")
+            ctx.messages()
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in "xyz"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    said = texts(ctx.conversation_history)
+    assert sorted(said) == sorted(f"{name} {number}" for name in "xyz" for number in range(25))
+    for name in "xyz":
+        assert [text for text in said if text.startswith(name)] == [f"{name} {number}" for number in range(25)]
+
+
+def test_errors_are_of_one_tree_and_pickle() -> None:
+    """So that a worker can hand them on."""
+    import pickle
+
+    error = pickle.loads(pickle.dumps(RecordError("a", 3, "corrupt")))  # noqa: S301 - our own
+    assert (error.session, error.number, error.reason, str(error)) == (
+        "a",
+        3,
+        "corrupt",
+        str(RecordError("a", 3, "corrupt")),
+    )
+    assert issubclass(RecordError, StoreError)
+    assert issubclass(SessionDeletedError, StoreError)
+    assert issubclass(StoreError, CtxwinError)
+
+
+def pages(sessions: Sessions, size: int) -> Iterator[Any]:
+    start = 0
+    while page := sessions.read("a", start, size):
+        yield from page
+        start = page[-1].id + 1
+
+
+@pytest.mark.parametrize("size", [1, 7, 600])
+def test_reading_in_pages(sessions: Sessions, size: int) -> None:
+    """Whatever their size, all that was said comes out, and nothing that was taken back."""
+    with sessions.open("a", **OPTIONS) as ctx:
+        for number in range(100):
+            ctx.add_message("user", f"message {number}")
+            if number % 10 == 9:
+                ctx.messages()
+                ctx.rewind(ctx.conversation_history[-1])
+        log = texts(ctx.conversation_history)
+    assert len(log) == 90
+    assert texts(list(pages(sessions, size))) == log
+    assert sessions.read("a", limit=0) == []
+    with pytest.raises(ValueError):
+        sessions.read("a", limit=-1)
