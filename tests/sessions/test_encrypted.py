@@ -1,0 +1,142 @@
+"""Encryption at rest: only who has a key reads, and whatever cannot be read is named."""
+
+import time
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+
+from ctxwin.sessions import NOWHERE, MemoryStore, RecordError, Sessions, StoreError, journal, open_store
+from ctxwin.sessions.encrypted import EncryptedStore
+from ctxwin.testing import WordCounter
+
+KEY, NEW_KEY, OTHER_KEY = (Fernet.generate_key() for _ in range(3))
+OPTIONS: dict[str, Any] = {"max_tokens": 60, "counter": WordCounter()}
+
+
+@pytest.fixture
+def plain() -> MemoryStore:
+    return MemoryStore()
+
+
+def everything(store: MemoryStore, session: str) -> bytes:
+    log = store._logs[session]
+    return b"".join([*log.records.values(), log.checkpoint or b""])
+
+
+def fill(sessions: Sessions, monkeypatch: pytest.MonkeyPatch, session: str = "a") -> None:
+    monkeypatch.setattr(journal, "MIN_TAIL", 4)
+    with sessions.open(session, **OPTIONS) as ctx:
+        for number in range(6):
+            ctx.add_message("user", f"my secret {number}")
+
+
+def test_nothing_said_is_readable(plain: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in records nor in checkpoints; by the key all of it is."""
+    sessions = Sessions(EncryptedStore(plain, [KEY.decode()]))
+    fill(sessions, monkeypatch)
+    assert plain._logs["a"].checkpoint is not None
+    assert b"secret" not in everything(plain, "a")
+    assert [message.content for message in sessions.read("a")] == [f"my secret {number}" for number in range(6)]
+    assert list(sessions.list()) == ["a"]
+    assert sessions.delete("a")
+
+
+@pytest.mark.parametrize("reading", ["checkpoint", "record"])
+def test_the_wrong_key_is_an_error_that_names_it(
+    plain: MemoryStore, monkeypatch: pytest.MonkeyPatch, reading: str
+) -> None:
+    """And the session is as it was."""
+    fill(Sessions(EncryptedStore(plain, [KEY])), monkeypatch)
+    if reading == "record":
+        plain._logs["a"].checkpoint, plain._logs["a"].floor = None, 0
+    before = everything(plain, "a")
+    with pytest.raises(RecordError, match="by none of the keys") as caught:
+        Sessions(EncryptedStore(plain, [OTHER_KEY])).open("a", **OPTIONS)
+    assert (caught.value.session, caught.value.number) == ("a", None if reading == "checkpoint" else 1)
+    assert everything(plain, "a") == before
+
+
+def test_what_was_moved_is_found_out(plain: MemoryStore) -> None:
+    """To another number, to another session, from a record to a checkpoint."""
+    store = EncryptedStore(plain, [KEY])
+    for session in ("a", "b"):
+        store.append(session, [b"one", b"two"], NOWHERE)
+    logs = plain._logs
+    logs["a"].records[2] = logs["a"].records[1]
+    with pytest.raises(RecordError, match="record 2 of session 'a' cannot be read: it was written for another place"):
+        store.read("a")
+    logs["b"].records[1] = logs["a"].records[1]
+    with pytest.raises(RecordError, match="record 1 of session 'b'"):
+        store.read("b", 1)
+    logs["b"].checkpoint = logs["a"].records[1]
+    logs["b"].floor = 2
+    with pytest.raises(RecordError, match="the checkpoint of session 'b'"):
+        store.read("b")
+
+
+def test_an_expired_record_is_named(plain: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not taken for a wrong key, and not skipped."""
+    store = EncryptedStore(plain, [KEY], ttl=60)
+    store.append("a", [b"one"], NOWHERE)
+    assert store.read("a").records == ((1, b"one"),)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 61)
+    with pytest.raises(RecordError, match="older than 60 seconds"):
+        store.read("a")
+
+
+def test_keys_are_rotated(plain: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Afterwards the old key reads nothing, and the new one everything; a session that is not there is none."""
+    fill(Sessions(EncryptedStore(plain, [KEY])), monkeypatch)
+    monkeypatch.setattr("ctxwin.sessions.encrypted.AT_ONCE", 2)
+    both = EncryptedStore(plain, [NEW_KEY, KEY])
+    assert len(Sessions(both).read("a")) == 6
+    both.rotate("a")
+    both.rotate("nowhere")
+    only = EncryptedStore(plain, [NEW_KEY])
+    assert only.read("a").checkpoint is not None
+    assert [message.content for message in Sessions(only).read("a")] == [f"my secret {number}" for number in range(6)]
+    with pytest.raises(RecordError):
+        EncryptedStore(plain, [KEY]).read("a", 1)
+
+
+def test_keys_are_rotated_while_others_write(plain: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint that is written meanwhile is not overwritten by an older one."""
+    old = Sessions(EncryptedStore(plain, [KEY]))
+    fill(old, monkeypatch)
+    both = EncryptedStore(plain, [NEW_KEY, KEY])
+    compact = plain.compact
+
+    def late(*args: Any) -> bool:
+        monkeypatch.setattr(plain, "compact", compact)
+        fill(old, monkeypatch)
+        return compact(*args)
+
+    monkeypatch.setattr(plain, "compact", late)
+    both.rotate("a")
+    assert plain._logs["a"].floor > 6
+    assert len(Sessions(EncryptedStore(plain, [NEW_KEY])).read("a")) == 12
+
+
+@pytest.mark.parametrize("keys", [[], "abc", [b"short"], ["ä" * 44]])
+def test_keys_that_are_none(plain: MemoryStore, keys: Any) -> None:
+    """One clear error."""
+    with pytest.raises(ValueError, match="Fernet key"):
+        EncryptedStore(plain, keys)
+
+
+def test_a_time_to_live_is_positive(plain: MemoryStore) -> None:
+    """Zero would let nothing be read."""
+    with pytest.raises(ValueError, match="ttl"):
+        EncryptedStore(plain, [KEY], ttl=0)
+
+
+def test_a_url_with_keys() -> None:
+    """`open_store` wraps the store."""
+    sessions = open_store("memory://", keys=[KEY])
+    assert isinstance(sessions.store, EncryptedStore)
+    with sessions, sessions.open("a", **OPTIONS) as ctx:
+        ctx.add_message("user", "one")
+    with pytest.raises(StoreError, match="closed"):
+        sessions.read("a")
