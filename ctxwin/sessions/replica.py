@@ -17,7 +17,7 @@ from ctxwin.budget import Budget
 from ctxwin.conversation import Conversation
 from ctxwin.costs import Costs
 from ctxwin.errors import RecordError, StateError
-from ctxwin.history import Entry
+from ctxwin.history import Entry, Slot
 from ctxwin.messages import SYSTEM_ROLES, Message
 from ctxwin.plan import make_unit
 from ctxwin.sessions.protocol import NOWHERE, Page, Position
@@ -172,12 +172,15 @@ class Replica(Conversation):
     def _drop(self, first: int) -> None:
         """Take a unit of the log out of the window."""
         slot = self.history.entries[first].slot
-        if slot.unit is not None:
-            self.window.remove(slot.unit)
-            slot.unit = None
+        self._take_out_unit(slot)
         slot.gone = True
         for entry in slot.entries:
             entry.edited = None
+
+    def _take_out_unit(self, slot: Slot) -> None:
+        if slot.unit is not None:
+            self.window.remove(slot.unit)
+            slot.unit = None
 
     def _pin(self, _: int, record: Record) -> None:
         super().set_pinned(record.fields["id"], pinned=record.kind == "pin")
@@ -188,6 +191,8 @@ class Replica(Conversation):
     def _learn(self, _: int, record: Record) -> None:
         self.sent_tokens = None
         if record.fields["counter"] == self.costs.name:
+            for slot in self.history.dirty:  # its unit is out of date, and made anew when it is next asked for
+                self._take_out_unit(slot)
             super().learn(record.fields["offset"], record.fields["correction"])
 
     def _replace(self, number: int, record: Record) -> None:
