@@ -98,7 +98,7 @@ class SessionStore(Protocol):
             position: what the checkpoint tells of; the log may have grown beyond it.
             checkpoint: the checkpoint; None leaves checkpoint and floor as they are.
             changes: number -> what the record is to be instead, None to drop it. Numbers that are no longer there are
-                passed over; all others, and those above the position, stay as they are.
+                passed over; all others stay as they are.
 
         Returns:
             Whether it was done: not where the session has another life, does not reach to the position, or has a

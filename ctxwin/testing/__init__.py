@@ -10,6 +10,7 @@ Prove that a strategy keeps the laws: `pip install 'ctxwin[testing]'`.
 
 `check_strategy(DropLongest())` does the same without pytest. `HistoryMachine` tries any sequence of calls on a
 manager. `assert_valid_window` judges a window whoever made it. `ctxwin.testing.strategies` generates histories.
+`StoreContract` and `check_store` prove a store of sessions.
 """
 
 from importlib.util import find_spec as _find_spec
@@ -31,6 +32,7 @@ from ctxwin.testing.fakes import (
 from ctxwin.testing.hostile import HostilePlugin, HostileStrategy
 from ctxwin.testing.machine import HistoryMachine
 from ctxwin.testing.reports import ContractError, Finding
+from ctxwin.testing.stores import StoreContract, check_store
 from ctxwin.testing.windows import InvalidWindowError, assert_valid_window
 
 __all__ = [
@@ -47,8 +49,10 @@ __all__ = [
     "ScriptedSummarizer",
     "SlowSummarizer",
     "Sparing",
+    "StoreContract",
     "StrategyContract",
     "WordCounter",
     "assert_valid_window",
+    "check_store",
     "check_strategy",
 ]
