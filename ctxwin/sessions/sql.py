@@ -75,8 +75,12 @@ class SQLStore:
         if self._engine.dialect.name != "sqlite":
             self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         _forget_connections_in_children(self._engine)
-        if not self._run(self._reading, lambda connection: schema.check(schema.version_of(connection))):
-            self._run(self._writing, schema.migrate)
+        try:
+            if not self._run(self._reading, lambda connection: schema.check(schema.version_of(connection))):
+                self._run(self._writing, schema.migrate)
+        except StoreError:
+            self.close()
+            raise
 
     def append(self, session: str, records: Sequence[bytes], expected: Position) -> Position:
         """Add records to the end of a log, if it stands where it is expected to."""

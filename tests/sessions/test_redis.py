@@ -1,0 +1,168 @@
+"""RedisStore keeps the contract, and what goes wrong there is a typed error."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from uuid import uuid4
+
+import pytest
+import redis
+
+from ctxwin.sessions import NOWHERE, Page, SessionStore, StoreError, open_store
+from ctxwin.sessions.redis import RedisStore
+from ctxwin.testing import StoreContract
+from sessions.servers import Redis
+
+
+@pytest.fixture
+def store(redis_server: str) -> Iterator[RedisStore]:
+    """A store of its own, by a prefix with what means something in a pattern."""
+    opened = RedisStore(redis_server, prefix=f"te[s]t*{uuid4().hex}?")
+    yield opened
+    opened.close()
+
+
+class TestRedis(StoreContract):
+    @pytest.fixture(autouse=True)
+    def server(self, redis_server: str) -> Iterator[None]:
+        self.url = redis_server
+        self.opened: list[SessionStore] = []
+        yield
+        for store in self.opened:
+            store.close()
+
+    def store(self) -> SessionStore:
+        self.opened.append(RedisStore(self.url))
+        return self.opened[-1]
+
+    def reopen(self, store: SessionStore) -> SessionStore:
+        return self.store()
+
+
+def test_the_keys_of_a_session_are_in_one_slot(store: RedisStore) -> None:
+    """Of a cluster: what is in braces decides, and an id cannot meddle with it."""
+    for session in ("a", "{a}", "}{", ""):
+        head, log = store._keys(session)
+        tags = {key[key.index("{") : key.index("}") + 1] for key in (head, log)}
+        assert len(tags) == 1
+        assert len(tags.pop()) == 66
+
+
+def test_a_prefix_is_no_pattern(store: RedisStore, redis_server: str) -> None:
+    """Only sessions of this store are listed, though others' keys would match."""
+    store.append("a", [b"1"], NOWHERE)
+    other = RedisStore(redis_server, prefix=store._prefix.replace("[s]", "s").replace("*", "x").replace("?", "y"))
+    other.append("b", [b"1"], NOWHERE)
+    assert (list(store.list()), list(other.list())) == (["a"], ["b"])
+    other.close()
+
+
+def test_a_time_to_live_is_renewed_by_each_append(redis_server: str) -> None:
+    """An expired session is one that is not there; a checkpoint does not shorten its life."""
+    store = RedisStore(redis_server, ttl=1000, prefix=uuid4().hex)
+    here = store.append("a", [b"1"], NOWHERE)
+    keys = store._keys("a")
+    for key in keys:
+        assert 0 < store._client.ttl(key) <= 1000
+        store._client.expire(key, 50)
+    store.compact("a", here, b"checkpoint", {})
+    assert {store._client.ttl(key) <= 50 for key in keys} == {True}
+    here = store.append("a", [b"2"], here)
+    assert {store._client.ttl(key) > 50 for key in keys} == {True}
+    for key in keys:
+        store._client.pexpire(key, 0)
+    assert store.read("a") == Page(NOWHERE, 0)
+    assert list(store.list()) == []
+    store.close()
+
+
+def test_a_session_that_expires_while_it_is_listed(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is left out."""
+    store.append("a", [b"1"], NOWHERE)
+    monkeypatch.setattr(store._client, "hget", lambda *_: None)
+    assert list(store.list()) == []
+
+
+def test_scripts_are_loaded_again(store: RedisStore) -> None:
+    """Whoever flushes them, or restarts the server, does no harm."""
+    here = store.append("a", [b"1"], NOWHERE)
+    store._client.script_flush()
+    here = store.append("a", [b"2"], here)
+    store._client.script_flush()
+    assert store.read("a").position == here
+
+
+@pytest.mark.parametrize("ttl", [0, -1])
+def test_a_time_to_live_is_positive(ttl: int) -> None:
+    """Zero would forget at once what was just stored."""
+    with pytest.raises(ValueError, match="ttl"):
+        RedisStore("redis://127.0.0.1", ttl=ttl)
+
+
+def test_urls_that_are_none() -> None:
+    """As redis-py says it."""
+    with pytest.raises(ValueError, match="scheme"):
+        RedisStore("http://127.0.0.1")
+
+
+def test_a_server_that_is_not_there_is_a_typed_error() -> None:
+    """Its password is not told."""
+    store = RedisStore("redis://me:secret@127.0.0.1:9/0")
+    with pytest.raises(StoreError, match="redis failed: ConnectionError") as caught:
+        store.read("a")
+    assert "secret" not in str(caught.value)
+    store.close()
+    store.close()
+    with pytest.raises(StoreError, match="closed"):
+        store.read("a")
+
+
+def test_a_server_that_was_killed_is_met_again() -> None:
+    """Nothing that was acknowledged is lost, where the server writes at once."""
+    reason = Redis.lacks()
+    if reason:
+        pytest.skip(reason)
+    with Redis() as server:
+        store = RedisStore(server.url)
+        here = store.append("a", [b"1"], NOWHERE)
+        server.kill()
+        with pytest.raises(StoreError, match="failed"):
+            store.append("a", [b"2"], here)
+        server.start()
+        here = store.append("a", [b"2"], here)
+        server.restart()
+        assert store.read("a").records == ((1, b"1"), (2, b"2"))
+        client = redis.Redis.from_url(server.url)
+        client.config_set("maxmemory", 1)
+        with pytest.raises(StoreError, match="maxmemory"):
+            store.append("a", [b"3"], here)
+        client.config_set("maxmemory", 0)
+        client.replicaof("127.0.0.1", "9")
+        with pytest.raises(StoreError, match="read only"):
+            store.append("a", [b"3"], here)
+        client.replicaof("NO", "ONE")
+        assert store.append("a", [b"3"], here).number == 3
+        client.close()
+        store.close()
+
+
+def test_a_forked_child_has_connections_of_its_own(store: RedisStore) -> None:
+    """Parent and child go on side by side."""
+    store.append("parent", [b"1"], NOWHERE)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        with suppress(BaseException):
+            status = 0 if store.append("child", [b"1"], NOWHERE).number == 1 else 2
+        os._exit(status)
+    assert store.read("parent").position.number == 1
+    assert os.waitpid(child, 0)[1] == 0
+    assert sorted(store.list()) == ["child", "parent"]
+
+
+def test_a_url_opens_it(redis_server: str) -> None:
+    """With the options that it takes."""
+    with open_store(redis_server, ttl=100, prefix=uuid4().hex) as sessions:
+        with sessions.open("a", max_tokens=100, counter=len) as ctx:
+            ctx.add_message("user", "hi")
+        assert [message.content for message in sessions.read("a")] == ["hi"]
