@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from ctxwin.sessions import NOWHERE, Page, Position, SessionStore, StoreError, schema
 from ctxwin.sessions import sql as module
@@ -217,9 +218,7 @@ def test_a_full_disk_is_a_typed_error(path: Path) -> None:
         connection.exec_driver_sql("PRAGMA max_page_count = 20")
         store._engine.dispose()
     limited = SQLStore(f"sqlite:///{path}")
-    module.event.listen(
-        limited._engine, "connect", lambda found, _: found.execute("PRAGMA max_page_count = 20").close()
-    )
+    event.listen(limited._engine, "connect", lambda found, _: found.execute("PRAGMA max_page_count = 20").close())
     limited._engine.dispose()
     with pytest.raises(StoreError, match="full"):
         limited.append("a", [b"x" * 1_000_000], here)
