@@ -218,13 +218,12 @@ def fill(ctx: Session) -> int:
 
 def test_a_small_disk_fills_up(tmp_path: Path) -> None:
     """A typed error; all that was acknowledged is there, and once there is room it goes on."""
-    mounted = shutil.which("mount") and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(tmp_path)], check=False, capture_output=True
-    )
+    command = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(tmp_path)]
+    mounted = shutil.which("mount") and subprocess.run(command, check=False, capture_output=True)
     if not mounted or mounted.returncode:
         pytest.skip("mounting a small file system takes root")
     try:
-        (tmp_path / "ballast").write_bytes(b"x" * 150_000)
+        (tmp_path / "ballast").write_bytes(b"x" * 1_500_000)
         with open_store(f"sqlite:///{tmp_path}/chats.db") as sessions, sessions.open("a", **OPTIONS) as ctx:
             stored = fill(ctx)
             assert len(ctx.conversation_history) == stored > 0
