@@ -1,6 +1,7 @@
 """`SQLStore`: sessions in a SQLite file or a PostgreSQL database, through SQLAlchemy (`pip install 'ctxwin[sql]'`)."""
 
 import os
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -217,22 +218,24 @@ def _engine(url: str, busy_timeout: float, options: dict[str, Any]) -> Engine:
     if parsed.database in (None, "", ":memory:"):
         raise ValueError("a SQLite database in memory is not shared between threads: memory:// is the store for that")
     engine = create_engine(parsed, hide_parameters=True, connect_args={"timeout": busy_timeout}, **options)
-    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "connect", partial(_set_up_sqlite, busy_timeout=busy_timeout))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _set_up_sqlite(connection: Any, _: object) -> None:
+def _set_up_sqlite(connection: Any, _: object, *, busy_timeout: float) -> None:
     """Have transactions begun by us; write ahead, so that readers go on, and to the disk, so that nothing is lost."""
     connection.isolation_level = None
-    cursor = connection.cursor()
-    try:
-        cursor.execute("PRAGMA journal_mode = WAL")
-    except Exception as error:  # a read-only file may still be read
-        if "readonly" not in str(error):
-            raise
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.close()
+    deadline = time.monotonic() + busy_timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").close()
+            break
+        except connection.OperationalError as error:  # SQLite waits for no lock here
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+    connection.execute("PRAGMA synchronous = FULL").close()
 
 
 def _begin_sqlite(connection: Connection) -> None:

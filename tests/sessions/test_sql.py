@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -236,6 +237,19 @@ def test_a_database_that_is_locked_for_long_is_a_typed_error(path: Path) -> None
         assert store.read("a") == Page(NOWHERE, 0)
         other.execute("ROLLBACK")
     assert store.append("a", [b"1"], NOWHERE).number == 1
+
+
+def test_a_new_database_that_is_locked_is_waited_for(path: Path) -> None:
+    """Until it is let go, or for so long as was said."""
+    with sqlite3.connect(path, isolation_level=None, check_same_thread=False) as other:
+        other.execute("CREATE TABLE others (x)")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match="locked"):
+            SQLStore(f"sqlite:///{path}", busy_timeout=0.02)
+        timer = Timer(0.05, other.execute, ("ROLLBACK",))
+        timer.start()
+        assert opened(path).append("a", [b"1"], NOWHERE).number == 1
+        timer.join()
 
 
 def test_a_closed_store_takes_no_calls(path: Path) -> None:
