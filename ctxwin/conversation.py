@@ -7,7 +7,7 @@ change bumps `version`, so that a prune can tell whether its snapshot is still t
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from ctxwin import laws
 from ctxwin.breaker import Breaker
@@ -19,12 +19,6 @@ from ctxwin.history import Entry, History, Slot
 from ctxwin.messages import RESULT_ROLES, SYSTEM_ROLES, Message, Wire
 from ctxwin.plan import Action, Receipt
 from ctxwin.window import Window
-
-MAX_CULPRITS = 5
-
-
-class MovedError(Exception):
-    """What was to be adopted is out of date: others have written to the conversation meanwhile. Look again."""
 
 
 class Conversation:
@@ -174,7 +168,9 @@ class Conversation:
                 return draft.context.base_tokens - self.window.base_tokens
             draft.drop_what_is_needed()
             if draft.units == units:
-                raise BudgetError(true_tokens, budget_tokens, self._culprits(draft))
+                raise BudgetError(
+                    true_tokens, budget_tokens, draft.culprits(self.window.base_tokens if self.costs.tools else 0)
+                )
 
     def receipt(self, draft: Draft) -> Receipt:
         """Return what the draft's prune did."""
@@ -304,14 +300,3 @@ class Conversation:
         for slot in sorted(self.history.open.values(), key=lambda slot: slot.first):
             reason = "a result without its call" if slot.orphan else f"{slot.missing} of its calls lack a result"
             yield Action("leave-out", CORE, reason, tuple(entry.message.id for entry in slot.entries), 0)
-
-    def _culprits(self, draft: Draft) -> Sequence[Message | Literal["tools"]]:
-        """Return what costs most of what must be kept, dearest first."""
-        priced: list[tuple[int, Message | Literal["tools"]]] = [
-            (tokens, message.clone())
-            for unit in draft.units
-            for message, tokens in zip(unit.messages, unit.message_tokens, strict=True)
-        ]
-        if self.costs.tools:
-            priced.append((self.window.base_tokens, "tools"))
-        return [item for _, item in sorted(priced, key=lambda pair: -pair[0])[:MAX_CULPRITS]]

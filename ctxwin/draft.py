@@ -7,6 +7,7 @@ that accepted plans can be replayed on a newer snapshot where the conversation m
 """
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from ctxwin import laws
 from ctxwin.costs import Costs
@@ -16,6 +17,7 @@ from ctxwin.messages import Message, hash_of, read_message
 from ctxwin.plan import Action, Drop, Edit, Plan, PruneRequest, Rejection, Replace, Unit, make_unit
 from ctxwin.resolve import Refusal, renamed, resolve
 
+MAX_CULPRITS = 5
 CORE = "ctxwin"  # the strategy name under which the manager itself acts
 
 
@@ -48,6 +50,10 @@ class Accepted:
     strategy: str
     plan: Plan
     first_id: int
+
+
+class MovedError(Exception):
+    """What was to be adopted is out of date: others have written to the conversation meanwhile. Look again."""
 
 
 class Draft:
@@ -175,6 +181,17 @@ class Draft:
         kept = self._drop(releasable, self.context.max_tokens, "spared, but the rest does not fit", kind="release")
         spared_on = frozenset(unit.first for unit in kept)
         self.context = replace(self.context, spared=spared_on)
+
+    def culprits(self, tools_tokens: int) -> list[Message | Literal["tools"]]:
+        """Return what costs most of what is left, tools included if they cost anything, dearest first."""
+        priced: list[tuple[int, Message | Literal["tools"]]] = [
+            (tokens, message.clone())
+            for unit in self.units
+            for message, tokens in zip(unit.messages, unit.message_tokens, strict=True)
+        ]
+        if tools_tokens:
+            priced.append((tools_tokens, "tools"))
+        return [item for _, item in sorted(priced, key=lambda pair: -pair[0])[:MAX_CULPRITS]]
 
     def replay(self, snapshot: Snapshot, costs: Costs) -> "Draft":
         """

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
-from ctxwin.conversation import Conversation, MovedError
-from ctxwin.draft import Draft, Snapshot
+from ctxwin.conversation import Conversation
+from ctxwin.draft import Draft, MovedError, Snapshot
 from ctxwin.effects import Steps, drive, in_chunks, refuse_model, run_flow
 from ctxwin.errors import BudgetError, describe
 from ctxwin.guard import call_hook

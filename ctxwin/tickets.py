@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
-from ctxwin.conversation import Conversation, MovedError
-from ctxwin.draft import Accepted, Draft, Snapshot
+from ctxwin.conversation import Conversation
+from ctxwin.draft import Accepted, Draft, MovedError, Snapshot
 from ctxwin.effects import Chunk, Steps, adrive, bounded, chunks_of, drive, fold, in_one_piece, said
 from ctxwin.errors import SummarizerError, describe
 from ctxwin.messages import Message, Wire, hash_of

@@ -12,13 +12,15 @@ import pytest
 
 import ctxwin
 import ctxwin.graphemes
-from ctxwin import summarizers, testing
+from ctxwin import sessions, summarizers, testing
+from ctxwin.sessions.opening import BUILT_IN, GROUP
 
 ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "ctxwin").glob("*.py"))
 COUNTING = sorted((ROOT / "ctxwin" / "counting").glob("*.py"))
 KIT = sorted((ROOT / "ctxwin" / "testing").glob("*.py"))
 SUMMARIZERS = sorted((ROOT / "ctxwin" / "summarizers").glob("*.py"))
+SESSIONS = sorted((ROOT / "ctxwin" / "sessions").glob("*.py"))
 PLUGINS = sorted((ROOT / "plugins" / "ctxwin_plugins").glob("*.py"))
 
 
@@ -81,6 +83,7 @@ LAYERS = [
     "state",
     "meters",
     "manager",
+    "sessions",
     "__init__",
     "cli",
     "__main__",
@@ -106,8 +109,29 @@ KIT_LAYERS = [
     "checks_manager",
     "search",
     "contract",
+    "store_checks",
+    "stores",
     "hostile",
     "machine",
+    "__init__",
+]
+
+
+# The same within sessions.
+SESSIONS_LAYERS = [
+    "protocol",
+    "records",
+    "gate",
+    "reading",
+    "replica",
+    "journal",
+    "session",
+    "memory",
+    "schema",
+    "sql",
+    "redis",
+    "encrypted",
+    "opening",
     "__init__",
 ]
 
@@ -153,6 +177,22 @@ def test_imports_of_counting_run_one_way(path: Path) -> None:
             assert all(COUNTING_LAYERS.index(name) < layer for name in names)
         elif module.startswith("ctxwin"):
             assert module in ("ctxwin.errors", "ctxwin.messages")
+
+
+@pytest.mark.parametrize("path", SESSIONS, ids=lambda path: path.stem)
+def test_imports_of_sessions_run_one_way(path: Path) -> None:
+    """From the contract of a store up to `open_store`; no store knows of messages, or of another store."""
+    layer = SESSIONS_LAYERS.index(path.stem)
+    stores = {"memory", "sql", "redis", "encrypted"}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
+        names = [module.split(".")[2]] if module.startswith("ctxwin.sessions.") else []
+        if module == "ctxwin.sessions" and isinstance(node, ast.ImportFrom):
+            names = [alias.name for alias in node.names]
+        assert all(SESSIONS_LAYERS.index(name) < layer for name in names)
+        if path.stem in stores:
+            assert set(names) <= {"protocol", "schema"}
+            assert not module.startswith("ctxwin.") or module == "ctxwin.errors" or names or module == "ctxwin.sessions"
 
 
 @pytest.mark.parametrize("path", CORE, ids=lambda path: path.stem)
@@ -209,6 +249,27 @@ def test_exported_names_of_the_summarisers_are_sorted_and_exist() -> None:
     assert done.stdout.strip() == ""
 
 
+def test_exported_names_of_sessions_are_sorted_and_exist() -> None:
+    """`ctxwin.sessions.__all__` lists every public name; none of them brings an engine along."""
+    assert sessions.__all__ == sorted(sessions.__all__, key=lambda name: (not name.isupper(), name))
+    public = {
+        name for name, value in vars(sessions).items() if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert public == set(sessions.__all__)
+    code = (
+        "import sys, ctxwin; print('ctxwin.sessions' in sys.modules); import ctxwin.sessions; "
+        "print(*[m for m in ('sqlalchemy', 'redis', 'cryptography', 'psycopg') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
+
+
+def test_stores_are_entry_points() -> None:
+    """The stores of the package are found as anyone's are, and without metadata too."""
+    declared = {entry.name: entry.value for entry in metadata.distribution("ctxwin").entry_points.select(group=GROUP)}
+    assert declared == BUILT_IN
+
+
 def test_exported_names_of_the_kit_are_sorted_and_exist() -> None:
     """`ctxwin.testing.__all__` lists every public class and function."""
     assert testing.__all__ == sorted(testing.__all__)
@@ -217,7 +278,9 @@ def test_exported_names_of_the_kit_are_sorted_and_exist() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [*CORE, *COUNTING, *KIT, *SUMMARIZERS, *PLUGINS], ids=lambda path: f"{path.parent.name}-{path.stem}"
+    "path",
+    [*CORE, *COUNTING, *KIT, *SESSIONS, *SUMMARIZERS, *PLUGINS],
+    ids=lambda path: f"{path.parent.name}-{path.stem}",
 )
 def test_no_module_is_long(path: Path) -> None:
     """Under 300 lines each."""

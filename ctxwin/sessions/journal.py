@@ -19,8 +19,7 @@ from contextlib import suppress
 from dataclasses import replace
 from secrets import token_hex
 
-from ctxwin.conversation import MovedError
-from ctxwin.draft import Draft
+from ctxwin.draft import Draft, MovedError
 from ctxwin.errors import CounterError, SessionDeletedError, StaleError, StoreError
 from ctxwin.messages import RESULT_ROLES, SYSTEM_ROLES, Message, Wire
 from ctxwin.plan import Receipt
