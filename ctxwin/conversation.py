@@ -153,7 +153,6 @@ class Conversation:
         Raises:
             BudgetError: what must be kept does not fit.
         """
-        budget_tokens = self.budget.max_tokens
         if not draft.units or (self.costs.additive and not draft.over_budget):
             return draft.context.base_tokens - self.window.base_tokens
         while True:
@@ -168,9 +167,8 @@ class Conversation:
                 return draft.context.base_tokens - self.window.base_tokens
             draft.drop_what_is_needed()
             if draft.units == units:
-                raise BudgetError(
-                    true_tokens, budget_tokens, draft.culprits(self.window.base_tokens if self.costs.tools else 0)
-                )
+                culprits = draft.culprits(self.window.base_tokens if self.costs.tools else 0)
+                raise BudgetError(true_tokens, self.budget.max_tokens, culprits)
 
     def receipt(self, draft: Draft) -> Receipt:
         """Return what the draft's prune did."""
@@ -202,9 +200,9 @@ class Conversation:
         if self.sent_tokens is None:
             return
         self.window.settle()
-        learnt = self.costs.learnt(self.sent_tokens, real_tokens)
-        if learnt != (self.costs.offset, self.costs.correction):
-            self.learn(*learnt)
+        offset, correction = self.costs.learnt(self.sent_tokens, real_tokens)
+        if (offset, correction) != (self.costs.offset, self.costs.correction):
+            self.learn(offset, correction)
         self.sent_tokens = None
 
     def learn(self, offset: int, correction: int) -> None:
