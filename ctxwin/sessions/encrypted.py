@@ -3,6 +3,7 @@
 import json
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from ctxwin.errors import RecordError
 from ctxwin.sessions.protocol import Page, Position, SessionStore
@@ -19,12 +20,13 @@ class EncryptedStore:
     """
     A store whose records and checkpoints are encrypted and authenticated, each bound to its session and its number.
 
-    The ids of sessions stay readable. Encryption takes a third more room.
+    The ids of sessions stay readable, and so do the number, length and time of records. Encryption takes a third more
+    room, for its base64.
 
     Args:
         store: where the encrypted records are kept.
         keys: Fernet keys (`Fernet.generate_key()`); the first one encrypts, all decrypt. To change keys, put the new
-            one in front, `rotate` every session, and then leave the old one out.
+            one in front wherever the store is opened, `rotate` every session, and then leave the old one out.
         ttl: after how many seconds a record can no longer be read; None for never.
 
     Raises:
@@ -48,7 +50,8 @@ class EncryptedStore:
     def append(self, session: str, records: Sequence[bytes], expected: Position) -> Position:
         """Add records to the end of a log, if it stands where it is expected to."""
         numbered = enumerate(records, expected.number + 1)
-        return self._store.append(session, [self._seal(session, number, body) for number, body in numbered], expected)
+        sealed = [self._seal(_Place(session, number), body) for number, body in numbered]
+        return self._store.append(session, sealed, expected)
 
     def read(self, session: str, start: int | None = None, limit: int | None = None) -> Page:
         """
@@ -59,36 +62,41 @@ class EncryptedStore:
         page = self._store.read(session, start, limit)
         checkpoint = page.checkpoint
         if checkpoint is not None:
-            checkpoint = self._unseal(session, None, checkpoint)
-        records = tuple((number, self._unseal(session, number, body)) for number, body in page.records)
+            checkpoint = self._unseal(_Place(session, page.floor, is_checkpoint=True), checkpoint)
+        records = tuple((number, self._unseal(_Place(session, number), body)) for number, body in page.records)
         return Page(page.position, page.floor, records, checkpoint)
 
     def compact(
         self, session: str, position: Position, checkpoint: bytes | None, changes: Mapping[int, bytes | None]
     ) -> bool:
         """Set a checkpoint, and drop or rewrite records."""
+        if checkpoint is not None:
+            checkpoint = self._seal(_Place(session, position.number, is_checkpoint=True), checkpoint)
         sealed = {
-            number: None if body is None else self._seal(session, number, body) for number, body in changes.items()
+            number: None if body is None else self._seal(_Place(session, number), body)
+            for number, body in changes.items()
         }
-        return self._store.compact(
-            session, position, None if checkpoint is None else self._seal(session, None, checkpoint), sealed
-        )
+        return self._store.compact(session, position, checkpoint, sealed)
 
     def rotate(self, session: str) -> None:
         """
         Encrypt all that a session holds by the first key; others may write to it meanwhile.
 
+        What is encrypted anew keeps its time, and so expires when it would have.
+
         Raises:
             RecordError: something cannot be decrypted; it stays as it is.
             StoreError: the store failed; calling again goes on.
         """
-        while (page := self.read(session)).checkpoint is not None:
-            if self.compact(session, Position(page.position.life, page.floor), page.checkpoint, {}):
+        while (page := self._store.read(session)).checkpoint is not None:
+            checkpoint = self._reseal(_Place(session, page.floor, is_checkpoint=True), page.checkpoint)
+            if self._store.compact(session, Position(page.position.life, page.floor), checkpoint, {}):
                 break  # else another has written a later one
         start = 1
-        while (page := self.read(session, start, AT_ONCE)).records:
-            self.compact(session, page.position, None, dict(page.records))
-            start = page.records[-1][0] + 1
+        while (page := self._store.read(session, start, AT_ONCE)).records:
+            resealed = {number: self._reseal(_Place(session, number), body) for number, body in page.records}
+            if self._store.compact(session, page.position, None, resealed):
+                start = page.records[-1][0] + 1  # else another has written a later checkpoint: the same page again
 
     def delete(self, session: str) -> bool:
         """Remove a session."""
@@ -102,29 +110,45 @@ class EncryptedStore:
         """Let go of connections and files."""
         self._store.close()
 
-    def _seal(self, session: str, number: int | None, body: bytes) -> bytes:
-        return self._cipher.encrypt(_place(session, number) + body)
+    def _seal(self, place: "_Place", body: bytes) -> bytes:
+        return self._cipher.encrypt(place.envelope() + body)
 
-    def _unseal(self, session: str, number: int | None, sealed: bytes) -> bytes:
+    def _unseal(self, place: "_Place", sealed: bytes) -> bytes:
         try:
             opened = self._cipher.decrypt(sealed)
         except InvalidToken:
-            raise RecordError(session, number, "by none of the keys; or it is corrupt") from None
+            raise place.error("by none of the keys; or it is corrupt") from None
         if self._ttl is not None:
-            self._check_age(session, number, sealed)
-        place = _place(session, number)
-        if not opened.startswith(place):
-            raise RecordError(session, number, "it was written for another place, and moved here")
-        return opened[len(place) :]
+            self._check_age(place, sealed)
+        envelope = place.envelope()
+        if not opened.startswith(envelope):
+            raise place.error("it was written for another place, and moved here")
+        return opened[len(envelope) :]
 
-    def _check_age(self, session: str, number: int | None, sealed: bytes) -> None:
+    def _check_age(self, place: "_Place", sealed: bytes) -> None:
         try:
             self._cipher.decrypt(sealed, ttl=self._ttl)
         except InvalidToken:
-            raise RecordError(session, number, f"it is older than {self._ttl} seconds, and has expired") from None
+            raise place.error(f"it is older than {self._ttl} seconds, and has expired") from None
+
+    def _reseal(self, place: "_Place", sealed: bytes) -> bytes:
+        """Encrypt by the first key what can be read, without renewing its time."""
+        self._unseal(place, sealed)
+        return self._cipher.rotate(sealed)
 
 
-def _place(session: str, number: int | None) -> bytes:
-    """Return what comes before a record's bytes, so that it can be read nowhere else."""
-    name = b64encode(session.encode("utf-8", "surrogatepass")).decode()
-    return json.dumps([name, number]).encode() + b"\n"
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where something is stored: a record at its number, or the checkpoint that tells of all up to a number."""
+
+    session: str
+    number: int
+    is_checkpoint: bool = False
+
+    def envelope(self) -> bytes:
+        """Return what comes before the bytes that are stored here, so that they can be read nowhere else."""
+        name = b64encode(self.session.encode("utf-8", "surrogatepass")).decode()
+        return json.dumps([name, self.number, self.is_checkpoint]).encode() + b"\n"
+
+    def error(self, reason: str) -> RecordError:
+        return RecordError(self.session, None if self.is_checkpoint else self.number, reason)

@@ -5,13 +5,36 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ctxwin.sessions import NOWHERE, MemoryStore, RecordError, Sessions, StoreError, journal, open_store
+from ctxwin.sessions import (
+    NOWHERE,
+    MemoryStore,
+    Position,
+    RecordError,
+    Sessions,
+    SessionStore,
+    StoreError,
+    journal,
+    open_store,
+)
 from ctxwin.sessions.encrypted import EncryptedStore
-from ctxwin.testing import WordCounter
+from ctxwin.testing import StoreContract, WordCounter
 
 KEY, NEW_KEY, OTHER_KEY = (Fernet.generate_key() for _ in range(3))
 OPTIONS: dict[str, Any] = {"max_tokens": 60, "counter": WordCounter()}
+
+
+class TestEncryptedStore(StoreContract):
+    """It is a store like any other; other handles have the keys in another order."""
+
+    def store(self) -> SessionStore:
+        self.plain = MemoryStore()
+        return EncryptedStore(self.plain, [NEW_KEY, KEY])
+
+    def reopen(self, store: SessionStore) -> SessionStore:
+        return EncryptedStore(self.plain, [KEY, NEW_KEY])
 
 
 @pytest.fixture
@@ -75,6 +98,40 @@ def test_what_was_moved_is_found_out(plain: MemoryStore) -> None:
         store.read("b")
 
 
+def test_a_checkpoint_put_back_is_found_out(plain: MemoryStore) -> None:
+    """An earlier checkpoint in the place of a later one would hide what came between."""
+    store = EncryptedStore(plain, [KEY])
+    first = store.append("a", [b"one"], NOWHERE)
+    store.compact("a", first, b"of one", {})
+    earlier = plain._logs["a"].checkpoint
+    store.compact("a", store.append("a", [b"two"], first), b"of two", {})
+    assert store.read("a").checkpoint == b"of two"
+    plain._logs["a"].checkpoint = earlier
+    with pytest.raises(RecordError, match="the checkpoint of session 'a' cannot be read: it was written for another"):
+        store.read("a")
+
+
+@given(st.binary(max_size=40), st.data())
+def test_what_is_corrupt_is_an_error(body: bytes, data: st.DataObject) -> None:
+    """Cut anywhere it cannot be read; with any byte changed, nothing is read that was not written."""
+    plain = MemoryStore()
+    store = EncryptedStore(plain, [KEY])
+    store.append("a", [b"before", body, b"after"], NOWHERE)
+    records = plain._logs["a"].records
+    whole = records[2]
+    at = data.draw(st.integers(0, len(whole) - 1))
+    records[2] = whole[:at]
+    with pytest.raises(RecordError, match="record 2 of session 'a'"):
+        store.read("a")
+    records[2] = whole[:at] + data.draw(st.binary(min_size=1, max_size=1)) + whole[at + 1 :]
+    try:
+        seen = store.read("a", 2, 1).records
+    except RecordError as error:
+        assert (error.session, error.number) == ("a", 2)
+    else:  # base64 has bytes that mean the same
+        assert seen == ((2, body),)
+
+
 def test_an_expired_record_is_named(plain: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not taken for a wrong key, and not skipped."""
     store = EncryptedStore(plain, [KEY], ttl=60)
@@ -84,6 +141,23 @@ def test_an_expired_record_is_named(plain: MemoryStore, monkeypatch: pytest.Monk
     monkeypatch.setattr(time, "time", lambda: now + 61)
     with pytest.raises(RecordError, match="older than 60 seconds"):
         store.read("a")
+
+
+def test_rotating_renews_nothing(plain: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was to expire expires when it would have; what has expired cannot be rotated."""
+    now = time.time()
+    store = EncryptedStore(plain, [KEY], ttl=60)
+    store.compact("a", store.append("a", [b"one"], NOWHERE), b"checkpoint", {})
+    both = EncryptedStore(plain, [NEW_KEY, KEY], ttl=60)
+    monkeypatch.setattr(time, "time", lambda: now + 50)
+    both.rotate("a")
+    assert both.read("a", 1).records == ((1, b"one"),)
+    monkeypatch.setattr(time, "time", lambda: now + 70)
+    for start, named in ((None, "the checkpoint"), (1, "record 1")):
+        with pytest.raises(RecordError, match=f"{named} .* older than 60 seconds"):
+            both.read("a", start)
+    with pytest.raises(RecordError, match="older than 60 seconds"):
+        both.rotate("a")
 
 
 def test_keys_are_rotated(plain: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,6 +191,30 @@ def test_keys_are_rotated_while_others_write(plain: MemoryStore, monkeypatch: py
     both.rotate("a")
     assert plain._logs["a"].floor > 6
     assert len(Sessions(EncryptedStore(plain, [NEW_KEY])).read("a")) == 12
+
+
+def test_a_page_that_was_refused_is_rotated_again(plain: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another writes a checkpoint between reading a page and rewriting it, no record keeps the old key."""
+    EncryptedStore(plain, [KEY]).append("a", [b"%d" % number for number in range(1, 7)], NOWHERE)
+    monkeypatch.setattr("ctxwin.sessions.encrypted.AT_ONCE", 2)
+    both = EncryptedStore(plain, [NEW_KEY, KEY])
+    compact = plain.compact
+    done: list[bool] = []
+
+    def late(session: str, position: Position, *rest: Any) -> bool:
+        if len(done) == 1:  # the second page
+            monkeypatch.setattr(plain, "compact", compact)
+            later = both.append("a", [b"7"], position)
+            assert both.compact("a", later, b"checkpoint", {3: None})
+        done.append(compact(session, position, *rest))
+        return done[-1]
+
+    monkeypatch.setattr(plain, "compact", late)
+    both.rotate("a")
+    assert done == [True, False]
+    only = EncryptedStore(plain, [NEW_KEY])
+    assert only.read("a", 1).records == tuple((number, b"%d" % number) for number in (1, 2, 4, 5, 6, 7))
+    assert only.read("a").checkpoint == b"checkpoint"
 
 
 @pytest.mark.parametrize("keys", [[], "abc", [b"short"], ["ä" * 44]])
