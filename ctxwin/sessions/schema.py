@@ -1,6 +1,8 @@
 """
 The tables of `SQLStore`, and how a database of an older version becomes one of this.
 
+Record 0 of a session is its checkpoint: apart from the row that every append changes, or each would write it again.
+
 `MIGRATIONS[n]` leads from version n to version n + 1; a new database goes through all of them. Never change one that
 was released: add another.
 """
@@ -27,8 +29,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             name {bytes} NOT NULL,
             life TEXT NOT NULL,
             head BIGINT NOT NULL,
-            floor BIGINT NOT NULL,
-            checkpoint {bytes}
+            floor BIGINT NOT NULL
         )
         """,
         """

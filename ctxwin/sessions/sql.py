@@ -25,7 +25,8 @@ ALL = 2**62  # records
 AT_ONCE = 500  # ids of sessions
 
 _SESSION = """
-SELECT life, head, floor, CAST(NULL AS BIGINT) AS number, {checkpoint} AS body FROM ctxwin_sessions WHERE key = :key
+SELECT s.life, s.head, s.floor, CAST(NULL AS BIGINT) AS number, c.body FROM ctxwin_sessions s
+LEFT JOIN ctxwin_records c ON c.session_id = s.id AND c.number = {checkpoint} WHERE s.key = :key
 """
 _RECORDS = """
 SELECT NULL, NULL, NULL, number, body FROM (
@@ -34,8 +35,8 @@ SELECT NULL, NULL, NULL, number, body FROM (
 ) AS found
 """
 # One statement, so that what it sees is of one moment.
-READ = text(f"{_SESSION.format(checkpoint='NULL')} UNION ALL {_RECORDS.format(start=':start')}")
-OPEN = text(f"{_SESSION.format(checkpoint='checkpoint')} UNION ALL {_RECORDS.format(start='s.floor + 1')}")
+READ = text(f"{_SESSION.format(checkpoint='-1')} UNION ALL {_RECORDS.format(start=':start')}")
+OPEN = text(f"{_SESSION.format(checkpoint='0')} UNION ALL {_RECORDS.format(start='s.floor + 1')}")
 CREATE = text(
     "INSERT INTO ctxwin_sessions (key, name, life, head, floor) VALUES (:key, :name, :life, :count, 0) RETURNING id"
 )
@@ -44,8 +45,12 @@ ADVANCE = text(
 )
 INSERT = text("INSERT INTO ctxwin_records (session_id, number, body) VALUES (:id, :number, :body)")
 _REACHED = "WHERE key = :key AND life = :life AND head >= :number AND floor <= :number RETURNING id"
-CHECKPOINT = text(f"UPDATE ctxwin_sessions SET floor = :number, checkpoint = :checkpoint {_REACHED}")  # noqa: S608 - constants
+RAISE = text(f"UPDATE ctxwin_sessions SET floor = :number {_REACHED}")  # noqa: S608 - constants
 TOUCH = text(f"UPDATE ctxwin_sessions SET floor = floor {_REACHED}")  # noqa: S608 - constants
+CHECKPOINT = text(
+    "INSERT INTO ctxwin_records (session_id, number, body) VALUES (:id, 0, :body) "
+    "ON CONFLICT (session_id, number) DO UPDATE SET body = excluded.body"
+)
 DROP = text("DELETE FROM ctxwin_records WHERE session_id = :id AND number = :number")
 REWRITE = text("UPDATE ctxwin_records SET body = :body WHERE session_id = :id AND number = :number")
 DELETE = text("DELETE FROM ctxwin_sessions WHERE key = :key RETURNING id")
@@ -110,7 +115,7 @@ class SQLStore:
         """Return records from a number on, or the checkpoint and what follows."""
         given: dict[str, object] = {"key": _key(session), "limit": ALL if limit is None or start is None else limit}
         if start is not None:
-            given["start"] = start
+            given["start"] = max(1, start)
         statement = OPEN if start is None else READ
         rows = self._run(self._reading, lambda connection: connection.execute(statement, given).all())
         head = next((row for row in rows if row[0] is not None), None)
@@ -127,15 +132,16 @@ class SQLStore:
         given = {"key": _key(session), "life": position.life, "number": position.number}
 
         def write(connection: Connection) -> bool:
-            if checkpoint is None:
-                row = connection.execute(TOUCH, given).scalar()
-            else:
-                row = connection.execute(CHECKPOINT, {**given, "checkpoint": checkpoint}).scalar()
+            row = connection.execute(TOUCH if checkpoint is None else RAISE, given).scalar()
             if row is None:
                 return False
-            dropped = [{"id": row, "number": number} for number, body in changes.items() if body is None]
-            rewritten = [{"id": row, "number": n, "body": body} for n, body in changes.items() if body is not None]
-            for statement, values in ((DROP, dropped), (REWRITE, rewritten)):
+            set_to = [] if checkpoint is None else [{"id": row, "body": checkpoint}]
+            own = {number: body for number, body in changes.items() if number > 0}
+            dropped = [{"id": row, "number": number} for number, body in own.items() if body is None]
+            rewritten = [
+                {"id": row, "number": number, "body": body} for number, body in own.items() if body is not None
+            ]
+            for statement, values in ((CHECKPOINT, set_to), (DROP, dropped), (REWRITE, rewritten)):
                 if values:
                     connection.execute(statement, values)
             return True

