@@ -158,6 +158,5 @@ async def _finished(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
         while not task.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # seen, so that nobody is told that it was not
+        _ = task.cancelled() or task.exception()  # seen, so that nobody is told that it was not
         raise

@@ -80,7 +80,7 @@ class SQLStore:
         self._reading = self._engine  # SQLite's statements are transactions of their own, unless one was begun
         if self._engine.dialect.name != "sqlite":
             self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        _forget_connections_in_children(self._engine)
+        os.register_at_fork(after_in_child=partial(_forget_connections, weakref.ref(self._engine)))
         try:
             if not self._run(self._reading, lambda connection: schema.check(schema.version_of(connection))):
                 self._run(self._writing, schema.migrate)
@@ -250,13 +250,8 @@ def _begin_sqlite(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _forget_connections_in_children(engine: Engine) -> None:
-    """Have a forked child open connections of its own: its parent's cannot be shared."""
-    known = weakref.ref(engine)
-
-    def forget() -> None:
-        inherited = known()
-        if inherited is not None:
-            inherited.dispose(close=False)
-
-    os.register_at_fork(after_in_child=forget)
+def _forget_connections(known: Callable[[], Engine | None]) -> None:
+    """Have a forked child open connections of its own: its parent's cannot be shared, nor closed."""
+    inherited = known()
+    if inherited is not None:
+        inherited.dispose(close=False)

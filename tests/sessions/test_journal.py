@@ -22,6 +22,7 @@ from ctxwin.sessions import (
 )
 from ctxwin.sessions.records import Record, encode
 from ctxwin.testing import WordCounter
+from ctxwin_plugins.clamp_oversized import ClampOversized
 from ctxwin_plugins.summarize_history import SummarizeHistory
 
 OPTIONS: dict[str, Any] = {"max_tokens": 60, "counter": WordCounter()}
@@ -582,3 +583,105 @@ def test_reading_in_pages(sessions: Sessions, size: int) -> None:
     assert sessions.read("a", limit=0) == []
     with pytest.raises(ValueError):
         sessions.read("a", limit=-1)
+
+
+def test_what_was_forgotten_is_reached_all_the_same(sessions: Sessions) -> None:
+    """A pin and a rewind bring back what memory no longer holds; others replay it."""
+    ctx, other = sessions.open("a", **OPTIONS), sessions.open("a", **OPTIONS)
+    ids = []
+    for number in range(20):
+        ids.append(ctx.add_message("user", f"message {number} " * 5).id)
+        ctx.messages()
+    assert ids[2] not in ctx._state.history.entries
+    ctx.pin(ids[2])
+    assert next(iter(ctx)).id == ids[2]
+    ctx.unpin(ids[2])
+    ctx.messages()
+    ctx.unpin(ids[3])  # it is ordinary already
+    assert [message.id for message in ctx.rewind(ids[6])] == ids[6:]
+    other.refresh()
+    assert texts(list(other)) == texts(list(ctx))
+    assert [message.id for message in ctx.conversation_history] == ids[:6]
+    assert ctx.id == "a"
+
+
+def test_a_system_message_brings_back_the_unit_before_a_dead_call(sessions: Sessions) -> None:
+    """The call is left out from now on, so that what had been dropped before it is the newest unit."""
+    plain, ctx = ContextManager(**OPTIONS), sessions.open("a", **OPTIONS)
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    for manager in (plain, ctx):
+        manager.add_message("user", "the question")
+        for number in range(8):
+            manager.add_message("assistant", f"thought {number} " * 5)
+            manager.messages()
+        manager.add_message("assistant", "x " * 35, tool_calls=[call])
+        manager.prune_history()
+        manager.add_message("system", "Be brief.")
+    assert texts(list(ctx)) == texts(list(plain)) == ["the question", "thought 7 " * 5, "Be brief."]
+    assert texts(list(sessions.open("a", **OPTIONS))) == texts(list(plain))
+
+
+@pytest.mark.parametrize("name", ["words", "other"])
+def test_an_edit_is_shared(sessions: Sessions, name: str) -> None:
+    """What a message was shortened to is what every worker sends, whatever it counts by."""
+    options = {**OPTIONS, "strategies": [ClampOversized(max_message_tokens=20)]}
+    with sessions.open("a", **options) as ctx:
+        ctx.add_message("user", "word " * 50)
+        ctx.add_message("user", "and now?")
+        sent = ctx.messages()
+        assert sent[0]["content"] != "word " * 50
+
+    class Other(WordCounter):
+        pass
+
+    Other.name = name
+    other = sessions.open("a", max_tokens=60, counter=Other())
+    assert texts(list(other)) == texts(sent)
+    assert other.total_tokens == ctx.total_tokens
+
+
+def test_what_another_counter_learnt_is_no_lesson(sessions: Sessions) -> None:
+    """An offset is of one counter."""
+    with sessions.open("a", max_tokens=60, counter=WordCounter(exact=True)) as ctx:
+        ctx.add_message("user", "one")
+        ctx.messages()
+        ctx.observe({"prompt_tokens": 50})
+        assert ctx.total_tokens == 50
+
+    class Other(WordCounter):
+        name = "other"
+
+    assert sessions.open("a", max_tokens=60, counter=Other(exact=True)).total_tokens < 50
+
+
+def test_a_checkpoint_of_another_is_taken_notice_of(store: Faulty, sessions: Sessions) -> None:
+    """Whoever has seen all that it tells reads on, and need not write one of its own."""
+    ctx, other = sessions.open("a", **OPTIONS), sessions.open("a", **OPTIONS)
+    fill(ctx)
+    ctx.messages()
+    other.refresh()
+    assert other._state.dead
+    store.compact("a", ctx._state.position, encode(checkpoint(ctx), "x"), {})
+    ctx.add_message("user", "more")
+    other.refresh()
+    assert (other._state.floor, other._state.dead) == (11, [])
+    assert texts(list(other)) == texts(list(ctx))
+
+
+@pytest.mark.parametrize(
+    ("module", "needs", "extra"),
+    [
+        ("ctxwin.sessions.sql", "sqlalchemy", "sql"),
+        ("ctxwin.sessions.redis", "redis", "redis"),
+        ("ctxwin.sessions.encrypted", "cryptography.fernet", "encryption"),
+    ],
+)
+def test_what_is_not_installed_is_said(module: str, needs: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the extra that brings it."""
+    import sys
+    from importlib import import_module
+
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, needs, None)
+    with pytest.raises(ImportError, match=rf"pip install 'ctxwin\[{extra}\]'"):
+        import_module(module)

@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from ctxwin.sessions import NOWHERE, Page, SessionStore, StoreError, open_store
+from ctxwin.sessions import redis as module
 from ctxwin.sessions.redis import RedisStore
 from ctxwin.testing import StoreContract
 from sessions.servers import Redis
@@ -74,6 +75,15 @@ def test_a_time_to_live_is_renewed_by_each_append(redis_server: str) -> None:
     assert store.read("a") == Page(NOWHERE, 0)
     assert list(store.list()) == []
     store.close()
+
+
+def test_many_sessions_are_listed(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In several steps, each session once."""
+    monkeypatch.setattr(module, "AT_ONCE", 1)
+    ids = [f"session {number}" for number in range(200)]
+    for session in ids:
+        store.append(session, [b"1"], NOWHERE)
+    assert sorted(store.list()) == sorted(ids)
 
 
 def test_a_session_that_expires_while_it_is_listed(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:

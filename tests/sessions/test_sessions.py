@@ -1,6 +1,6 @@
 """A session outlives its process and is shared by several, and whatever is done, it is what a plain manager is."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hypothesis import settings
@@ -13,7 +13,14 @@ from ctxwin.sessions import MemoryStore, Session, Sessions, journal
 from ctxwin.testing import Folding, WordCounter
 from ctxwin.testing.strategies import messages as any_message
 from ctxwin.testing.strategies import tool_exchanges
+from ctxwin_plugins.clamp_oversized import ClampOversized
+from ctxwin_plugins.clear_tool_results import ClearToolResults
 
+CHAINS: list[list[Any]] = [
+    ["drop-oldest"],
+    [Folding()],
+    [ClearToolResults(keep_last=0, min_freed_tokens=1), ClampOversized(max_message_tokens=5)],
+]
 LOCAL = ("sent_tokens", "prepared", "settled", "next_id")  # what one process alone knows of, or names by number
 
 
@@ -29,14 +36,14 @@ class SharedSession(RuleBasedStateMachine):
     """
 
     @initialize(
-        budget=st.integers(8, 60), summarise=st.booleans(), named=st.booleans(), tail=st.sampled_from([1, 3, 32])
+        budget=st.integers(8, 60), chain=st.sampled_from(CHAINS), named=st.booleans(), tail=st.sampled_from([1, 3, 32])
     )
-    def begin(self, budget: int, summarise: bool, named: bool, tail: int) -> None:
+    def begin(self, budget: int, chain: Sequence[Any], named: bool, tail: int) -> None:
         journal.MIN_TAIL = tail
         self.options: dict[str, Any] = {
             "max_tokens": budget,
             "counter": WordCounter() if named else words,
-            "strategies": [Folding()] if summarise else ["drop-oldest"],
+            "strategies": chain,
         }
         self.sessions = Sessions(MemoryStore())
         self.plain = ContextManager(**self.options)

@@ -316,3 +316,39 @@ def test_threads_share_a_store(path: Path) -> None:
     with ThreadPoolExecutor(20) as pool:
         written = list(pool.map(lambda number: store.append(str(number), [b"1"], NOWHERE).number, range(40)))
     assert (written, len(set(store.list()))) == ([1] * 40, 40)
+
+
+def test_a_lock_that_is_not_waited_for_is_tried_again() -> None:
+    """Where SQLite would rather fail than wait, so that two who open a new file at once do not hinder each other."""
+
+    class Locked:
+        OperationalError = sqlite3.OperationalError
+
+        def __init__(self) -> None:
+            self.isolation_level: str | None = ""
+            self.said: list[str] = []
+
+        def execute(self, statement: str) -> "Locked":
+            self.said.append(statement)
+            if len(self.said) < 3:
+                raise sqlite3.OperationalError("database is locked")
+            return self
+
+        def close(self) -> None:
+            """Nothing to let go of."""
+
+    connection = Locked()
+    module._set_up_sqlite(connection, None, busy_timeout=60)
+    assert connection.said == ["PRAGMA journal_mode = WAL"] * 3 + ["PRAGMA synchronous = FULL"]
+
+
+def test_a_child_forgets_the_connections_of_its_parent(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lets go of them without closing them; where the store is gone, there is nothing to forget."""
+    forgetting: list[Any] = []
+    monkeypatch.setattr(os, "register_at_fork", lambda **given: forgetting.append(given["after_in_child"]))
+    store = opened(path)
+    before = store._engine.pool
+    forgetting[0]()
+    assert store._engine.pool is not before
+    assert store.append("a", [b"1"], NOWHERE).number == 1
+    module._forget_connections(lambda: None)
