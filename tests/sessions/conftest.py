@@ -8,8 +8,6 @@ import pytest
 
 from sessions.servers import PostgreSQL, Redis, Server
 
-pytestmark = pytest.mark.filterwarnings("error")
-
 
 def _url(kind: type[PostgreSQL] | type[Redis], variable: str) -> Iterator[str]:
     """Yield a server's address; tests that need one are skipped where there is none."""

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import select
 import shutil
 import signal
 import socket
@@ -25,6 +26,7 @@ class Server:
     """A process that listens on a port of 127.0.0.1, with what it keeps in a folder."""
 
     url = ""
+    asks_to_stop = signal.SIGTERM
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -43,13 +45,17 @@ class Server:
         return None
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.kill()
+        self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self) -> None:
@@ -58,6 +64,8 @@ class Server:
                 self.command(), user=self.user(), cwd=self.folder, stdout=output, stderr=output, start_new_session=True
             )
         for _ in range(600):
+            if self.process.poll() is not None:  # another may have taken the port, and would answer
+                break
             if self.answers():
                 return
             time.sleep(0.05)
@@ -67,14 +75,29 @@ class Server:
         with socket.socket() as knock:
             return knock.connect_ex(("127.0.0.1", self.port)) == 0
 
-    def kill(self) -> None:
-        """SIGKILL, to all of its processes."""
+    def stop(self) -> None:
+        """Have it end by itself: a PostgreSQL that is killed leaves shared memory behind."""
         if self.process is not None:
-            for process in (self.process.pid, *_children(self.process.pid)):
-                with suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
+            self.process.send_signal(self.asks_to_stop)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.kill()
+            self.process = None
+
+    def kill(self) -> None:
+        """SIGKILL, to all of its processes; returns when they are gone, so that another may have their folder."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGSTOP)  # it starts no more of them
+            children = [os.pidfd_open(child) for child in _children(self.process.pid)]  # zombies stay, as it is stopped
+            self.process.kill()
             self.process.wait()
             self.process = None
+            for child in children:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(child, signal.SIGKILL)
+                select.select([child], [], [])
+                os.close(child)
 
     def restart(self) -> None:
         self.kill()
@@ -99,6 +122,8 @@ class Redis(Server):
 
 class PostgreSQL(Server):
     """PostgreSQL, which does not run as root."""
+
+    asks_to_stop = signal.SIGINT  # SIGTERM would wait for its clients
 
     @staticmethod
     def lacks() -> str | None:
@@ -127,6 +152,7 @@ class PostgreSQL(Server):
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
             "max_connections": 300,
+            "dynamic_shared_memory_type": "mmap",  # in its folder, so that it goes with it
         }
         settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         return [_postgresql("postgres"), "-D", "data", *settings]
@@ -138,10 +164,12 @@ class PostgreSQL(Server):
 
 def _children(parent: int) -> list[int]:
     """Return the processes that a process has started; PostgreSQL's are in sessions of their own."""
-    fields = {
-        path.parent.name: path.read_text().rsplit(")", 1)[1].split() for path in Path("/proc").glob("[0-9]*/stat")
-    }
-    return [int(process) for process, found in fields.items() if int(found[1]) == parent]
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            if int(path.read_text().rsplit(")", 1)[1].split()[1]) == parent:
+                found.append(int(path.parent.name))
+    return found
 
 
 def _postgresql(program: str) -> str:
