@@ -1,6 +1,6 @@
 """`RedisStore`: sessions in Redis, or what speaks its protocol (`pip install 'ctxwin[redis]'`)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -25,10 +25,15 @@ local head, log = KEYS[1], KEYS[2]
 local life, number, ttl = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local known = redis.call('HMGET', head, 'life', 'number')
 if (known[1] or '') ~= life or tonumber(known[2] or 0) ~= number then return 0 end
-if life == '' then redis.call('HSET', head, 'life', ARGV[4], 'name', ARGV[5], 'floor', 0) end
+if life == '' then
+    redis.call('DEL', log)
+    redis.call('HSET', head, 'life', ARGV[4], 'name', ARGV[5], 'floor', 0)
+end
 for i = 6, #ARGV do redis.call('HSET', log, number + i - 5, ARGV[i]) end
 redis.call('HSET', head, 'number', number + #ARGV - 5)
-if ttl > 0 then redis.call('EXPIRE', head, ttl) redis.call('EXPIRE', log, ttl) end
+for _, key in ipairs(KEYS) do
+    if ttl > 0 then redis.call('EXPIRE', key, ttl) else redis.call('PERSIST', key) end
+end
 return 1
 """
 READ = """
@@ -40,10 +45,10 @@ if start < 0 then
     start = tonumber(known[3]) + 1
     checkpoint = redis.call('HGET', KEYS[1], 'checkpoint')
 end
-local found, last = {}, tonumber(known[2])
+local found, last, portion = {}, tonumber(known[2]), math.min(limit, 1000)
 while start <= last and #found < 2 * limit do
     local numbers = {}
-    for number = start, math.min(last, start + math.min(limit, 1000) - 1) do numbers[#numbers + 1] = number end
+    for number = start, math.min(last, start + portion - 1) do numbers[#numbers + 1] = number end
     local records = redis.call('HMGET', KEYS[2], unpack(numbers))
     for i, record in ipairs(records) do
         if record and #found < 2 * limit then
@@ -51,7 +56,7 @@ while start <= last and #found < 2 * limit do
             found[#found + 1] = record
         end
     end
-    start = start + #numbers
+    start, portion = start + #numbers, math.min(2 * portion, 1000)
 end
 return {known[1], known[2], known[3], checkpoint, found}
 """
@@ -78,11 +83,12 @@ class RedisStore:
     A `SessionStore` in Redis.
 
     What `append` has returned is as durable as the server's `appendfsync` says: with `always` nothing is lost when it
-    is killed, with `everysec` up to a second's records. The two keys of a session lie in one slot of a cluster.
+    is killed, with `everysec` up to a second's records. It must not evict keys (`maxmemory-policy noeviction`, which is
+    the default): a session would lose its records. The two keys of a session lie in one slot of a cluster.
 
     Args:
         url: `redis://`, `rediss://` or `unix://`, as redis-py takes it.
-        ttl: after how many seconds without an append a session expires; None for never.
+        ttl: after how many seconds without an append a session expires; None for never. The latest append decides.
         prefix: what the names of the keys begin with.
         options: further arguments of `redis.Redis.from_url`.
 
@@ -97,7 +103,15 @@ class RedisStore:
         self._prefix = prefix
         self._closed = False
         # Sending an append again is safe: where the first one got through, the second finds the log elsewhere.
-        self._client = redis.Redis.from_url(url, **{"retry": Retry(NoBackoff(), 1), **options})
+        # Protocol 2 is what every server and proxy speaks.
+        defaults = {"retry": Retry(NoBackoff(), 1), "protocol": 2}
+        try:
+            self._client = redis.Redis.from_url(url, **{**defaults, **options})
+        except ValueError:  # its text may hold a part of the password
+            raise ValueError(
+                "this is no URL of a Redis server, such as redis://user:password@host:6379/0 "
+                "(also rediss:// and unix://); in a password, / # ? are written %2F %23 %3F"
+            ) from None
         self._append, self._read, self._compact, self._delete = map(
             self._client.register_script, (APPEND, READ, COMPACT, DELETE)
         )
@@ -146,13 +160,13 @@ class RedisStore:
         """Yield the ids of the sessions."""
         seen: set[bytes] = set()
         cursor = 0
-        pattern = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in self._prefix) + ":{*}:head"
+        pattern = "".join(f"\\{letter}" if letter in "\\*?[]" else letter for letter in self._prefix) + ":{*}:head"
         while True:
             cursor, keys = self._run(partial(self._client.scan, cursor, match=pattern, count=AT_ONCE))
-            for key in set(keys) - seen:
-                seen.add(key)
-                name = self._run(partial(self._client.hget, key, "name"))
-                if name is not None:
+            fresh = set(keys) - seen
+            seen |= fresh
+            for name in self._run(partial(self._names, fresh)):
+                if name is not None:  # it was deleted meanwhile
                     yield name.decode("utf-8", "surrogatepass")
             if cursor == 0:
                 return
@@ -161,6 +175,13 @@ class RedisStore:
         """Let go of connections."""
         self._closed = True
         self._client.close()
+
+    def _names(self, heads: Iterable[bytes]) -> Sequence[bytes | None]:
+        with self._client.pipeline(transaction=False) as pipeline:
+            for head in heads:
+                pipeline.hget(head, "name")
+            found: Sequence[bytes | None] = pipeline.execute()
+        return found
 
     def _keys(self, session: str) -> tuple[str, str]:
         tag = f"{self._prefix}:{{{sha256(_name(session)).hexdigest()}}}"
@@ -172,7 +193,8 @@ class RedisStore:
         try:
             return ask()
         except redis.RedisError as error:
-            raise StoreError(f"redis failed: {type(error).__name__}: {error}") from error
+            text = str(error).partition(", with args beginning with")[0]  # which may be a password; so no cause either
+            raise StoreError(f"redis failed: {type(error).__name__}: {text}") from None
 
 
 def _name(session: str) -> bytes:

@@ -1,15 +1,16 @@
 """RedisStore keeps the contract, and what goes wrong there is a typed error."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
+from traceback import format_exception
 from uuid import uuid4
 
 import pytest
 import redis
 
 from ctxwin.sessions import NOWHERE, Page, SessionStore, StoreError, open_store
-from ctxwin.sessions import redis as module
 from ctxwin.sessions.redis import RedisStore
 from ctxwin.testing import StoreContract
 from sessions.servers import Redis
@@ -18,7 +19,7 @@ from sessions.servers import Redis
 @pytest.fixture
 def store(redis_server: str) -> Iterator[RedisStore]:
     """A store of its own, by a prefix with what means something in a pattern."""
-    opened = RedisStore(redis_server, prefix=f"te[s]t*{uuid4().hex}?")
+    opened = RedisStore(redis_server, prefix=f"te[s]t*{uuid4().hex}?\\\\")
     yield opened
     opened.close()
 
@@ -52,10 +53,11 @@ def test_the_keys_of_a_session_are_in_one_slot(store: RedisStore) -> None:
 def test_a_prefix_is_no_pattern(store: RedisStore, redis_server: str) -> None:
     """Only sessions of this store are listed, though others' keys would match."""
     store.append("a", [b"1"], NOWHERE)
-    other = RedisStore(redis_server, prefix=store._prefix.replace("[s]", "s").replace("*", "x").replace("?", "y"))
-    other.append("b", [b"1"], NOWHERE)
-    assert (list(store.list()), list(other.list())) == (["a"], ["b"])
-    other.close()
+    for letters, others in (("[s]", "s"), ("*", "x"), ("?", "y"), ("\\\\", "\\")):
+        other = RedisStore(redis_server, prefix=store._prefix.replace(letters, others))
+        other.append("b", [b"1"], NOWHERE)
+        assert (list(store.list()), list(other.list())) == (["a"], ["b"])
+        other.close()
 
 
 def test_a_time_to_live_is_renewed_by_each_append(redis_server: str) -> None:
@@ -77,20 +79,37 @@ def test_a_time_to_live_is_renewed_by_each_append(redis_server: str) -> None:
     store.close()
 
 
-def test_many_sessions_are_listed(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In several steps, each session once."""
-    monkeypatch.setattr(module, "AT_ONCE", 1)
-    ids = [f"session {number}" for number in range(200)]
-    for session in ids:
-        store.append(session, [b"1"], NOWHERE)
-    assert sorted(store.list()) == sorted(ids)
+def test_the_latest_append_decides_how_long_a_session_lives(redis_server: str) -> None:
+    """Nor does one that has lost all its records leave them to its successor."""
+    prefix = uuid4().hex
+    brief, lasting = RedisStore(redis_server, ttl=1000, prefix=prefix), RedisStore(redis_server, prefix=prefix)
+    here = brief.append("a", [b"1"], NOWHERE)
+    here = lasting.append("a", [b"2"], here)
+    head, log = lasting._keys("a")
+    assert {lasting._client.ttl(key) for key in (head, log)} == {-1}
+    lasting._client.delete(head)  # as a server does that evicts keys
+    here = lasting.append("a", [b"new"], NOWHERE)
+    assert lasting._client.hgetall(log) == {b"1": b"new"}
+    brief.close()
+    lasting.close()
 
 
 def test_a_session_that_expires_while_it_is_listed(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is left out."""
+    """It is left out, and one that is met twice is listed once."""
     store.append("a", [b"1"], NOWHERE)
-    monkeypatch.setattr(store._client, "hget", lambda *_: None)
-    assert list(store.list()) == []
+    head, gone = (store._keys(session)[0].encode() for session in ("a", "gone"))
+    answers = iter([(7, [head, gone, head]), (0, [head])])
+    monkeypatch.setattr(store._client, "scan", lambda *_, **__: next(answers))
+    assert list(store.list()) == ["a"]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 2000])
+def test_records_behind_many_that_were_dropped(store: RedisStore, limit: int) -> None:
+    """They are found, as many as were asked for, in order."""
+    here = store.append("a", [b"%d" % number for number in range(1, 5001)], NOWHERE)
+    kept = (2, 4000, 4001, 4999, 5000)
+    store.compact("a", here, None, {number: None for number in range(1, 5001) if number not in kept})
+    assert store.read("a", 1, limit).records == tuple((number, b"%d" % number) for number in kept[:limit])
 
 
 def test_scripts_are_loaded_again(store: RedisStore) -> None:
@@ -102,6 +121,24 @@ def test_scripts_are_loaded_again(store: RedisStore) -> None:
     assert store.read("a").position == here
 
 
+def test_an_append_whose_answer_is_lost_is_stored_once(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be sent again, and then finds itself there already."""
+    here = store.append("a", [b"1"], NOWHERE)
+    read_response = store._client.parse_response
+    faults = iter([redis.TimeoutError("lost")])
+
+    def lose(*given: object, **options: object) -> object:
+        answer = read_response(*given, **options)
+        for fault in faults:
+            raise fault
+        return answer
+
+    monkeypatch.setattr(store._client, "parse_response", lose)
+    with pytest.raises(StoreError):  # a StaleError, where redis-py sends it again
+        store.append("a", [b"2"], here)
+    assert store.read("a", 1).records == ((1, b"1"), (2, b"2"))
+
+
 @pytest.mark.parametrize("ttl", [0, -1])
 def test_a_time_to_live_is_positive(ttl: int) -> None:
     """Zero would forget at once what was just stored."""
@@ -109,10 +146,12 @@ def test_a_time_to_live_is_positive(ttl: int) -> None:
         RedisStore("redis://127.0.0.1", ttl=ttl)
 
 
-def test_urls_that_are_none() -> None:
-    """As redis-py says it."""
-    with pytest.raises(ValueError, match="scheme"):
-        RedisStore("http://127.0.0.1")
+@pytest.mark.parametrize("url", ["http://:secret@127.0.0.1", "redis://:secret/x@127.0.0.1", "redis://:secret@[::1/0"])
+def test_urls_that_are_none(url: str) -> None:
+    """Nothing of a password is told, though a part of it may be taken for a port."""
+    with pytest.raises(ValueError, match="no URL of a Redis server") as caught:
+        RedisStore(url)
+    assert "secret" not in "".join(format_exception(caught.value))
 
 
 def test_a_server_that_is_not_there_is_a_typed_error() -> None:
@@ -125,6 +164,34 @@ def test_a_server_that_is_not_there_is_a_typed_error() -> None:
     store.close()
     with pytest.raises(StoreError, match="closed"):
         store.read("a")
+
+
+class Guarded(Redis):
+    """Redis that asks for a password, and does not know the newer protocol."""
+
+    def command(self) -> list[str]:
+        return [*super().command(), "--requirepass", "s3cret", "--rename-command", "HELLO", ""]
+
+
+def test_a_password_is_given_and_never_told() -> None:
+    """Whatever the server says; Redis repeats what it does not understand."""
+    reason = Guarded.lacks()
+    if reason:
+        pytest.skip(reason)
+    with Guarded() as server:
+        for userinfo, protocol, text in (
+            (":s3cret@", 3, "unknown command"),
+            (":wr0ng@", 2, "invalid username-password"),
+            ("", 2, "Authentication required"),
+        ):
+            store = RedisStore(server.url.replace("://", f"://{userinfo}"), protocol=protocol)
+            with pytest.raises(StoreError, match=text) as caught:
+                store.read("a")
+            assert not {"s3cret", "wr0ng"} & set(re.split(r"\W+", "".join(format_exception(caught.value))))
+            store.close()
+        store = RedisStore(server.url.replace("://", "://:s3cret@"))
+        assert store.append("a", [b"1"], NOWHERE).number == 1
+        store.close()
 
 
 def test_a_server_that_was_killed_is_met_again() -> None:
@@ -146,10 +213,12 @@ def test_a_server_that_was_killed_is_met_again() -> None:
         client.config_set("maxmemory", 1)
         with pytest.raises(StoreError, match="maxmemory"):
             store.append("a", [b"3"], here)
+        assert store.read("a").position == here
         client.config_set("maxmemory", 0)
         client.replicaof("127.0.0.1", "9")
         with pytest.raises(StoreError, match="read only"):
             store.append("a", [b"3"], here)
+        assert store.read("a").position == here
         client.replicaof("NO", "ONE")
         assert store.append("a", [b"3"], here).number == 3
         client.close()
