@@ -110,6 +110,7 @@ KIT_LAYERS = [
     "search",
     "contract",
     "store_checks",
+    "store_handles",
     "stores",
     "hostile",
     "machine",

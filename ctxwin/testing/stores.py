@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from ctxwin.sessions.protocol import SessionStore
 from ctxwin.testing import store_checks as checks
+from ctxwin.testing import store_handles as handles
 
 
 class StoreContract:
@@ -65,21 +66,22 @@ class StoreContract:
     def test_other_handles_see_the_same(self) -> None:
         """What one has stored, another reads and goes on from."""
         store = self.store()
-        checks.other_handles_see_the_same(store, self.reopen(store))
+        handles.other_handles_see_the_same(store, self.reopen(store))
 
     def test_writers_at_once(self) -> None:
         """What was acknowledged is there once, in each writer's order."""
         store = self.store()
-        checks.writers_at_once(store, self.reopen(store))
+        handles.writers_at_once(store, self.reopen(store))
 
     def test_readers_see_whole_steps(self) -> None:
         """No half of a batch, and no dropped record without the checkpoint that stands for it."""
         store = self.store()
-        checks.readers_see_whole_steps(store, self.reopen(store))
+        handles.readers_see_whole_steps(store, self.reopen(store))
 
     def test_any_sequence_of_calls(self) -> None:
-        """Whatever is called, it is what a store in memory does."""
-        checks.any_sequence_of_calls(self.store())
+        """Whatever is called by whichever handle, it is what a store in memory does."""
+        store = self.store()
+        handles.any_sequence_of_calls(store, self.reopen(store))
 
 
 CLAUSES = tuple(name for name in vars(StoreContract) if name.startswith("test_"))
