@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ctxwin.errors import StaleError
@@ -12,6 +12,7 @@ from ctxwin.sessions.protocol import NOWHERE, Page, Position, SessionStore
 from ctxwin.testing.store_checks import fresh, must, same
 
 MAX_EXAMPLES = 30  # each is up to twenty calls, which a database takes milliseconds for
+PHASES = (Phase.generate, Phase.shrink)  # explaining takes many times as long, and has nothing to say of a store
 
 
 def other_handles_see_the_same(store: SessionStore, other: SessionStore) -> None:
@@ -90,7 +91,9 @@ def any_sequence_of_calls(store: SessionStore, other: SessionStore) -> None:
     """Whatever is called by whichever handle, the other sees what a store in memory would have."""
     examples = min(MAX_EXAMPLES, settings.get_profile(settings.get_current_profile_name()).max_examples)
 
-    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=examples, deadline=None, database=None, phases=PHASES, suppress_health_check=list(HealthCheck)
+    )
     @given(st.lists(st.tuples(st.booleans(), st.sampled_from([0, 0, 0, 1]), _calls()), min_size=8, max_size=20))
     def run(calls: list[tuple[bool, int, tuple[Any, ...]]]) -> None:
         model, sessions, tried = MemoryStore(), (fresh(), fresh()), []
