@@ -129,6 +129,14 @@ class IgnoresLives(Delegating):
         return super().append(session, records, here if here.number == expected.number else expected)
 
 
+class CreatesAnywhere(Delegating):
+    """A session that is not there is created, whatever was expected."""
+
+    def append(self, session: str, records: Sequence[bytes], expected: Position) -> Position:
+        there = self.read(session).position != NOWHERE
+        return super().append(session, records, expected if there else NOWHERE)
+
+
 class RenamesSessions(Delegating):
     """Takes ids for one another."""
 
@@ -327,6 +335,7 @@ SABOTAGE: list[tuple[str, Callable[[], SessionStore]]] = [
     ("a_stale_append_is_refused", AppendsAnywhere),
     ("a_stale_append_is_refused", Overwrites),
     ("a_stale_append_is_refused", IgnoresLives),
+    ("a_stale_append_is_refused", CreatesAnywhere),
     ("sessions_do_not_touch", lambda: RenamesSessions(str.casefold)),
     ("sessions_do_not_touch", lambda: RenamesSessions(str.strip)),
     ("sessions_do_not_touch", lambda: RenamesSessions(lambda session: normalize("NFC", session))),
@@ -343,6 +352,7 @@ SABOTAGE: list[tuple[str, Callable[[], SessionStore]]] = [
     ("compacting_changes_what_it_names", ReusesNumbers),
     ("deleted_sessions_are_gone", KeepsRecords),
     ("deleted_sessions_are_gone", LivesOn),
+    ("deleted_sessions_are_gone", IgnoresLives),
     ("deleted_sessions_are_gone", DeletesQuietly),
     ("sessions_are_listed", ListsTwice),
     ("sessions_are_listed", ListsFolded),

@@ -1,5 +1,7 @@
 """Encryption at rest: only who has a key reads, and whatever cannot be read is named."""
 
+import importlib
+import sys
 import time
 from typing import Any
 
@@ -238,3 +240,11 @@ def test_a_url_with_keys() -> None:
         ctx.add_message("user", "one")
     with pytest.raises(StoreError, match="closed"):
         sessions.read("a")
+
+
+def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever lacks it is told what to install."""
+    monkeypatch.setitem(sys.modules, "cryptography.fernet", None)
+    monkeypatch.delitem(sys.modules, "ctxwin.sessions.encrypted")
+    with pytest.raises(ImportError, match=r"pip install 'ctxwin\[encryption\]'"):
+        importlib.import_module("ctxwin.sessions.encrypted")
