@@ -21,10 +21,11 @@ import multiprocessing
 import pstats
 import random
 import resource
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -112,14 +113,16 @@ async def places(folder: Path, wanted: Sequence[str]) -> AsyncIterator[dict[str,
     """Yield store -> ctxwin's URL, the name of openai-agents' session there, and what makes one."""
     found: dict[str, tuple[str, str, Any]] = {}
     closers = []
-    with PostgreSQL() as postgresql, Redis() as redis:
+    with ExitStack() as servers:
         if "sqlite" in wanted:
             found["SQLite"] = (f"sqlite:///{folder}/ours.db", "SQLiteSession", sqlite_maker(folder / "theirs.db"))
         if "postgresql" in wanted:
+            postgresql = servers.enter_context(PostgreSQL())
             make, close = sql_maker(postgresql.url)
             closers.append(close)
             found["PostgreSQL"] = (postgresql.url, "SQLAlchemySession", make)
         if "redis" in wanted:
+            redis = servers.enter_context(Redis())
             make, close = redis_maker(redis.url)
             closers.append(close)
             found["Redis"] = (redis.url, "RedisSession", make)
@@ -336,6 +339,7 @@ def main() -> None:
     parser.add_argument("--live", type=int, default=100_000, help="sessions open at once")
     parser.add_argument("--stores", nargs="*", default=["sqlite", "postgresql", "redis"])
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that servers are stopped
     parts = options.parts or PARTS[:3]
     if "load" in parts:
         asyncio.run(load(options))

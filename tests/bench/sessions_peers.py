@@ -9,7 +9,6 @@ that they fit into the same budget, the cheapest way there is.
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -127,11 +126,9 @@ def _encoding() -> Any:
 
 
 async def _close(session: Any) -> None:
-    close = getattr(session, "close", None)
-    if close is not None and isinstance(session, SQLiteSession):
-        outcome = close()
-        if asyncio.iscoroutine(outcome):
-            await outcome
+    """Let go of the connections of an object; those of the other stores are of a pool, or a client, that is shared."""
+    if isinstance(session, SQLiteSession):
+        await asyncio.to_thread(session.close)
 
 
 def sqlite_maker(path: Path) -> Callable[[str], Any]:
@@ -173,12 +170,17 @@ def redis_maker(url: str) -> tuple[Callable[[str], Any], Callable[[], Awaitable[
 
 
 async def fill(make: Callable[[str], Any], chats: Sequence[Sequence[Wire]], sessions: int) -> None:
-    """Write openai-agents' sessions."""
+    """Write openai-agents' sessions; SQLite's by one object that goes from session to session, without waiting."""
+    session = make(name_of(0))
+    await session.get_items()  # makes the tables
+    one = isinstance(session, SQLiteSession)
     for number in range(sessions):
-        session = make(name_of(number))
-        await session.add_items(list(chats[number % len(chats)]))
-        with suppress(AttributeError):
-            await _close(session)
+        if one:
+            session.session_id = name_of(number)
+            await asyncio.to_thread(lambda: session._get_connection().execute("PRAGMA synchronous = OFF"))
+        target = session if one else make(name_of(number))
+        await target.add_items(list(chats[number % len(chats)]))
+    await _close(session)
 
 
 def name_of(number: int) -> str:
