@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator
 from typing import Any
 
+from anyio import CancelScope  # FastAPI brings it
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
@@ -28,8 +29,9 @@ class Question(BaseModel):
 
 
 async def model(request: list[dict[str, Any]]) -> AsyncIterator[str]:
-    """Stand in for a model that streams: it repeats what it was asked."""
-    for word in f"You asked: {request[-1]['content']}".split(" "):
+    """Stand in for a model that streams: it repeats what the user said last."""
+    question = next(message["content"] for message in reversed(request) if message["role"] == "user")
+    for word in f"You asked: {question}".split(" "):
         await asyncio.sleep(0)
         yield f"{word} "
 
@@ -37,24 +39,25 @@ async def model(request: list[dict[str, Any]]) -> AsyncIterator[str]:
 @app.post("/chat/{session}")
 async def chat(session: str, question: Question) -> StreamingResponse:
     """Answer a question in a conversation."""
-
-    async def answer() -> AsyncIterator[str]:
-        said: list[str] = []
-        try:
-            async for piece in model(request):
-                said.append(piece)
-                yield piece
-        finally:  # also where the client went away: what it was told is what the conversation holds
-            await asyncio.shield(remember(session, "".join(said)))
-
     # The session is open while something is done with it, not while the model speaks: others may write meanwhile.
     async with store.aopen(session, **OPTIONS) as ctx:
         await ctx.aadd_message("user", question.text)
         request = await ctx.amessages()
-    return StreamingResponse(answer(), media_type="text/plain")
+    return StreamingResponse(answer(session, request), media_type="text/plain")
 
 
-async def remember(session: str, text: str) -> None:
-    """Store an answer, before the stream of it ends."""
-    async with store.aopen(session, **OPTIONS) as ctx:
-        await ctx.aadd_message("assistant", text.strip())
+async def answer(session: str, request: list[dict[str, Any]]) -> AsyncIterator[str]:
+    """Pass the model's answer on; it is stored before the stream ends, so that the next question finds it."""
+    said: list[str] = []
+    try:
+        async for piece in model(request):
+            said.append(piece)
+            yield piece
+    finally:
+        # Where the client goes away in the middle, this is cancelled, or closed when it is collected. What was said so
+        # far is stored all the same, for the user may have seen it; the shield keeps the cancellation out meanwhile.
+        # An answer of nothing is no message.
+        with CancelScope(shield=True):
+            if said:
+                async with store.aopen(session, **OPTIONS) as ctx:
+                    await ctx.aadd_message("assistant", "".join(said).strip())
