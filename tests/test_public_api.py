@@ -129,6 +129,7 @@ SESSIONS_LAYERS = [
     "session",
     "memory",
     "schema",
+    "engine",
     "sql",
     "redis",
     "encrypted",
@@ -192,7 +193,7 @@ def test_imports_of_sessions_run_one_way(path: Path) -> None:
             names = [alias.name for alias in node.names]
         assert all(SESSIONS_LAYERS.index(name) < layer for name in names)
         if path.stem in stores:
-            assert set(names) <= {"protocol", "schema"}
+            assert set(names) <= {"protocol", "schema", "engine"}
             assert not module.startswith("ctxwin.") or module == "ctxwin.errors" or names or module == "ctxwin.sessions"
 
 

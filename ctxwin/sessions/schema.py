@@ -1,84 +1,115 @@
 """
-The tables of `SQLStore`, and how a database of an older version becomes one of this.
+The tables of `SQLStore`, how they came to be, and what its two engines say differently.
 
-Record 0 of a session is its checkpoint: apart from the row that every append changes, or each would write it again.
+    ctxwin_schema    version: how many of `MIGRATIONS` were applied
+    ctxwin_sessions  id, key (SHA-256 of the name, for ids of any length), name (the session's id in UTF-8, lone
+                     surrogates passed), life, head (the number of the newest record), floor
+    ctxwin_records   session_id, number, body; number 0 is the checkpoint, which is apart from the session because
+                     SQLite would rewrite it with every move of `head`
 
-`MIGRATIONS[n]` leads from version n to version n + 1; a new database goes through all of them. Never change one that
-was released: add another.
+Statements name their parameters `:name`. Every writer locks the row of the session first (in SQLite: the database), so
+records need no foreign key to be consistent with it.
 """
 
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 from ctxwin.errors import StoreError
 
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-TYPES = {
-    "sqlite": {"bytes": "BLOB", "id": "INTEGER PRIMARY KEY"},
-    "postgresql": {"bytes": "BYTEA", "id": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"},
-}
-"""What a dialect calls bytes and a number that it gives to each row; the dialects that `SQLStore` speaks."""
-
+# Never change one that was released: append another. Each is run once, in order, all in one transaction.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
-        """
-        CREATE TABLE ctxwin_sessions (
-            id {id},
-            key {bytes} NOT NULL UNIQUE,
-            name {bytes} NOT NULL,
-            life TEXT NOT NULL,
-            head BIGINT NOT NULL,
-            floor BIGINT NOT NULL
-        )
-        """,
-        """
-        CREATE TABLE ctxwin_records (
-            session_id BIGINT NOT NULL,
-            number BIGINT NOT NULL,
-            body {bytes} NOT NULL,
-            PRIMARY KEY (session_id, number)
-        )
-        """,
+        """CREATE TABLE ctxwin_sessions (
+            id {serial} PRIMARY KEY, key {bytes} NOT NULL UNIQUE, name {bytes} NOT NULL, life TEXT NOT NULL,
+            head BIGINT NOT NULL, floor BIGINT NOT NULL)""",
+        """CREATE TABLE ctxwin_records (
+            session_id BIGINT NOT NULL, number BIGINT NOT NULL, body {bytes} NOT NULL,
+            PRIMARY KEY (session_id, number)) {clustered}""",
     ),
 )
 
 
-def version_of(connection: "Connection") -> int:
-    """Return the version of a database's tables; 0 where there are none."""
-    from sqlalchemy import inspect  # noqa: PLC0415 - an extra
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """
+    What an engine says in its own way.
 
-    if not inspect(connection).has_table("ctxwin_schema"):
+    Attributes:
+        begin: begins a transaction that writes, without ever having to upgrade a lock.
+        lock: makes other migrations wait until the transaction ends.
+        find_table: selects a row where the table `ctxwin_schema` is there.
+        for_update: locks the rows that a SELECT finds.
+        parameter: how a parameter is marked, as a template of `re.sub`.
+        types: what stands in the braces of a migration.
+        appends_at_once: an INSERT can take what an UPDATE returns, so that to append is one statement.
+    """
+
+    begin: str
+    lock: str
+    find_table: str
+    for_update: str
+    parameter: str
+    types: Mapping[str, str]
+    appends_at_once: bool
+
+
+SQLITE = Dialect(
+    begin="BEGIN IMMEDIATE",
+    lock="SELECT 1",  # BEGIN IMMEDIATE has the only lock there is
+    find_table="SELECT 1 FROM sqlite_master WHERE name = 'ctxwin_schema'",
+    for_update="",
+    parameter=r":\1",
+    types={"serial": "INTEGER", "bytes": "BLOB", "clustered": "WITHOUT ROWID"},
+    appends_at_once=False,
+)
+POSTGRESQL = Dialect(
+    begin="BEGIN",
+    lock="SELECT pg_advisory_xact_lock(7168115461023295854)",  # any number that nothing else is likely to use
+    # Not to_regclass: what it has cached may be from before the lock was waited for.
+    find_table="SELECT 1 FROM pg_class WHERE relname = 'ctxwin_schema' AND pg_table_is_visible(oid)",
+    for_update=" FOR UPDATE",
+    parameter=r"%(\1)s",
+    types={"serial": "BIGINT GENERATED ALWAYS AS IDENTITY", "bytes": "BYTEA", "clustered": ""},
+    appends_at_once=True,
+)
+
+
+@cache
+def adapt(statement: str, parameter: str) -> str:
+    """Return a statement with its parameters marked as the driver wants them."""
+    return re.sub(r":([a-z]+)", parameter, statement)
+
+
+def stored_version(cursor: Any, dialect: Dialect) -> int:
+    """Return the version of a database, 0 where it has no tables. Raises `StoreError`: a newer release wrote it."""
+    cursor.execute(dialect.find_table)
+    if not cursor.fetchall():
         return 0
-    found: int = connection.exec_driver_sql("SELECT version FROM ctxwin_schema").scalar_one()
-    return found
-
-
-def migrate(connection: "Connection") -> None:
-    """
-    Bring a database forward to this release's version, within the connection's transaction.
-
-    Raises `StoreError`: its tables are of a later version.
-    """
-    dialect = connection.dialect.name
-    if dialect == "postgresql":  # two workers may open a new database at once; SQLite has locked it by now
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7261902)")
-    version = version_of(connection)
-    check(version)
-    if version == 0:
-        connection.exec_driver_sql("CREATE TABLE ctxwin_schema (version BIGINT NOT NULL)")
-        connection.exec_driver_sql("INSERT INTO ctxwin_schema VALUES (0)")
-    for statements in MIGRATIONS[version:]:
-        for statement in statements:
-            connection.exec_driver_sql(statement.format(**TYPES[dialect]))
-        connection.exec_driver_sql("UPDATE ctxwin_schema SET version = version + 1")
-
-
-def check(version: int) -> bool:
-    """Return whether tables are of this release's version; raises `StoreError` where they are of a later one."""
+    cursor.execute("SELECT version FROM ctxwin_schema")
+    version: int = cursor.fetchall()[0][0]
     if version > len(MIGRATIONS):
         raise StoreError(
-            f"the database's tables are of version {version}, this release knows them up to {len(MIGRATIONS)}: "
-            "install a newer ctxwin"
+            f"the database is of schema version {version}, this release knows {len(MIGRATIONS)}: upgrade ctxwin"
         )
-    return version == len(MIGRATIONS)
+    return version
+
+
+def is_current(cursor: Any, dialect: Dialect) -> bool:
+    """Return whether a database is of the newest version. Raises `StoreError`: a newer release wrote it."""
+    return stored_version(cursor, dialect) == len(MIGRATIONS)
+
+
+def migrate(cursor: Any, dialect: Dialect) -> None:
+    """Bring a database to the newest version; the cursor is in a transaction that writes."""
+    cursor.execute(dialect.lock)
+    version = stored_version(cursor, dialect)
+    if version == 0:
+        cursor.execute("CREATE TABLE ctxwin_schema (version BIGINT NOT NULL)")
+        cursor.execute("INSERT INTO ctxwin_schema VALUES (0)")
+    for statements in MIGRATIONS[version:]:
+        for statement in statements:
+            cursor.execute(statement.format_map(dialect.types))
+    cursor.execute(f"UPDATE ctxwin_schema SET version = {len(MIGRATIONS)}")  # noqa: S608 - a number of our own

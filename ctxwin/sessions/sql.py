@@ -1,257 +1,239 @@
-"""`SQLStore`: sessions in a SQLite file or a PostgreSQL database, through SQLAlchemy (`pip install 'ctxwin[sql]'`)."""
+"""`SQLStore`: sessions in a SQLite file, or on a PostgreSQL server; needs the extra `sql`."""
 
 import os
-import time
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
+from weakref import WeakSet
 
 from ctxwin.errors import StaleError, StoreError
-from ctxwin.sessions import schema
+from ctxwin.sessions.engine import Snapshot, errors_of, make_engine, prepare_file, read_url
 from ctxwin.sessions.protocol import NOWHERE, Page, Position
+from ctxwin.sessions.schema import POSTGRESQL, SQLITE, adapt, is_current, migrate
 
-try:
-    from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-    from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
-except ImportError as error:
-    raise ImportError("this store needs SQLAlchemy: pip install 'ctxwin[sql]'") from error
+LARGEST = 2**63 - 1
+NAMES = 200  # ids fetched at once; each may be long
 
-T = TypeVar("T")
-
-ALL = 2**62  # records
-AT_ONCE = 500  # ids of sessions
-
-_SESSION = """
-SELECT s.life, s.head, s.floor, CAST(NULL AS BIGINT) AS number, c.body FROM ctxwin_sessions s
-LEFT JOIN ctxwin_records c ON c.session_id = s.id AND c.number = {checkpoint} WHERE s.key = :key
-"""
-_RECORDS = """
-SELECT NULL, NULL, NULL, number, body FROM (
-    SELECT r.number, r.body FROM ctxwin_records r JOIN ctxwin_sessions s ON s.id = r.session_id
-    WHERE s.key = :key AND r.number >= {start} ORDER BY r.number LIMIT :limit
-) AS found
-"""
-# One statement, so that what it sees is of one moment.
-READ = text(f"{_SESSION.format(checkpoint='-1')} UNION ALL {_RECORDS.format(start=':start')}")
-OPEN = text(f"{_SESSION.format(checkpoint='0')} UNION ALL {_RECORDS.format(start='s.floor + 1')}")
-CREATE = text(
-    "INSERT INTO ctxwin_sessions (key, name, life, head, floor) VALUES (:key, :name, :life, :count, 0) RETURNING id"
-)
-ADVANCE = text(
-    "UPDATE ctxwin_sessions SET head = head + :count WHERE key = :key AND life = :life AND head = :number RETURNING id"
-)
-INSERT = text("INSERT INTO ctxwin_records (session_id, number, body) VALUES (:id, :number, :body)")
-_REACHED = "WHERE key = :key AND life = :life AND head >= :number AND floor <= :number RETURNING id"
-RAISE = text(f"UPDATE ctxwin_sessions SET floor = :number {_REACHED}")  # noqa: S608 - constants
-TOUCH = text(f"UPDATE ctxwin_sessions SET floor = floor {_REACHED}")  # noqa: S608 - constants
-CHECKPOINT = text(
-    "INSERT INTO ctxwin_records (session_id, number, body) VALUES (:id, 0, :body) "
-    "ON CONFLICT (session_id, number) DO UPDATE SET body = excluded.body"
-)
-DROP = text("DELETE FROM ctxwin_records WHERE session_id = :id AND number = :number")
-REWRITE = text("UPDATE ctxwin_records SET body = :body WHERE session_id = :id AND number = :number")
-DELETE = text("DELETE FROM ctxwin_sessions WHERE key = :key RETURNING id")
-DELETE_RECORDS = text("DELETE FROM ctxwin_records WHERE session_id = :id")
-LIST = text("SELECT id, name FROM ctxwin_sessions WHERE id > :after ORDER BY id LIMIT :limit")
+CREATE = """INSERT INTO ctxwin_sessions (key, name, life, head, floor) VALUES (:key, :name, :life, :head, 0)
+    ON CONFLICT (key) DO NOTHING RETURNING id"""
+MOVE = "UPDATE ctxwin_sessions SET head = :head WHERE key = :key AND life = :life AND head = :expected RETURNING id"
+INSERT = "INSERT INTO ctxwin_records (session_id, number, body) VALUES (:id, :number, :body)"
+INSERT_AT_ONCE = """WITH moved AS (%s) INSERT INTO ctxwin_records (session_id, number, body)
+    SELECT moved.id, :expected + added.place, added.body
+    FROM moved CROSS JOIN unnest(CAST(:bodies AS bytea[])) WITH ORDINALITY AS added (body, place)"""
+CREATE_AT_ONCE, MOVE_AT_ONCE = INSERT_AT_ONCE % CREATE, INSERT_AT_ONCE % MOVE
+READ = """SELECT life, head, floor, number, body FROM ctxwin_sessions LEFT JOIN ctxwin_records
+    ON session_id = id AND number >= :start WHERE key = :key ORDER BY number LIMIT :limit"""
+READ_NEWEST = """SELECT life, head, floor, number, body FROM ctxwin_sessions LEFT JOIN ctxwin_records
+    ON session_id = id AND number = 0 WHERE key = :key
+    UNION ALL SELECT life, head, floor, number, body FROM ctxwin_sessions JOIN ctxwin_records
+    ON session_id = id AND number > floor WHERE key = :key ORDER BY number"""
+FIND = "SELECT id, life, head, floor FROM ctxwin_sessions WHERE key = :key"
+RAISE_FLOOR = "UPDATE ctxwin_sessions SET floor = :floor WHERE id = :id"
+SET_CHECKPOINT = INSERT + " ON CONFLICT (session_id, number) DO UPDATE SET body = excluded.body"
+REWRITE = "UPDATE ctxwin_records SET body = :body WHERE session_id = :id AND number = :number"
+DROP = "DELETE FROM ctxwin_records WHERE session_id = :id AND number = :number"
+DELETE = "DELETE FROM ctxwin_sessions WHERE key = :key RETURNING id"
+DELETE_RECORDS = "DELETE FROM ctxwin_records WHERE session_id = :id"
+LIST = "SELECT id, name FROM ctxwin_sessions WHERE id > :after ORDER BY id LIMIT :limit"
 
 
 class SQLStore:
     """
-    A `SessionStore` in a database.
+    A `SessionStore` in a SQLite file or on a PostgreSQL server.
+
+    A file is in WAL mode and synchronised at every append, so that what `append` has returned survives a loss of power.
+    One that nobody may write to can still be read; the same goes for its folder.
 
     Args:
-        url: `sqlite:///chats.db`, `postgresql+psycopg://user:password@host/database`, or any other of SQLAlchemy for
-            these two; `postgresql://` means psycopg 3.
-        busy_timeout: for how many seconds to wait for other writers of a SQLite file.
-        options: further arguments of SQLAlchemy's `create_engine`.
+        url: `sqlite:///chats.db`, or `postgresql+psycopg://user:password@host/database`; plain `postgresql` means the
+            same. Tables are made, and those of an older release brought forward.
+        busy_timeout: how long to wait for others to write to a SQLite file, in seconds.
+        engine_options: what `sqlalchemy.create_engine` takes, such as `pool_size`.
 
     Raises:
-        ValueError: the URL is none, or names another database.
-        StoreError: the database cannot be opened, or its tables are of a later version.
+        ValueError: the URL is malformed, of another engine or driver, or names a database in memory.
+        StoreError: the database cannot be reached, or was written by a newer release.
+        ImportError: the driver is not installed.
     """
 
-    def __init__(self, url: str, *, busy_timeout: float = 30.0, **options: Any) -> None:
+    def __init__(self, url: str, *, busy_timeout: float = 30.0, **engine_options: Any) -> None:
+        parsed = read_url(url)
+        self._password = str(parsed.password or "")
+        self._dialect = SQLITE if parsed.drivername.startswith("sqlite") else POSTGRESQL
+        self._engine = make_engine(parsed, busy_timeout, engine_options)
+        self._errors = errors_of(self._engine)
         self._closed = False
-        self._engine = _engine(url, busy_timeout, options)
-        self._writing = self._engine.execution_options(ctxwin_writes=True)
-        self._reading = self._engine  # SQLite's statements are transactions of their own, unless one was begun
-        if self._engine.dialect.name != "sqlite":
-            self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        os.register_at_fork(after_in_child=partial(_forget_connections, weakref.ref(self._engine)))
+        _stores.add(self)
         try:
-            if not self._run(self._reading, lambda connection: schema.check(schema.version_of(connection))):
-                self._run(self._writing, schema.migrate)
-        except StoreError:
+            self._prepare(busy_timeout)
+        except BaseException:
             self.close()
             raise
 
     def append(self, session: str, records: Sequence[bytes], expected: Position) -> Position:
         """Add records to the end of a log, if it stands where it is expected to."""
-        key, count = _key(session), len(records)
-        life = expected.life or uuid4().hex
-
-        def write(connection: Connection) -> Position:
-            if expected == NOWHERE:
-                given = {"key": key, "name": _name(session), "life": life, "count": count}
-                row = connection.execute(CREATE, given).scalar()
-            else:
-                given = {"key": key, "life": life, "number": expected.number, "count": count}
-                row = connection.execute(ADVANCE, given).scalar()
-            if row is None:
-                raise StaleError(f"session {session!r} is not at {expected}")
-            numbered = enumerate(records, expected.number + 1)
-            connection.execute(INSERT, [{"id": row, "number": number, "body": body} for number, body in numbered])
-            return Position(life, expected.number + count)
-
-        try:
-            return self._run(self._writing, write)
-        except IntegrityError as error:  # there is one already
-            raise StaleError(f"session {session!r} is not at {expected}") from error
+        name = _encode(session)
+        position = Position(expected.life or uuid4().hex, expected.number + len(records))
+        values = {"key": _key(name), "life": position.life, "head": position.number, "expected": expected.number}
+        if expected == NOWHERE:
+            values["name"] = name
+        append = self._append_at_once if self._dialect.appends_at_once else self._append_in_steps
+        if not append(values, records):
+            raise StaleError(f"session {session[:100]!r} is not at {expected}")
+        return position
 
     def read(self, session: str, start: int | None = None, limit: int | None = None) -> Page:
         """Return records from a number on, or the checkpoint and what follows."""
-        given: dict[str, object] = {"key": _key(session), "limit": ALL if limit is None or start is None else limit}
+        values: dict[str, object] = {"key": _key(_encode(session))}
         if start is not None:
-            given["start"] = max(1, start)
-        statement = OPEN if start is None else READ
-        rows = self._run(self._reading, lambda connection: connection.execute(statement, given).all())
-        head = next((row for row in rows if row[0] is not None), None)
-        if head is None:
+            limit = LARGEST if limit is None else min(max(limit, 0), LARGEST)
+            values |= {"start": min(max(start, 1), LARGEST), "limit": max(limit, 1)}
+        with self._borrowed() as cursor:
+            cursor.execute(self._say(READ_NEWEST if start is None else READ), values)
+            rows = cursor.fetchall()
+        if not rows:
             return Page(NOWHERE, 0)
-        records = sorted((row[3], bytes(row[4])) for row in rows if row[0] is None)
-        checkpoint = None if head[4] is None else bytes(head[4])
-        return Page(Position(head[0], head[1]), head[2], tuple(records), checkpoint)
+        life, head, floor, _, _ = rows[0]
+        records = tuple((number, body) for _, _, _, number, body in rows if number)
+        checkpoint = next((body for _, _, _, number, body in rows if number == 0), None)
+        return Page(Position(life, head), floor, records[:limit] if start is not None else records, checkpoint)
 
     def compact(
         self, session: str, position: Position, checkpoint: bytes | None, changes: Mapping[int, bytes | None]
     ) -> bool:
         """Set a checkpoint, and drop or rewrite records."""
-        given = {"key": _key(session), "life": position.life, "number": position.number}
-
-        def write(connection: Connection) -> bool:
-            row = connection.execute(TOUCH if checkpoint is None else RAISE, given).scalar()
-            if row is None:
+        with self._writing() as cursor:
+            cursor.execute(self._say(FIND) + self._dialect.for_update, {"key": _key(_encode(session))})
+            found = cursor.fetchall()
+            if not found:
                 return False
-            set_to = [] if checkpoint is None else [{"id": row, "body": checkpoint}]
-            own = {number: body for number, body in changes.items() if number > 0}
-            dropped = [{"id": row, "number": number} for number, body in own.items() if body is None]
-            rewritten = [
-                {"id": row, "number": number, "body": body} for number, body in own.items() if body is not None
+            identity, life, head, floor = found[0]
+            if life != position.life or not floor <= position.number <= head:
+                return False
+            if checkpoint is not None:
+                cursor.execute(self._say(RAISE_FLOOR), {"floor": position.number, "id": identity})
+                cursor.execute(self._say(SET_CHECKPOINT), {"id": identity, "number": 0, "body": checkpoint})
+            rows = [
+                {"id": identity, "number": number, "body": body}
+                for number, body in changes.items()
+                if 0 < number <= head
             ]
-            for statement, values in ((CHECKPOINT, set_to), (DROP, dropped), (REWRITE, rewritten)):
-                if values:
-                    connection.execute(statement, values)
+            self._run_all(cursor, DROP, [row for row in rows if row["body"] is None])
+            self._run_all(cursor, REWRITE, [row for row in rows if row["body"] is not None])
             return True
-
-        return self._run(self._writing, write)
 
     def delete(self, session: str) -> bool:
         """Remove a session."""
-
-        def write(connection: Connection) -> bool:
-            row = connection.execute(DELETE, {"key": _key(session)}).scalar()
-            connection.execute(DELETE_RECORDS, {"id": row})
-            return row is not None
-
-        return self._run(self._writing, write)
+        with self._writing() as cursor:
+            cursor.execute(self._say(DELETE), {"key": _key(_encode(session))})
+            found = cursor.fetchall()
+            if found:
+                cursor.execute(self._say(DELETE_RECORDS), {"id": found[0][0]})
+            return bool(found)
 
     def list(self) -> Iterator[str]:
-        """Yield the ids of the sessions."""
+        """Yield the ids of the sessions, in the order in which they were created."""
         after = 0
-        while rows := self._run(self._reading, partial(_list, after=after)):
-            yield from (bytes(name).decode("utf-8", "surrogatepass") for _, name in rows)
+        while True:
+            with self._borrowed() as cursor:
+                cursor.execute(self._say(LIST), {"after": after, "limit": NAMES})
+                rows = cursor.fetchall()
+            if not rows:
+                return
             after = rows[-1][0]
+            for _, name in rows:
+                yield name.decode("utf-8", "surrogatepass")
 
     def close(self) -> None:
-        """Let go of connections and files."""
+        """Close all connections."""
         self._closed = True
         self._engine.dispose()
 
-    def _run(self, engine: Engine, work: Callable[[Connection], T]) -> T:
-        """
-        Run a transaction; once more where its connection had been dropped.
+    def _append_in_steps(self, values: Mapping[str, Any], records: Sequence[bytes]) -> bool:
+        with self._writing() as cursor:
+            cursor.execute(self._say(CREATE if "name" in values else MOVE), values)
+            found = cursor.fetchall()
+            if found:
+                numbered = enumerate(records, values["expected"] + 1)
+                rows = [{"id": found[0][0], "number": number, "body": body} for number, body in numbered]
+                self._run_all(cursor, INSERT, rows)
+            return bool(found)
 
-        That is safe for an append too: where the first one got through, the second finds the log elsewhere.
-        """
+    def _append_at_once(self, values: Mapping[str, Any], records: Sequence[bytes]) -> bool:
+        with self._borrowed() as cursor:
+            statement = self._say(CREATE_AT_ONCE if "name" in values else MOVE_AT_ONCE)
+            cursor.execute(statement, {**values, "bodies": [*records]})
+            return bool(cursor.rowcount)
+
+    def _run_all(self, cursor: Any, statement: str, rows: Sequence[Mapping[str, object]]) -> None:
+        if rows:
+            cursor.executemany(self._say(statement), rows)
+
+    def _say(self, statement: str) -> str:
+        return adapt(statement, self._dialect.parameter)
+
+    def _prepare(self, busy_timeout: float) -> None:
+        with self._borrowed() as cursor:
+            if self._dialect is SQLITE:
+                prepare_file(cursor, busy_timeout)
+            current = is_current(cursor, self._dialect)
+        if not current:
+            with self._writing() as cursor:
+                migrate(cursor, self._dialect)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Any]:
+        """Lend a cursor in a transaction, which is committed at the end."""
+        with self._borrowed() as cursor:
+            cursor.execute(self._dialect.begin)
+            yield cursor
+            cursor.connection.commit()
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[Any]:
+        """Lend a cursor in no transaction. Raises `StoreError`: whatever went wrong in the engine."""
+        pool = self._engine.pool  # before what follows, so that no connection is left in it after `close`
         if self._closed:
             raise StoreError("the store was closed")
         try:
+            connection = pool.connect()
             try:
-                return _once(engine, work)
-            except DBAPIError as error:
-                if not error.connection_invalidated:
-                    raise
-                return _once(engine, work)
-        except IntegrityError:
-            raise
-        except SQLAlchemyError as error:
-            cause = getattr(error, "orig", None) or error
-            raise StoreError(f"the database failed: {type(cause).__name__}: {str(cause).strip()}") from error
+                yield connection.cursor()
+            except BaseException:
+                connection.invalidate()  # closed, and so rolled back
+                raise
+            # Closed where the store was meanwhile, or another's connection failed.
+            if self._engine.pool is not pool or isinstance(connection.dbapi_connection, Snapshot):
+                connection.invalidate()
+            connection.close()
+        except self._errors as error:
+            self._engine.dispose()  # the others may be dead too, or remember that the file was read-only
+            raise StoreError(self._describe(error)) from error
+
+    def _describe(self, error: Exception) -> str:
+        text = f"the database failed: {type(error).__name__}: {error}"
+        return text.replace(self._password, "***") if self._password else text
 
 
-def _once(engine: Engine, work: Callable[[Connection], T]) -> T:
-    with engine.begin() as connection:
-        return work(connection)
+_stores: "WeakSet[SQLStore]" = WeakSet()
+_inherited: list[object] = []  # never collected: to close these would disturb the process that owns them
 
 
-def _list(connection: Connection, after: int) -> Sequence[Any]:
-    return connection.execute(LIST, {"after": after, "limit": AT_ONCE}).all()
+def _disown() -> None:
+    for store in _stores:
+        _inherited.append(store._engine.pool)  # noqa: SLF001 - our own
+        store._engine.dispose(close=False)  # noqa: SLF001
 
 
-def _name(session: str) -> bytes:
+getattr(os, "register_at_fork", dict)(after_in_child=_disown)  # Windows does not fork
+
+
+def _encode(session: str) -> bytes:
     return session.encode("utf-8", "surrogatepass")
 
 
-def _key(session: str) -> bytes:
-    return sha256(_name(session)).digest()
-
-
-def _engine(url: str, busy_timeout: float, options: dict[str, Any]) -> Engine:
-    try:
-        parsed = make_url(url)
-    except SQLAlchemyError as error:
-        raise ValueError("this is no URL of a database, such as sqlite:///chats.db") from error
-    dialect = parsed.get_backend_name()
-    if dialect not in schema.TYPES:
-        raise ValueError(f"a session store can be in {' or '.join(schema.TYPES)}, not in {dialect}")
-    if parsed.drivername == "postgresql":
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    if dialect == "postgresql":
-        return create_engine(parsed, hide_parameters=True, **options)
-    if parsed.database in (None, "", ":memory:"):
-        raise ValueError("a SQLite database in memory is not shared between threads: memory:// is the store for that")
-    engine = create_engine(parsed, hide_parameters=True, connect_args={"timeout": busy_timeout}, **options)
-    event.listen(engine, "connect", partial(_set_up_sqlite, busy_timeout=busy_timeout))
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _set_up_sqlite(connection: Any, _: object, *, busy_timeout: float) -> None:
-    """Have transactions begun by us; write ahead, so that readers go on, and to the disk, so that nothing is lost."""
-    connection.isolation_level = None
-    deadline = time.monotonic() + busy_timeout
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL").close()
-            break
-        except connection.OperationalError as error:  # SQLite waits for no lock here
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-    connection.execute("PRAGMA synchronous = FULL").close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    """Take the lock for writing first: a lock that is upgraded later may find that others were quicker, and fail."""
-    if connection.get_execution_options().get("ctxwin_writes"):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _forget_connections(known: Callable[[], Engine | None]) -> None:
-    """Have a forked child open connections of its own: its parent's cannot be shared, nor closed."""
-    inherited = known()
-    if inherited is not None:
-        inherited.dispose(close=False)
+def _key(name: bytes) -> bytes:
+    return sha256(name).digest()

@@ -681,7 +681,8 @@ def test_what_is_not_installed_is_said(module: str, needs: str, extra: str, monk
     import sys
     from importlib import import_module
 
-    monkeypatch.delitem(sys.modules, module, raising=False)
+    for found in (module, "ctxwin.sessions.engine"):
+        monkeypatch.delitem(sys.modules, found, raising=False)
     monkeypatch.setitem(sys.modules, needs, None)
     with pytest.raises(ImportError, match=rf"pip install 'ctxwin\[{extra}\]'"):
         import_module(module)
