@@ -152,7 +152,8 @@ async def load(options: argparse.Namespace) -> None:
                 print(
                     f"openai-agents' synchronous: {sqlite_synchronous(Path(folder) / 'theirs.db')}; ctxwin's: 2, FULL\n"
                 )
-    print_table(["store", "request", "p50 ms", "p99 ms", "p50 theirs / it", "p99 theirs / it"], rows)
+    header = ["store", "request", "p50 ms", "p99 ms", "p50 theirs / it", "p99 theirs / it", "p50 theirs cut / it"]
+    print_table(header, rows)
 
 
 async def serve(peers: Sequence[Peer], sessions: int, requests: int) -> dict[str, list[float]]:
@@ -184,7 +185,8 @@ def table(store: str, times: dict[str, list[float]], label: str) -> list[list[ob
     for name, found in times.items():
         peer = times[f"{label}, kept" if "kept" in name else label]
         ratios = [f"{at(peer, share) / at(found, share):.2f}" for share in (0.5, 0.99)]
-        rows.append([store, name, f"{1000 * at(found, 0.5):.2f}", f"{1000 * at(found, 0.99):.2f}", *ratios])
+        cut = f"{at(times[f'{label}, counted and cut'], 0.5) / at(found, 0.5):.2f}"
+        rows.append([store, name, f"{1000 * at(found, 0.5):.2f}", f"{1000 * at(found, 0.99):.2f}", *ratios, cut])
     return rows
 
 
@@ -196,15 +198,19 @@ def at(times: Sequence[float], share: float) -> float:
 async def growth(options: argparse.Namespace) -> None:
     """Print what opening, appending and reading cost in short and in long sessions, in turn."""
     print(f"## growth: {SMALL} and {LARGE} messages, {PAIRS * TURNS} turns each, medians in ms\n")
-    sources = {size: written(plain_chat(size, seed=size))[0] for size in (SMALL, LARGE)}
+    # Of several lengths, for what an opening costs depends on how far back the latest cut and checkpoint are.
+    sources = {
+        f"{size}-{pair}": written(plain_chat(size + 13 * pair, seed=pair))[0]
+        for size in (SMALL, LARGE)
+        for pair in range(PAIRS)
+    }
     rows: list[list[object]] = []
     with tempfile.TemporaryDirectory() as folder:
         async with places(Path(folder), options.stores) as found:
             for store, (url, _, _) in found.items():
                 with open_store(url) as sessions:
-                    for size, source in sources.items():
-                        for pair in range(PAIRS):
-                            copy(source, sessions.store, f"{size}-{pair}")
+                    for name, source in sources.items():
+                        copy(source, sessions.store, name)
                     rows += grown(store, sessions)
     print_table(["store", "what", f"{SMALL} messages", f"{LARGE} messages", "ratio"], rows)
 

@@ -19,7 +19,7 @@ from agents.memory import SQLiteSession
 from bench.corpus import Wire
 from ctxwin.counting.chat import PER_MESSAGE, PRIMING
 from ctxwin.counting.encodings import load_encoding
-from ctxwin.sessions import Session, Sessions
+from ctxwin.sessions import Sessions
 
 MODEL, MAX_TOKENS = "gpt-4o", 4000
 
@@ -66,12 +66,13 @@ def ours(sessions: Sessions) -> list[Peer]:
 
 def ours_kept(sessions: Sessions) -> Peer:
     """Return ctxwin's way with sessions that stay open: an append finds out whether others wrote."""
-    kept: dict[str, Session] = {}
+    kept: dict[str, Any] = {}
 
     async def serve(name: str, wire: Wire) -> Sequence[Any]:
         ctx = kept.get(name) or kept.setdefault(name, sessions.open(name, MAX_TOKENS, model=MODEL))
         ctx.append(wire)
-        return ctx.messages()
+        found: list[Any] = ctx.messages()
+        return found
 
     return Peer("ctxwin, kept open", serve, nothing)
 
@@ -84,8 +85,8 @@ def theirs(label: str, make: Callable[[str], Any]) -> list[Peer]:
         session = make(name)
         last.append(session)
         await session.add_items([wire])
-        items: Sequence[Any] = await session.get_items()
-        return items
+        found: list[Any] = await session.get_items()
+        return found
 
     async def cut(name: str, wire: Wire) -> Sequence[Any]:
         return newest(await serve(name, wire))
@@ -104,8 +105,8 @@ def theirs_kept(label: str, make: Callable[[str], Any]) -> Peer:
     async def serve(name: str, wire: Wire) -> Sequence[Any]:
         session = kept.get(name) or kept.setdefault(name, make(name))
         await session.add_items([wire])
-        items: Sequence[Any] = await session.get_items()
-        return items
+        found: list[Any] = await session.get_items()
+        return found
 
     return Peer(f"{label}, kept", serve, nothing)
 
