@@ -99,9 +99,11 @@ def _load_figures(fields: "_Reader", conversation: Conversation, *, same_counter
     if correction > BOUNDS[1] or (same_counter and adjustment and conversation.costs.sums_are_exact):
         raise StateError(f"no manager gets to a correction of {correction} and an adjustment of {adjustment}")
     if same_counter:  # what was learnt of one counter says nothing of another
+        before = conversation.costs.correction
         conversation.costs.restore(offset, correction)
         conversation.adjustment, conversation.sent_tokens = adjustment, sent_tokens
-        conversation.window.recost()
+        if conversation.costs.correction != before:
+            conversation.window.recost()
     for name, record in fields.get("failures", dict).items():
         if not (isinstance(record, list) and len(record) == 2 and all(type(figure) is int for figure in record)):
             raise StateError(f"state['failures'][{name!r}] must be two integers, not {record!r}")

@@ -24,8 +24,10 @@ INSERT_AT_ONCE = """WITH moved AS (%s) INSERT INTO ctxwin_records (session_id, n
     SELECT moved.id, :expected + added.place, added.body
     FROM moved CROSS JOIN unnest(CAST(:bodies AS bytea[])) WITH ORDINALITY AS added (body, place)"""
 CREATE_AT_ONCE, MOVE_AT_ONCE = INSERT_AT_ONCE % CREATE, INSERT_AT_ONCE % MOVE
-READ = """SELECT life, head, floor, number, body FROM ctxwin_sessions LEFT JOIN ctxwin_records
-    ON session_id = id AND number >= :start WHERE key = :key ORDER BY number LIMIT :limit"""
+# By the key alone: PostgreSQL would sort the rest of the log for each page of a join.
+READ = """SELECT life, head, floor, number, body FROM ctxwin_sessions LEFT JOIN (
+    SELECT number, body FROM ctxwin_records WHERE session_id = (SELECT id FROM ctxwin_sessions WHERE key = :key)
+    AND number >= :start ORDER BY session_id, number LIMIT :limit) AS found ON 1 = 1 WHERE key = :key ORDER BY number"""
 READ_NEWEST = """SELECT life, head, floor, number, body FROM ctxwin_sessions LEFT JOIN ctxwin_records
     ON session_id = id AND number = 0 WHERE key = :key
     UNION ALL SELECT life, head, floor, number, body FROM ctxwin_sessions JOIN ctxwin_records

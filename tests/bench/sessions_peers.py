@@ -19,7 +19,7 @@ from agents.memory import SQLiteSession
 from bench.corpus import Wire
 from ctxwin.counting.chat import PER_MESSAGE, PRIMING
 from ctxwin.counting.encodings import load_encoding
-from ctxwin.sessions import Sessions
+from ctxwin.sessions import Session, Sessions
 
 MODEL, MAX_TOKENS = "gpt-4o", 4000
 
@@ -66,7 +66,7 @@ def ours(sessions: Sessions) -> list[Peer]:
 
 def ours_kept(sessions: Sessions) -> Peer:
     """Return ctxwin's way with sessions that stay open: an append finds out whether others wrote."""
-    kept: dict[str, Any] = {}
+    kept: dict[str, Session] = {}
 
     async def serve(name: str, wire: Wire) -> Sequence[Any]:
         ctx = kept.get(name) or kept.setdefault(name, sessions.open(name, MAX_TOKENS, model=MODEL))
