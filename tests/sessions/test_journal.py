@@ -516,9 +516,9 @@ def test_readers_do_not_wait_for_the_store(store: Faulty, sessions: Sessions) ->
     seen: list[int] = []
 
     def look() -> None:
-        thread = threading.Thread(target=lambda: seen.append(len(ctx)))
+        thread = threading.Thread(target=lambda: seen.append(len(ctx)), daemon=True)
         thread.start()
-        thread.join()
+        thread.join(10)
 
     store.before.append(look)
     ctx.add_message("user", "two")
@@ -603,6 +603,35 @@ def test_what_was_forgotten_is_reached_all_the_same(sessions: Sessions) -> None:
     assert texts(list(other)) == texts(list(ctx))
     assert [message.id for message in ctx.conversation_history] == ids[:6]
     assert ctx.id == "a"
+
+
+def test_a_rewind_brings_back_the_question_before(sessions: Sessions) -> None:
+    """Though it had been dropped and forgotten, and what is cut was in memory."""
+    plain, ctx = ContextManager(**OPTIONS), sessions.open("a", **OPTIONS)
+    for manager in (plain, ctx):
+        for number in range(4):
+            manager.add_message("user", f"question {number} " * 20)
+            manager.messages()
+        manager.rewind([*manager][-1])
+    assert texts(list(ctx)) == texts(list(plain)) == ["question 2 " * 20]
+    assert texts(list(sessions.open("a", **OPTIONS))) == texts(list(plain))
+
+
+def test_a_bill_is_replayed_though_a_unit_is_out_of_date(sessions: Sessions) -> None:
+    """A result was taken back, and nobody has looked at the window since."""
+    options = {"max_tokens": 100, "counter": WordCounter()}
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    ctx, other = sessions.open("a", **options), sessions.open("a", **options)
+    ctx.add_message("user", "one")
+    ctx.add_message("assistant", None, tool_calls=[call])
+    result = ctx.add_message("tool", "done", tool_call_id="1")
+    other.refresh()
+    assert len(other) == 3
+    ctx.rewind(result)
+    ctx.messages()
+    ctx.observe({"prompt_tokens": 2 * ctx.total_tokens})
+    other.refresh()
+    assert (len(other), other.total_tokens) == (len(ctx), ctx.total_tokens)
 
 
 def test_a_system_message_brings_back_the_unit_before_a_dead_call(sessions: Sessions) -> None:
