@@ -177,7 +177,7 @@ def _load_written(fields: "_Reader", conversation: Conversation, *, same_counter
     if message.id in conversation.history.entries or message.id in conversation.window.written:
         raise StateError(f"{fields.path}: id {message.id} is taken")
     conversation.window.written[message.id] = tokens
-    conversation.window.insert(make_unit([message], [tokens]))
+    conversation.window.insert(make_unit([message], [conversation.costs.corrected(tokens)]))
     conversation.next_id = max(conversation.next_id, message.id + 1)
 
 

@@ -214,6 +214,23 @@ def test_what_a_bill_taught_is_shared(sessions: Sessions) -> None:
     assert ctx._state.position.number == 2
 
 
+def test_a_summary_is_read_anew_at_its_corrected_cost(sessions: Sessions) -> None:
+    """A state that is recorded while a correction holds has it applied to summaries, once."""
+    options = {**OPTIONS, "strategies": [SummarizeHistory(lambda *_: "all about parcels and more")]}
+    ctx = sessions.open("a", **options)
+    fill(ctx)
+    ctx.messages()
+    ctx.observe({"prompt_tokens": 2 * ctx.total_tokens})
+    assert next(message.sources for message in ctx)
+    ctx.messages()
+    ctx.pin(1)  # which memory no longer holds
+    assert ctx.total_tokens == sessions.open("a", **options).total_tokens == 2 * cost_of(ctx)
+
+
+def cost_of(ctx: ContextManager) -> int:
+    return WordCounter().count_request([message.to_dict() for message in ctx])
+
+
 def test_the_cost_of_a_message_is_stored_with_it(sessions: Sessions) -> None:
     """Whoever opens the session by the same counter counts no message again, results of tools included."""
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
