@@ -231,6 +231,23 @@ def cost_of(ctx: ContextManager) -> int:
     return WordCounter().count_request([message.to_dict() for message in ctx])
 
 
+def test_failures_of_a_strategy_are_shared(sessions: Sessions) -> None:
+    """One that has failed in three prunes rests, though each was another worker's."""
+
+    def fail_to_write(*_: Any) -> str:
+        raise ConnectionError("no model")
+
+    options = {**OPTIONS, "strategies": [SummarizeHistory(fail_to_write)]}
+    reasons = []
+    for count in (30, 1, 1, 1):
+        with sessions.open("a", **options) as ctx:
+            fill(ctx, count)
+            ctx.prune_history()
+            assert ctx.last_receipt is not None
+            reasons.append([rejection.reason[:5] for rejection in ctx.last_receipt.rejected])
+    assert reasons[3] == ["rests"] != reasons[2]
+
+
 def test_the_cost_of_a_message_is_stored_with_it(sessions: Sessions) -> None:
     """Whoever opens the session by the same counter counts no message again, results of tools included."""
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -636,7 +653,7 @@ def test_a_rewind_brings_back_the_question_before(sessions: Sessions) -> None:
 
 def test_a_bill_is_replayed_though_a_unit_is_out_of_date(sessions: Sessions) -> None:
     """A result was taken back, and nobody has looked at the window since."""
-    options = {"max_tokens": 100, "counter": WordCounter()}
+    options: dict[str, Any] = {"max_tokens": 100, "counter": WordCounter()}
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     ctx, other = sessions.open("a", **options), sessions.open("a", **options)
     ctx.add_message("user", "one")
