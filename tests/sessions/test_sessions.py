@@ -22,13 +22,7 @@ CHAINS: list[list[Any]] = [
     [ClearToolResults(keep_last=0, min_freed_tokens=1), ClampOversized(max_message_tokens=5)],
 ]
 # What one process alone knows of, or names by number; and which strategies failed, where nothing could be cut.
-LOCAL = (
-    "sent_tokens",
-    "prepared",
-    "settled",
-    "next_id",
-    "failures",
-)
+LOCAL = ("sent_tokens", "prepared", "settled", "next_id", "failures")
 
 
 def words(text: str) -> int:
