@@ -1,7 +1,7 @@
 """Rest for strategies that keep failing: a breaker by growth, not by clock."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 FAILURES_BEFORE_REST = 3
@@ -37,6 +37,14 @@ class Breaker:
             record.in_a_row += 1
             if record.in_a_row >= FAILURES_BEFORE_REST:
                 record.rests_until = math.ceil(log_length * GROWTH_BEFORE_RETRY)
+
+    def dump(self) -> dict[str, list[int]]:
+        """Return what is known of each strategy, as JSON."""
+        return {name: [record.in_a_row, record.rests_until] for name, record in self.failures.items()}
+
+    def load(self, figures: Mapping[str, Sequence[int]]) -> None:
+        """Take over what `dump` returned."""
+        self.failures = {name: Failures(*record) for name, record in figures.items()}
 
     def resting(self, log_length: int) -> frozenset[str]:
         """Return the names of the strategies that rest."""

@@ -239,9 +239,8 @@ class Conversation:
     def _take_out(self, cut: Sequence[Entry]) -> None:
         """Take units out of the window that are no longer of the log."""
         for entry in cut:
-            if not entry.slot.entries and entry.slot.unit is not None:
-                self.window.remove(entry.slot.unit)
-                entry.slot.unit = None
+            if not entry.slot.entries:
+                self.window.take_out(entry.slot)
 
     def _changed(self) -> None:
         """Note a change other than an append: an adjustment measured before no longer holds."""

@@ -9,7 +9,7 @@ Rules:
 4. Adding never counts and never prunes; costs are settled when they are first asked for.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 
@@ -51,6 +51,7 @@ class ContextManager(Meters):
     """
 
     _conversation: Callable[..., Conversation] = Conversation
+    _run: Callable[..., Awaitable[Any]] | None = None  # runs the steps of an async prune; None: the event loop does
 
     def __init__(
         self,
@@ -164,7 +165,7 @@ class ContextManager(Meters):
         refuse_inside_hook(self, "amessages")
         await self._ahead.count()
         while (window := self._fitting()) is None:
-            await adrive(self._steps())
+            await adrive(self._steps(), self._run)
         return window
 
     def prune_history(self) -> Receipt:
@@ -180,7 +181,7 @@ class ContextManager(Meters):
         """Do what `prune_history` does, in the manner of `amessages`."""
         refuse_inside_hook(self, "aprune_history")
         await self._ahead.count()
-        return await adrive(self._steps())
+        return await adrive(self._steps(), self._run)
 
     def plan(self) -> Receipt:
         """Return the receipt that `prune_history` would, or raise what it would; changes nothing."""

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from ctxwin.breaker import Failures
 from ctxwin.conversation import Conversation
 from ctxwin.costs import BOUNDS
 from ctxwin.errors import CounterError, MessageError, StateError
@@ -35,10 +34,7 @@ def dump(conversation: Conversation) -> dict[str, Any]:
         "sent_tokens": conversation.sent_tokens,
         "prepared": conversation.prepared,
         "settled": not conversation.history.dirty and conversation.nothing_new,
-        "failures": {
-            strategy: [record.in_a_row, record.rests_until]
-            for strategy, record in conversation.breaker.failures.items()
-        },
+        "failures": conversation.breaker.dump(),
         "log": [_dump_entry(entry, named=bool(name)) for entry in conversation.history.entries.values()],
         "written": [
             {
@@ -104,10 +100,11 @@ def _load_figures(fields: "_Reader", conversation: Conversation, *, same_counter
         conversation.adjustment, conversation.sent_tokens = adjustment, sent_tokens
         if conversation.costs.correction != before:
             conversation.window.recost()
-    for name, record in fields.get("failures", dict).items():
+    failures = fields.get("failures", dict)
+    for name, record in failures.items():
         if not (isinstance(record, list) and len(record) == 2 and all(type(figure) is int for figure in record)):
             raise StateError(f"state['failures'][{name!r}] must be two integers, not {record!r}")
-        conversation.breaker.failures[name] = Failures(*record)
+    conversation.breaker.load(failures)
     conversation.prepared = fields.get("prepared", str)
     conversation.version += 1
     if fields.get("settled", bool):

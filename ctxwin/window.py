@@ -64,8 +64,7 @@ class Window:
         try:
             for slot in dirty:
                 unit = self._build(slot) if self._history.in_window(slot) else None
-                if slot.unit is not None:
-                    self.remove(slot.unit)
+                self.take_out(slot)
                 slot.unit = unit
                 if unit is not None:
                     self.insert(unit)
@@ -87,6 +86,12 @@ class Window:
         last = self.units[-1]
         del self.units[-1 if last is unit else self._index(unit)]
         self._unit_tokens -= unit.tokens
+
+    def take_out(self, slot: Slot) -> None:
+        """Take out the unit of a slot, if it is there."""
+        if slot.unit is not None:
+            self.remove(slot.unit)
+            slot.unit = None
 
     def show_written(self, unit: Unit, message: Message | None) -> None:
         """Show a written unit as another message (its pin changed), or with None no longer."""

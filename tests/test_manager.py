@@ -1,6 +1,5 @@
 """The contract of `ContextManager`, member by member."""
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +22,7 @@ from ctxwin import (
 from ctxwin.counting import CallableCounter, TokenCounter
 from ctxwin.plan import Drop
 from ctxwin.testing import OddCounter
+from threads import in_threads
 
 CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
@@ -569,11 +569,7 @@ def test_threads_lose_nothing() -> None:
             manager.add_message("user", f"{name} {number}")
             manager.messages()
 
-    threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, "abcd")
     contents = [str(message.content) for message in manager.conversation_history]
     assert len(contents) == 400
     for name in "abcd":

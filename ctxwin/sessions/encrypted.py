@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ctxwin.errors import RecordError
-from ctxwin.sessions.protocol import Page, Position, SessionStore
+from ctxwin.sessions.protocol import Page, Position, SessionStore, encode_id
 
 try:
     from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -147,7 +147,7 @@ class _Place:
 
     def envelope(self) -> bytes:
         """Return what comes before the bytes that are stored here, so that they can be read nowhere else."""
-        name = b64encode(self.session.encode("utf-8", "surrogatepass")).decode()
+        name = b64encode(encode_id(self.session)).decode()
         return json.dumps([name, self.number, self.is_checkpoint]).encode() + b"\n"
 
     def error(self, reason: str) -> RecordError:

@@ -110,11 +110,12 @@ class Journal(Replica):
         """Cut the log's tail from a message on, in memory or not."""
         cut: list[Message] = []
 
+        def rewind(whole: Replica) -> None:
+            cut[:] = whole.rewind(message_id)
+
         def change() -> Sequence[Record]:
             if self.needs_past_to_rewind(message_id):
-                return [
-                    self._worked_out(lambda whole: cut.__setitem__(slice(None), whole.rewind(message_id)), message_id)
-                ]
+                return [self._worked_out(rewind, message_id)]
             cut[:] = [entry.message for entry in self.history.entries.values() if entry.message.id >= message_id]
             return [Record("rewind", {"id": message_id}, own=True)]
 
@@ -123,19 +124,19 @@ class Journal(Replica):
 
     def observe(self, real_tokens: int) -> None:
         """Learn what the request of the latest `messages()` really cost; ignored where another's cut came between."""
-        while self.sent_tokens is not None:
-            self.window.settle()
-            offset, correction = self.costs.learnt(self.sent_tokens, real_tokens)
-            if (offset, correction) == (self.costs.offset, self.costs.correction):
-                break
-            fields = {"offset": offset, "correction": correction, "counter": self.costs.name}
+        while True:
             with suppress(MovedError):
-                self._record([Record("observe", fields, own=True)])
-        self.sent_tokens = None
+                super().observe(real_tokens)
+                return
+
+    def learn(self, offset: int, correction: int) -> None:
+        """Price everything by another offset and correction; raises `MovedError` where others wrote meanwhile."""
+        fields = {"offset": offset, "correction": correction, "counter": self.costs.name}
+        self._record([Record("observe", fields, own=True)])
 
     def adopt(self, draft: Draft, adjustment: int, receipt: Receipt) -> None:
         """Make a draft the window; raises `MovedError` where others wrote meanwhile."""
-        failures = {name: [record.in_a_row, record.rests_until] for name, record in self.breaker.failures.items()}
+        failures = self.breaker.dump()
         changed = draft.units != draft.snapshot.units or adjustment != self.adjustment
         if changed or failures != self.known_failures:
             self._record(self._cut_records(draft, adjustment, failures))

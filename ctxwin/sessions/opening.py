@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from ctxwin.messages import Message
 from ctxwin.sessions.protocol import SessionStore
-from ctxwin.sessions.reading import as_message, read_log, survey
+from ctxwin.sessions.reading import PAGE, as_message, read_log, survey
 from ctxwin.sessions.records import Reader
-from ctxwin.sessions.session import Session
+from ctxwin.sessions.session import Closing, Session
 
 GROUP = "ctxwin.stores"
 BUILT_IN = {
@@ -24,7 +23,7 @@ BUILT_IN = {
 }
 
 
-class Sessions:
+class Sessions(Closing):
     """
     Conversations kept in a store.
 
@@ -34,14 +33,6 @@ class Sessions:
 
     def __init__(self, store: SessionStore) -> None:
         self.store = store
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def open(self, session: str, max_tokens: int | None = None, **options: Any) -> Session:
         """
@@ -80,7 +71,7 @@ class Sessions:
         """
         reader, page = Reader(session), self.store.read(session)
         dead, pinned = survey(reader, page)
-        found = read_log(self.store, reader, page.position, dead, max(1, start), max(1, min(limit, 500)))
+        found = read_log(self.store, reader, page.position, dead, max(1, start), max(1, min(limit, PAGE)))
         return [as_message(reader, number, record, pinned) for number, record in islice(found, limit)]
 
     async def aread(self, session: str, start: int = 0, limit: int = 100) -> list[Message]:

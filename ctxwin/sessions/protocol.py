@@ -22,6 +22,16 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 
+def encode_id(session: str) -> bytes:
+    """Return the id of a session as bytes: UTF-8, lone surrogates passed."""
+    return session.encode("utf-8", "surrogatepass")
+
+
+def decode_id(name: bytes) -> str:
+    """Return the id of a session that was encoded."""
+    return name.decode("utf-8", "surrogatepass")
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from ctxwin.errors import StaleError, StoreError
-from ctxwin.sessions.protocol import NOWHERE, Page, Position
+from ctxwin.sessions.protocol import NOWHERE, Page, Position, decode_id, encode_id
 
 try:
     import redis
@@ -119,7 +119,7 @@ class RedisStore:
     def append(self, session: str, records: Sequence[bytes], expected: Position) -> Position:
         """Add records to the end of a log, if it stands where it is expected to."""
         life = expected.life or uuid4().hex
-        given: Sequence[Any] = [expected.life, expected.number, self._ttl, life, _name(session), *records]
+        given: Sequence[Any] = [expected.life, expected.number, self._ttl, life, encode_id(session), *records]
         if not self._run(lambda: self._append(keys=self._keys(session), args=given)):
             raise StaleError(f"session {session!r} is not at {expected}")
         return Position(life, expected.number + len(records))
@@ -167,7 +167,7 @@ class RedisStore:
             seen |= fresh
             for name in self._run(partial(self._names, fresh)):
                 if name is not None:  # it was deleted meanwhile
-                    yield name.decode("utf-8", "surrogatepass")
+                    yield decode_id(name)
             if cursor == 0:
                 return
 
@@ -184,7 +184,7 @@ class RedisStore:
         return found
 
     def _keys(self, session: str) -> tuple[str, str]:
-        tag = f"{self._prefix}:{{{sha256(_name(session)).hexdigest()}}}"
+        tag = f"{self._prefix}:{{{sha256(encode_id(session)).hexdigest()}}}"
         return f"{tag}:head", f"{tag}:log"
 
     def _run(self, ask: Callable[[], T]) -> Any:
@@ -195,7 +195,3 @@ class RedisStore:
         except redis.RedisError as error:
             text = str(error).partition(", with args beginning with")[0]  # which may be a password; so no cause either
             raise StoreError(f"redis failed: {type(error).__name__}: {text}") from None
-
-
-def _name(session: str) -> bytes:
-    return session.encode("utf-8", "surrogatepass")

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from ctxwin import state as states
-from ctxwin.breaker import Failures
 from ctxwin.budget import Budget
 from ctxwin.conversation import Conversation
 from ctxwin.costs import Costs
 from ctxwin.errors import RecordError, StateError
-from ctxwin.history import Entry, Slot
+from ctxwin.history import Entry
 from ctxwin.messages import SYSTEM_ROLES, Message
 from ctxwin.plan import make_unit
 from ctxwin.sessions.protocol import NOWHERE, Page, Position
@@ -56,7 +55,7 @@ class Replica(Conversation):
         if page.checkpoint is None:
             self.clear()
         else:
-            self._load(None, self.reader.decode(None, page.checkpoint).fields)
+            self._load(None, self.reader.decode(None, page.checkpoint))
         self._stand_at(Position(page.position.life, page.floor))
         self.replay_all(page)
 
@@ -116,7 +115,7 @@ class Replica(Conversation):
         held = {entry["id"]: entry for entry in dumped["state"]["log"]}
         gone = {"pinned": False, "gone": True, "tokens": None}
         dumped["state"]["log"] = [held.get(number, {"id": number, "message": wire, **gone}) for number, wire in log]
-        whole._load(None, dumped)
+        whole._load(None, Record("state", dumped))
         whole.next_id = self.position.number + 1
         return whole
 
@@ -163,7 +162,7 @@ class Replica(Conversation):
             entry.edited_tokens = figure
             self.history.touch(entry.slot)
         self.known_failures = fields["failures"]
-        self.breaker.failures = {name: Failures(*figures) for name, figures in self.known_failures.items()}
+        self.breaker.load(self.known_failures)
         self.adjustment = fields["adjustment"] if same_counter else 0
         self.sent_tokens = None
         self.version += 1
@@ -172,15 +171,10 @@ class Replica(Conversation):
     def _drop(self, first: int) -> None:
         """Take a unit of the log out of the window."""
         slot = self.history.entries[first].slot
-        self._take_out_unit(slot)
+        self.window.take_out(slot)
         slot.gone = True
         for entry in slot.entries:
             entry.edited = None
-
-    def _take_out_unit(self, slot: Slot) -> None:
-        if slot.unit is not None:
-            self.window.remove(slot.unit)
-            slot.unit = None
 
     def _pin(self, _: int, record: Record) -> None:
         super().set_pinned(record.fields["id"], pinned=record.kind == "pin")
@@ -192,14 +186,11 @@ class Replica(Conversation):
         self.sent_tokens = None
         if record.fields["counter"] == self.costs.name:
             for slot in self.history.dirty:  # its unit is out of date, and made anew when it is next asked for
-                self._take_out_unit(slot)
+                self.window.take_out(slot)
             super().learn(record.fields["offset"], record.fields["correction"])
 
-    def _replace(self, number: int, record: Record) -> None:
-        self._load(number, record.fields)
-
-    def _load(self, number: int | None, fields: Mapping[str, Any]) -> None:
-        version = self.version
+    def _load(self, number: int | None, record: Record) -> None:
+        fields, version = record.fields, self.version
         self.clear()
         self.version = version + 1
         try:
@@ -218,7 +209,7 @@ class Replica(Conversation):
         "unpin": _pin,
         "rewind": _rewind,
         "observe": _learn,
-        "state": _replace,
+        "state": _load,
     }
 
     # Whether what is no longer in memory could matter.

@@ -1,15 +1,14 @@
 """`Session`: a `ContextManager` whose conversation is kept in a store."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from ctxwin.budget import Budget
 from ctxwin.costs import Costs
-from ctxwin.effects import adrive
-from ctxwin.guard import refuse_inside_hook
 from ctxwin.manager import ContextManager
 from ctxwin.messages import Content, Message
 from ctxwin.plan import Receipt
@@ -19,17 +18,33 @@ from ctxwin.sessions.protocol import SessionStore
 from ctxwin.sessions.reading import as_message, read_log
 from ctxwin.tickets import Ticket
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Session(ContextManager):
+class Closing(ABC):
+    """What is closed at the end of a `with` block."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go."""
+
+
+class Session(Closing, ContextManager):
     """
     A `ContextManager` on a stored conversation; made by `Sessions.open` and `Sessions.aopen`.
 
     What a method has returned from is stored. Whatever else it is, the window is kept as by any `ContextManager`; what
     has left it is released from memory at once, and read back where it is asked for. Each method that waits for the
-    store has a twin to await, with an `a` in front, which does so in a thread.
+    store has a twin to await, with an `a` in front, which does so in a thread; strategies run there too, and async
+    summarisers in the event loop.
 
     Errors, beside those of a `ContextManager`, of every method that changes something:
         StoreError: the store failed; nothing has changed here. Whether what was to be written is stored may be
@@ -44,20 +59,11 @@ class Session(ContextManager):
     def __init__(
         self, store: SessionStore, session: str, *args: Any, refuses_loops: bool = False, **options: Any
     ) -> None:
-        self._store = store
         self._session = session
         super().__init__(*args, **options)
         gate = Gate(self._lock, refuses_loops=refuses_loops)
         self._state.attach(store, gate)
         self._gate = gate
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def id(self) -> str:
@@ -72,7 +78,7 @@ class Session(ContextManager):
             position, dead = state.position, tuple(state.dead)
             pinned = {entry.message.id: entry.message.pinned for entry in state.history.entries.values()}
             with state.gate.outside():
-                found = read_log(self._store, reader, position, dead)
+                found = read_log(state.store, reader, position, dead)
                 return tuple([as_message(reader, number, record, pinned) for number, record in found])
 
     def refresh(self) -> None:
@@ -131,32 +137,17 @@ class Session(ContextManager):
         """Return what `conversation_history` is."""
         return await asyncio.to_thread(lambda: self.conversation_history)
 
-    async def amessages(self) -> list[dict[str, Any]]:
-        """Return what `messages` returns; strategies run in a thread, async summarisers in this event loop."""
-        refuse_inside_hook(self, "amessages")
-        await self._ahead.count()
-        while (window := self._fitting()) is None:
-            await adrive(self._steps(), _finished)
-        return window
-
-    async def aprune_history(self) -> Receipt:
-        """Do what `prune_history` does, in the manner of `amessages`."""
-        refuse_inside_hook(self, "aprune_history")
-        await self._ahead.count()
-        return await adrive(self._steps(), _finished)
-
     def _conversation(self, budget: Budget, costs: Costs, *, allow_question_edit: bool) -> Journal:
         return Journal(budget, costs, allow_question_edit=allow_question_edit, session=self._session)
 
-
-async def _finished(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a function in a thread; a cancellation waits for it, so that nothing of it goes on unseen."""
-    task = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        _ = task.cancelled() or task.exception()  # seen, so that nobody is told that it was not
-        raise
+    async def _run(self, function: Callable[..., T], *args: Any) -> T:
+        """Run a function in a thread; a cancellation waits for it, so that nothing of it goes on unseen."""
+        task = asyncio.ensure_future(asyncio.to_thread(function, *args))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            while not task.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([task])
+            _ = task.cancelled() or task.exception()  # seen, so that nobody is told that it was not
+            raise

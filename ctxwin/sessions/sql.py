@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 from ctxwin.errors import StaleError, StoreError
 from ctxwin.sessions.engine import Snapshot, errors_of, make_engine, prepare_file, read_url
-from ctxwin.sessions.protocol import NOWHERE, Page, Position
+from ctxwin.sessions.protocol import NOWHERE, Page, Position, decode_id, encode_id
 from ctxwin.sessions.schema import POSTGRESQL, SQLITE, adapt, is_current, migrate
 
 LARGEST = 2**63 - 1
@@ -77,7 +77,7 @@ class SQLStore:
 
     def append(self, session: str, records: Sequence[bytes], expected: Position) -> Position:
         """Add records to the end of a log, if it stands where it is expected to."""
-        name = _encode(session)
+        name = encode_id(session)
         position = Position(expected.life or uuid4().hex, expected.number + len(records))
         values = {"key": _key(name), "life": position.life, "head": position.number, "expected": expected.number}
         if expected == NOWHERE:
@@ -89,7 +89,7 @@ class SQLStore:
 
     def read(self, session: str, start: int | None = None, limit: int | None = None) -> Page:
         """Return records from a number on, or the checkpoint and what follows."""
-        values: dict[str, object] = {"key": _key(_encode(session))}
+        values: dict[str, object] = {"key": _key(encode_id(session))}
         if start is not None:
             limit = LARGEST if limit is None else min(max(limit, 0), LARGEST)
             values |= {"start": min(max(start, 1), LARGEST), "limit": max(limit, 1)}
@@ -108,7 +108,7 @@ class SQLStore:
     ) -> bool:
         """Set a checkpoint, and drop or rewrite records."""
         with self._writing() as cursor:
-            cursor.execute(self._say(FIND) + self._dialect.for_update, {"key": _key(_encode(session))})
+            cursor.execute(self._say(FIND) + self._dialect.for_update, {"key": _key(encode_id(session))})
             found = cursor.fetchall()
             if not found:
                 return False
@@ -130,7 +130,7 @@ class SQLStore:
     def delete(self, session: str) -> bool:
         """Remove a session."""
         with self._writing() as cursor:
-            cursor.execute(self._say(DELETE), {"key": _key(_encode(session))})
+            cursor.execute(self._say(DELETE), {"key": _key(encode_id(session))})
             found = cursor.fetchall()
             if found:
                 cursor.execute(self._say(DELETE_RECORDS), {"id": found[0][0]})
@@ -147,7 +147,7 @@ class SQLStore:
                 return
             after = rows[-1][0]
             for _, name in rows:
-                yield name.decode("utf-8", "surrogatepass")
+                yield decode_id(name)
 
     def close(self) -> None:
         """Close all connections."""
@@ -231,10 +231,6 @@ def _disown() -> None:
 
 
 getattr(os, "register_at_fork", dict)(after_in_child=_disown)  # Windows does not fork
-
-
-def _encode(session: str) -> bytes:
-    return session.encode("utf-8", "surrogatepass")
 
 
 def _key(name: bytes) -> bytes:

@@ -24,6 +24,7 @@ from ctxwin.sessions.records import Record, encode
 from ctxwin.testing import WordCounter
 from ctxwin_plugins.clamp_oversized import ClampOversized
 from ctxwin_plugins.summarize_history import SummarizeHistory
+from threads import in_threads
 
 OPTIONS: dict[str, Any] = {"max_tokens": 60, "counter": WordCounter()}
 
@@ -568,11 +569,7 @@ def test_threads_on_one_session(sessions: Sessions) -> None:
             ctx.add_message("user", f"{name} {number}")
             ctx.messages()
 
-    threads = [threading.Thread(target=write, args=(name,)) for name in "xyz"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(write, "xyz")
     said = texts(ctx.conversation_history)
     assert sorted(said) == sorted(f"{name} {number}" for name in "xyz" for number in range(25))
     for name in "xyz":

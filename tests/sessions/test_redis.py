@@ -12,7 +12,7 @@ import redis
 
 from ctxwin.sessions import NOWHERE, Page, SessionStore, StoreError, open_store
 from ctxwin.sessions.redis import RedisStore
-from ctxwin.testing import StoreContract
+from sessions.contracts import OpenedStores
 from sessions.servers import Redis
 
 
@@ -34,21 +34,13 @@ def server() -> Iterator[Redis]:
         yield started
 
 
-class TestRedis(StoreContract):
+class TestRedis(OpenedStores):
     @pytest.fixture(autouse=True)
-    def stores(self, redis_server: str) -> Iterator[None]:
+    def _server(self, redis_server: str) -> None:
         self.url = redis_server
-        self.opened: list[SessionStore] = []
-        yield
-        for store in self.opened:
-            store.close()
 
-    def store(self) -> SessionStore:
-        self.opened.append(RedisStore(self.url))
-        return self.opened[-1]
-
-    def reopen(self, store: SessionStore) -> SessionStore:
-        return self.store()
+    def open(self) -> SessionStore:
+        return RedisStore(self.url)
 
 
 def test_the_keys_of_a_session_are_in_one_slot(store: RedisStore) -> None:

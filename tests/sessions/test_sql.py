@@ -31,7 +31,7 @@ from ctxwin.sessions import sql as stores
 from ctxwin.sessions.memory import MemoryStore
 from ctxwin.sessions.protocol import NOWHERE, Page, Position, SessionStore
 from ctxwin.sessions.sql import SQLStore
-from ctxwin.testing import StoreContract
+from sessions.contracts import OpenedStores
 from sessions.servers import PostgreSQL
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=20)
@@ -73,21 +73,13 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "chats.db"
 
 
-class TestContract(StoreContract):
+class TestContract(OpenedStores):
     @pytest.fixture(autouse=True)
-    def _database(self, url: str) -> Iterator[None]:
+    def _database(self, url: str) -> None:
         self.url = url
-        self.opened: list[SQLStore] = []
-        yield
-        for store in self.opened:
-            store.close()
 
-    def store(self) -> SessionStore:
-        self.opened.append(SQLStore(self.url))
-        return self.opened[-1]
-
-    def reopen(self, store: SessionStore) -> SessionStore:
-        return self.store()
+    def open(self) -> SessionStore:
+        return SQLStore(self.url)
 
 
 @on_one_database
