@@ -1,13 +1,17 @@
 """
 ctxwin keeps a chat history inside a token budget.
 
-A `ContextManager` holds the history; `messages()` returns a valid request within the budget, whatever strategies are
-installed, or raises a `BudgetError` that says what does not fit. Nothing is ever lost.
+A `ContextManager` holds the history; `messages()` returns a valid request within the budget,
+whatever strategies are installed, or raises a `BudgetError` that says what does not fit. Nothing is
+ever lost.
 """
 
-from ctxwin.budget import Budget
 from ctxwin.counting import TokenCounter
-from ctxwin.errors import (
+from ctxwin.hooks.specs import hookimpl
+from ctxwin.manager import ContextManager
+from ctxwin.pruning.tickets import Ticket
+from ctxwin.values.budget import Budget
+from ctxwin.values.errors import (
     BudgetError,
     CounterError,
     CtxwinError,
@@ -20,11 +24,9 @@ from ctxwin.errors import (
     SummarizerError,
     UnknownStrategyError,
 )
-from ctxwin.hookspecs import hookimpl
-from ctxwin.manager import ContextManager
-from ctxwin.messages import Message
-from ctxwin.plan import Action, Plan, Preview, PruneRequest, Receipt, Rejection, Summarize, Unit
-from ctxwin.tickets import Ticket
+from ctxwin.values.message import Message
+from ctxwin.values.plan import Plan, PruneRequest, Summarize, Unit
+from ctxwin.values.receipt import Action, Preview, Receipt, Rejection
 
 __all__ = [
     "Action",

@@ -1,6 +1,6 @@
 """`python -m ctxwin` is `ctxwin`."""
 
-from ctxwin.cli import main
+from ctxwin.cli.commands import main
 
 if __name__ == "__main__":
     main()

@@ -3,8 +3,10 @@
 
 Rules:
 
-1. Every public method is atomic: it holds the lock, or works on a draft that is adopted whole or not at all.
-2. No lock is held while a hook or a summariser runs; where the conversation moved on meanwhile, plans are replayed.
+1. Every public method is atomic: it holds the lock, or works on a draft that is adopted whole or
+not at all.
+2. No lock is held while a hook or a summariser runs; where the conversation moved on meanwhile,
+plans are replayed.
 3. Nothing is decided by what a strategy was shown: drafts hold values of their own.
 4. Adding never counts and never prunes; costs are settled when they are first asked for.
 """
@@ -13,21 +15,22 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 
-from ctxwin import state as states
-from ctxwin.ahead import Ahead
-from ctxwin.budget import Budget
-from ctxwin.conversation import Conversation
-from ctxwin.costs import Costs, as_counter
 from ctxwin.counting import TokenCounter, input_tokens
-from ctxwin.effects import Steps, adrive, drive
-from ctxwin.errors import CounterError
-from ctxwin.guard import refuse_inside_hook
-from ctxwin.messages import Content, Message, read_message, to_dicts
+from ctxwin.counting.costs import Costs, as_counter
+from ctxwin.hooks.chain import chain_of
+from ctxwin.hooks.guard import refuse_inside_hook
+from ctxwin.log import state as states
+from ctxwin.log.conversation import Conversation
+from ctxwin.log.precount import Ahead
 from ctxwin.meters import Meters, id_of
-from ctxwin.plan import Receipt
-from ctxwin.pruning import prune
-from ctxwin.registry import chain_of
-from ctxwin.tickets import Ticket, commit, prepare
+from ctxwin.pruning.driving import Steps, adrive, drive
+from ctxwin.pruning.prune import prune
+from ctxwin.pruning.tickets import Ticket, commit, prepare
+from ctxwin.values.budget import Budget
+from ctxwin.values.errors import CounterError
+from ctxwin.values.message import Message, read_message, to_dicts
+from ctxwin.values.receipt import Receipt
+from ctxwin.values.wire import Content
 
 
 class ContextManager(Meters):
@@ -38,20 +41,25 @@ class ContextManager(Meters):
         max_tokens: the input budget, in tokens; or
         budget: its decomposed form. Exactly one of the two.
         strategies: names or objects, asked left to right; a missing `drop-oldest` is appended.
-        counter: a `TokenCounter`, a `Callable[[str], int]`, or an encoding's or a model's name; beats `model`.
+        counter: a `TokenCounter`, a `Callable[[str], int]`, or an encoding's or a model's name;
+            beats `model`.
         model: whose counter to use; with neither, o200k_base as an estimate.
         tools: the tool schemas sent with each request; they count.
         allow_question_edit: whether a declared edit may shorten the current question.
 
     Raises:
-        TypeError: neither or both of `max_tokens` and `budget`; a counter or tools of the wrong type.
-        ValueError: a budget out of range; a chain that names a strategy twice, or `drop-oldest` not last.
+        TypeError: neither or both of `max_tokens` and `budget`; a counter or tools of the wrong
+            type.
+        ValueError: a budget out of range; a chain that names a strategy twice, or `drop-oldest` not
+            last.
         UnknownStrategyError: a strategy of that name is not installed.
         StrategyError: a strategy cannot be loaded or registered.
     """
 
     _conversation: Callable[..., Conversation] = Conversation
-    _run: Callable[..., Awaitable[Any]] | None = None  # runs the steps of an async prune; None: the event loop does
+    _run: Callable[..., Awaitable[Any]] | None = (
+        None  # runs the steps of an async prune; None: the event loop does
+    )
 
     def __init__(
         self,
@@ -97,7 +105,8 @@ class ContextManager(Meters):
 
     def append(self, message: object, *, pinned: bool = False) -> Message:
         """
-        Append one message as it is sent: a mapping, or an SDK object with `model_dump` (request fields only).
+        Append one message as it is sent: a mapping, or an SDK object with `model_dump` (request
+        fields only).
 
         Raises `MessageError`: it is malformed; nothing has changed.
         """
@@ -190,7 +199,8 @@ class ContextManager(Meters):
 
     def prepare(self) -> Ticket | None:
         """
-        Find out what to summarise ahead, away from the request path; calls no model, changes no window.
+        Find out what to summarise ahead, away from the request path; calls no model, changes no
+        window.
 
         A newer ticket supersedes an older one. None where a prune would ask for no summary.
         """
@@ -222,7 +232,9 @@ class ContextManager(Meters):
 
     # Strategies, usage, state.
 
-    def register(self, strategy: object, *, name: str | None = None, before: str | None = None) -> None:
+    def register(
+        self, strategy: object, *, name: str | None = None, before: str | None = None
+    ) -> None:
         """
         Add a strategy object, by default before `drop-oldest`; atomic.
 
@@ -239,8 +251,9 @@ class ContextManager(Meters):
         """
         Learn from the real usage of the request that the latest `messages()` was sent as.
 
-        Ignored if a cut happened since. An exact counter gains an offset of zero or more, an estimate a correction
-        within 0.5 to 2; the window does not change, a higher cost may cause the next cut.
+        Ignored if a cut happened since. An exact counter gains an offset of zero or more, an
+        estimate a correction within 0.5 to 2; the window does not change, a higher cost may cause
+        the next cut.
 
         Args:
             usage: a mapping or an SDK object with the input tokens, as the provider gives it.
@@ -289,7 +302,9 @@ class ContextManager(Meters):
             if self._state.over_budget:
                 return None
             self._state.sent_tokens = self._state.total_tokens
-            return to_dicts([message for unit in self._state.window.units for message in unit.messages])
+            return to_dicts(
+                [message for unit in self._state.window.units for message in unit.messages]
+            )
 
     def _steps(self, *, dry: bool = False) -> Steps[Receipt]:
         return prune(self._state, self._chain, self._gate, owner=self, dry=dry)

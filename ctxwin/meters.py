@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from threading import RLock
 
-from ctxwin.conversation import Conversation
-from ctxwin.errors import CounterError, MessageError
-from ctxwin.messages import RESULT_ROLES, Content, Message, read_message
-from ctxwin.plan import Preview, Receipt
-from ctxwin.pruning import can_fit
-from ctxwin.registry import Chain
+from ctxwin.hooks.chain import Chain
+from ctxwin.log.conversation import Conversation
+from ctxwin.pruning.prune import can_fit
+from ctxwin.values.errors import CounterError, MessageError
+from ctxwin.values.message import Message, read_message
+from ctxwin.values.receipt import Preview, Receipt
+from ctxwin.values.wire import RESULT_ROLES, Content
 
 
 def id_of(message: Message | int) -> int:

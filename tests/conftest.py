@@ -8,9 +8,15 @@ from hypothesis import HealthCheck, settings
 
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 settings.register_profile("dev", max_examples=100, deadline=None, suppress_health_check=QUIET)
-settings.register_profile("ci", max_examples=100, deadline=None, suppress_health_check=QUIET, derandomize=True)
-settings.register_profile("coverage", max_examples=20, deadline=None, suppress_health_check=QUIET, derandomize=True)
-settings.register_profile("nightly", max_examples=20_000, deadline=None, suppress_health_check=QUIET)
+settings.register_profile(
+    "ci", max_examples=100, deadline=None, suppress_health_check=QUIET, derandomize=True
+)
+settings.register_profile(
+    "coverage", max_examples=20, deadline=None, suppress_health_check=QUIET, derandomize=True
+)
+settings.register_profile(
+    "nightly", max_examples=20_000, deadline=None, suppress_health_check=QUIET
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 

@@ -9,17 +9,21 @@ import pytest
 
 from ctxwin import BudgetError, ContextManager
 from ctxwin.counting import CallableCounter, counter_for
-from ctxwin.testing.grouping import kept_messages
-from ctxwin.testing.windows import marked_faults, window_faults
+from ctxwin.testing.judge.grouping import kept_messages
+from ctxwin.testing.judge.windows import marked_faults, window_faults
 
 FILES = ["tau_bench", "agentdojo", "swe_agent", "crosswoz", "aider_chat"]
 STEPS = 5
 
 
-def conversations(data: Path, name: str, file_name: str = "conversations") -> list[list[dict[str, Any]]]:
+def conversations(
+    data: Path, name: str, file_name: str = "conversations"
+) -> list[list[dict[str, Any]]]:
     with gzip.open(data / name / f"{file_name}.jsonl.gz", "rt", encoding="utf-8") as file:
         found = [json.loads(line)["messages"] for line in file]
-    return [[message for messages in found for message in messages]] if name == "aider_chat" else found
+    return (
+        [[message for messages in found for message in messages]] if name == "aider_chat" else found
+    )
 
 
 class Stored(CallableCounter):
@@ -45,14 +49,19 @@ def test_every_window_keeps_the_laws(name: str, data: Path) -> None:
     windows = 0
     for messages in conversations(data, name):
         counter = Stored(tokens.count_text, messages)
-        least, full = counter.count_request(kept_messages(messages)), counter.count_request(messages)
+        least, full = (
+            counter.count_request(kept_messages(messages)),
+            counter.count_request(messages),
+        )
         for step in range(STEPS + 1):
             budget = least + (full - least) * step // STEPS
             for chain in (["drop-oldest"], ["clear-tool-results", "clamp-oversized"]):
                 manager = ContextManager(budget, counter=counter, strategies=chain)
                 manager.extend(messages)
                 window = manager.messages()
-                faults = list(window_faults(messages, window, budget, counter, edits=len(chain) > 1))
+                faults = list(
+                    window_faults(messages, window, budget, counter, edits=len(chain) > 1)
+                )
                 assert not faults, faults
                 windows += 1
         manager = ContextManager(least - 1, counter=counter)

@@ -1,9 +1,10 @@
 """
 Token counters: what a message costs, offline.
 
-A counter is anything that satisfies `TokenCounter`. `counter_for` finds the right one for a model's or an encoding's
-name; a plain `Callable[[str], int]` becomes one with `CallableCounter`. `TiktokenCounter` counts for OpenAI's models,
-`TransformersCounter` by a model's own chat template and tokenizer, `EstimateCounter` where there is no public one.
+A counter is anything that satisfies `TokenCounter`. `counter_for` finds the right one for a model's
+or an encoding's name; a plain `Callable[[str], int]` becomes one with `CallableCounter`.
+`TiktokenCounter` counts for OpenAI's models, `TransformersCounter` by a model's own chat template
+and tokenizer, `EstimateCounter` where there is no public one.
 """
 
 from importlib import import_module
@@ -11,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from ctxwin.counting.chat import CallableCounter, ChatCounter
 from ctxwin.counting.models import counter_for, openai_counter
-from ctxwin.counting.openai import TiktokenCounter
+from ctxwin.counting.openai.openai import TiktokenCounter
 from ctxwin.counting.protocol import TokenCounter
-from ctxwin.counting.text import upper_bound
-from ctxwin.counting.usage import input_tokens
+from ctxwin.counting.text.text import upper_bound
+from ctxwin.values.usage import input_tokens
 
 if TYPE_CHECKING:
-    from ctxwin.counting.estimates import EstimateCounter, estimate_for
-    from ctxwin.counting.templates import TransformersCounter
+    from ctxwin.counting.estimates.estimates import EstimateCounter, estimate_for
+    from ctxwin.counting.template.templates import TransformersCounter
 
 __all__ = [
     "CallableCounter",
@@ -34,7 +35,11 @@ __all__ = [
     "upper_bound",
 ]
 # What most programs do not need is imported when it is asked for.
-_LATER = {"EstimateCounter": "estimates", "estimate_for": "estimates", "TransformersCounter": "templates"}
+_LATER = {
+    "EstimateCounter": "estimates.estimates",
+    "estimate_for": "estimates.estimates",
+    "TransformersCounter": "template.templates",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,9 +1,9 @@
 """
 The chat overhead around the text of a message, which counters of the chat format share.
 
-`3 + sum(3 + role + content + [name + 1])` for plain chat, a role being one token; source: the OpenAI cookbook's "How to
-count tokens with tiktoken". What stands here for calls and results is the round figure for a callable whose model is
-not known; what OpenAI bills for them is in `openai.py`.
+`3 + sum(3 + role + content + [name + 1])` for plain chat, a role being one token; source: the
+OpenAI cookbook's "How to count tokens with tiktoken". What stands here for calls and results is the
+round figure for a callable whose model is not known; what OpenAI bills for them is in `openai.py`.
 """
 
 import json
@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import index
 from typing import Any, Literal
 
-from ctxwin.counting import media
-from ctxwin.counting.rules import Tiles
-from ctxwin.messages import SYSTEM_ROLES
+from ctxwin.counting.openai import media
+from ctxwin.counting.openai.rules import Tiles
+from ctxwin.values.wire import SYSTEM_ROLES
 
 PRIMING = 3  # every reply is primed with <|start|>assistant<|message|>
 ROLE = 1  # a role is one token in every encoding
@@ -25,7 +25,8 @@ PER_RESULT = 2
 IMAGES = Tiles(85, 170)
 IMAGE_PARTS = frozenset({"image_url", "input_image", "image"})
 FILE_PARTS = frozenset({"file", "input_file", "document"})
-# Text fields beside `content` that providers read back: a refusal, and the reasoning of open models.
+# Text fields beside `content` that providers read back: a refusal, and the reasoning of open
+# models.
 TEXT_FIELDS = ("content", "refusal", "reasoning_content", "reasoning")
 
 
@@ -59,21 +60,27 @@ class ChatCounter:
             tokens += PER_PARALLEL_CALL * len(calls)
         return tokens + sum(self._call(function) for function in called(message))
 
-    def count_result(self, result: Mapping[str, Any], call: Mapping[str, Any]) -> int:  # noqa: ARG002 - others need it
+    def count_result(self, result: Mapping[str, Any], call: Mapping[str, Any]) -> int:
         """Return the tokens that a result adds behind the message with its call."""
         return self.count_message(result)
 
-    def count_base(self, tools: Sequence[Mapping[str, Any]], system: Mapping[str, Any] | None = None) -> int:  # noqa: ARG002
+    def count_base(
+        self, tools: Sequence[Mapping[str, Any]], system: Mapping[str, Any] | None = None
+    ) -> int:
         """
-        Return the tokens of a request without messages: priming, and tool schemas as their compact JSON.
+        Return the tokens of a request without messages: priming, and tool schemas as their compact
+        JSON.
 
         Args:
             tools: the schemas.
-            system: the system message that the request begins with, if it does: tools may share its frame.
+            system: the system message that the request begins with, if it does: tools may share its
+                frame.
         """
         return PRIMING + sum(self.count_text(compact(tool)) for tool in tools)
 
-    def count_request(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> int:
+    def count_request(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> int:
         """Return the tokens of a whole request: its base, and what each message adds."""
         system = messages[0] if messages and messages[0]["role"] in SYSTEM_ROLES else None
         tokens = self.count_base(tools, system)
@@ -118,7 +125,8 @@ class CallableCounter(ChatCounter):
     """
     Wraps `Callable[[str], int]` with the standard chat overhead.
 
-    It is nameless (its counts are not stored with a state) and, since nobody vouches for the callable, not `exact`.
+    It is nameless (its counts are not stored with a state) and, since nobody vouches for the
+    callable, not `exact`.
     """
 
     def __init__(self, count_text: Callable[[str], int]) -> None:
@@ -137,8 +145,8 @@ def read_part(part: object) -> tuple[Literal["text", "image", "tokens"], Any]:
     Return what is counted of a content part, in the shapes of either OpenAI API or of Anthropic's.
 
     Returns:
-        `text` with a text: the part's own, a text file's, the JSON of what is of no known shape; `image` with the part;
-        or `tokens` with an estimate, of audio and files.
+        `text` with a text: the part's own, a text file's, the JSON of what is of no known shape;
+        `image` with the part; or `tokens` with an estimate, of audio and files.
     """
     if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
         return "text", compact(part)
@@ -149,8 +157,14 @@ def read_part(part: object) -> tuple[Literal["text", "image", "tokens"], Any]:
         return "tokens", media.audio_tokens(part)
     if kind in FILE_PARTS:
         content = media.file_content(part)
-        return ("text", content) if isinstance(content, str) else ("tokens", content * media.PAGE_TOKENS)
-    text = part.get(kind, part.get("text"))  # {"type": "text", "text": "..."}, and refusals and the like
+        return (
+            ("text", content)
+            if isinstance(content, str)
+            else ("tokens", content * media.PAGE_TOKENS)
+        )
+    text = part.get(
+        kind, part.get("text")
+    )  # {"type": "text", "text": "..."}, and refusals and the like
     return "text", text if isinstance(text, str) else compact(part)
 
 

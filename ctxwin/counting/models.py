@@ -4,15 +4,15 @@ import functools
 import inspect
 import warnings
 
-from ctxwin.counting.encodings import ALIASES, PATTERNS
-from ctxwin.counting.openai import TiktokenCounter
+from ctxwin.counting.openai.openai import TiktokenCounter
+from ctxwin.counting.openai.rules import COMMON, OSS, OTHER, Rules, rules_for
 from ctxwin.counting.protocol import TokenCounter
-from ctxwin.counting.rules import COMMON, OSS, OTHER, Rules, rules_for
-from ctxwin.counting.text import texts_of
+from ctxwin.counting.text.encodings import ALIASES, PATTERNS
+from ctxwin.counting.text.text import texts_of
 
-# Prefixes of model names, longest first where one begins another; dates and suffixes follow. Source: tiktoken/model.py
-# (0.14), but for `ft:gpt-4.1`, which it takes for cl100k_base, and for gpt-6, gpt-realtime, gpt-audio, codex-mini and
-# computer-use-preview, which it does not know.
+# Prefixes of model names, longest first where one begins another; dates and suffixes follow.
+# Source: tiktoken/model.py (0.14), but for `ft:gpt-4.1`, which it takes for cl100k_base, and for
+# gpt-6, gpt-realtime, gpt-audio, codex-mini and computer-use-preview, which it does not know.
 PREFIXES = (
     ("gpt-oss", "o200k_base"),
     ("gpt-6", "o200k_base"),
@@ -41,17 +41,18 @@ def counter_for(model: str | None) -> TokenCounter:
     """
     Return the counter for a model's or an encoding's name.
 
-    Provider prefixes (`openai/`, `azure/`) and fine-tunes (`ft:`) are seen through. OpenAI's models are counted with
-    their own vocabulary, `exact=True` (gpt-oss apart, to which hosts add a text of theirs). Claude, Gemini and Mistral
-    are estimated (`ctxwin.counting.estimates`). Any other name gets o200k_base as a stand-in and a `UserWarning` that
-    says so, once; `None` gets it without a word. Llama, Qwen, DeepSeek and others whose tokenizer is at hand are
-    counted exactly by a `TransformersCounter`.
+    Provider prefixes (`openai/`, `azure/`) and fine-tunes (`ft:`) are seen through. OpenAI's models
+    are counted with their own vocabulary, `exact=True` (gpt-oss apart, to which hosts add a text of
+    theirs). Claude, Gemini and Mistral are estimated (`ctxwin.counting.estimates`). Any other name
+    gets o200k_base as a stand-in and a `UserWarning` that says so, once; `None` gets it without a
+    word. Llama, Qwen, DeepSeek and others whose tokenizer is at hand are counted exactly by a
+    `TransformersCounter`.
 
     Counters hold no state of a conversation and are shared.
     """
     if model is None or _encoding_of(model) is not None:
         return openai_counter(model)
-    from ctxwin.counting.estimates import estimate_for  # noqa: PLC0415 - only those who need it wait for it
+    from ctxwin.counting.estimates.estimates import estimate_for
 
     estimate = estimate_for(model)
     if estimate is not None:

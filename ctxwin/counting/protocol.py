@@ -9,12 +9,13 @@ class TokenCounter(Protocol):
     """
     Counts what text, messages and requests cost, in tokens.
 
-    Two methods more are used where a counter has them, and need not be there: `count_result(result, call) -> int`, what
-    a tool result adds behind the message with its call; and `count_base(tools, system) -> int`, a request without
-    messages that begins with that system message.
+    Two methods more are used where a counter has them, and need not be there: `count_result(result,
+    call) -> int`, what a tool result adds behind the message with its call; and `count_base(tools,
+    system) -> int`, a request without messages that begins with that system message.
 
-    A counter sees wire dicts (OpenAI-style chat messages) and must neither change nor keep them. Equal input must
-    give equal counts: ctxwin asks once a message and relies on the answer from then on.
+    A counter sees wire dicts (OpenAI-style chat messages) and must neither change nor keep them.
+    Equal input must give equal counts: ctxwin asks once a message and relies on the answer from
+    then on.
     """
 
     @property
@@ -36,5 +37,7 @@ class TokenCounter(Protocol):
     def count_message(self, message: Mapping[str, Any]) -> int:
         """Return an upper bound on what the message adds to a request, overhead included."""
 
-    def count_request(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> int:
+    def count_request(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> int:
         """Return what a whole request costs: messages, tool schemas and the priming of the reply."""

@@ -1,9 +1,10 @@
 """
 The gate of a session: one writer at a time, and readers that never wait for a store.
 
-Whoever changes something holds the gate, which is two locks: one against other writers, and the manager's own, which
-readers (the meters, `messages()` while all fits) take too. While a store is asked, the second is let go: what readers
-see cannot change meanwhile, for no other writer can come between.
+Whoever changes something holds the gate, which is two locks: one against other writers, and the
+manager's own, which
+readers (the meters, `messages()` while all fits) take too. While a store is asked, the second is
+let go: what readers see cannot change meanwhile, for no other writer can come between.
 """
 
 from collections.abc import Iterator
@@ -31,7 +32,10 @@ class Gate:
         self._state.acquire()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._state.release()
         self._writing.release()
@@ -52,7 +56,7 @@ class Gate:
 
 
 def _loop_runs() -> bool:
-    import asyncio  # noqa: PLC0415 - whoever opened by aopen() has it
+    import asyncio
 
     try:
         asyncio.get_running_loop()

@@ -1,16 +1,19 @@
 """
-A conversation that is written down: every change is a record in the store before it is one in memory.
+A conversation that is written down: every change is a record in the store before it is one in
+memory.
 
 Rules:
 
-1. First the store, then memory. Where the store fails, nothing has changed here; whether it has the record may be
-   unknown, and whoever tries the same again is answered with the record that is there already.
-2. Records are added only to a log that this replica has replayed to its end. Where others were quicker, their records
-   are replayed first: an append, a pin or a rewind is then tried again, a prune is worked out again.
-3. What concerns messages that are no longer in memory is worked out on the whole log, read for the purpose, and
-   recorded as the state that came of it.
-4. A checkpoint follows when the records since the last one outweigh it, so that opening costs what the window does
-   and writing checkpoints no more than writing records.
+1. First the store, then memory. Where the store fails, nothing has changed here; whether it has the
+   record may be unknown, and whoever tries the same again is answered with the record that is there
+   already.
+2. Records are added only to a log that this replica has replayed to its end. Where others were
+   quicker, their records are replayed first: an append, a pin or a rewind is then tried again, a
+   prune is worked out again.
+3. What concerns messages that are no longer in memory is worked out on the whole log, read for the
+   purpose, and recorded as the state that came of it.
+4. A checkpoint follows when the records since the last one outweigh it, so that opening costs what
+   the window does and writing checkpoints no more than writing records.
 """
 
 import logging
@@ -19,15 +22,16 @@ from contextlib import suppress
 from dataclasses import replace
 from secrets import token_hex
 
-from ctxwin.draft import Draft, MovedError
-from ctxwin.errors import CounterError, SessionDeletedError, StaleError, StoreError
-from ctxwin.messages import RESULT_ROLES, SYSTEM_ROLES, Message, Wire
-from ctxwin.plan import Receipt
+from ctxwin.pruning.draft import Draft, MovedError
 from ctxwin.sessions.gate import Gate
-from ctxwin.sessions.protocol import NOWHERE, Page, Position, SessionStore
 from ctxwin.sessions.reading import read_log
 from ctxwin.sessions.records import Record, encode
 from ctxwin.sessions.replica import Replica
+from ctxwin.sessions.stores.protocol import NOWHERE, Page, Position, SessionStore
+from ctxwin.values.errors import CounterError, SessionDeletedError, StaleError, StoreError
+from ctxwin.values.message import Message
+from ctxwin.values.receipt import Receipt
+from ctxwin.values.wire import RESULT_ROLES, SYSTEM_ROLES, Wire
 
 MIN_TAIL = 32  # records; a checkpoint for fewer would not pay
 
@@ -69,7 +73,9 @@ class Journal(Replica):
             page = self.store.read(self.reader.session, self.position.number + 1)
         here, there = self.position, page.position
         if here != NOWHERE and here.life != there.life:
-            raise SessionDeletedError(f"session {self.reader.session!r} was deleted, or expired, while it was open")
+            raise SessionDeletedError(
+                f"session {self.reader.session!r} was deleted, or expired, while it was open"
+            )
         if there.number < here.number:
             raise StoreError(
                 f"the store has session {self.reader.session!r} up to record {there.number}, "
@@ -116,7 +122,11 @@ class Journal(Replica):
         def change() -> Sequence[Record]:
             if self.needs_past_to_rewind(message_id):
                 return [self._worked_out(rewind, message_id)]
-            cut[:] = [entry.message for entry in self.history.entries.values() if entry.message.id >= message_id]
+            cut[:] = [
+                entry.message
+                for entry in self.history.entries.values()
+                if entry.message.id >= message_id
+            ]
             return [Record("rewind", {"id": message_id}, own=True)]
 
         self._write(change)
@@ -175,13 +185,22 @@ class Journal(Replica):
 
     def _append_all(self, wires: Sequence[Wire], *, pinned: bool) -> list[Message]:
         def change() -> Sequence[Record]:
-            records = [self._append_record(wire, pinned=pinned, alone=len(wires) == 1) for wire in wires]
+            records = [
+                self._append_record(wire, pinned=pinned, alone=len(wires) == 1) for wire in wires
+            ]
             if any(map(self.needs_past_to_append, wires)):
-                records.append(self._worked_out(lambda whole: [whole.add(wire, pinned=pinned) for wire in wires]))
+                records.append(
+                    self._worked_out(
+                        lambda whole: [whole.add(wire, pinned=pinned) for wire in wires]
+                    )
+                )
             return records
 
         first = self._write(change)
-        return [Message(first + i, wire, pinned or wire["role"] in SYSTEM_ROLES) for i, wire in enumerate(wires)]
+        return [
+            Message(first + i, wire, pinned or wire["role"] in SYSTEM_ROLES)
+            for i, wire in enumerate(wires)
+        ]
 
     def _append_record(self, wire: Wire, *, pinned: bool, alone: bool) -> Record:
         """Return the record of a message: with its cost, so that nobody who opens the session counts it again."""
@@ -191,9 +210,13 @@ class Journal(Replica):
         if name and (wire["role"] not in RESULT_ROLES or (alone and call is not None)):
             with suppress(CounterError), self.gate.outside():
                 tokens = self.costs.message(message, call)
-        return Record("append", {"message": wire, "pinned": pinned, "tokens": tokens, "counter": name})
+        return Record(
+            "append", {"message": wire, "pinned": pinned, "tokens": tokens, "counter": name}
+        )
 
-    def _cut_records(self, draft: Draft, adjustment: int, failures: dict[str, list[int]]) -> list[Record]:
+    def _cut_records(
+        self, draft: Draft, adjustment: int, failures: dict[str, list[int]]
+    ) -> list[Record]:
         """Return what a draft makes of the window: the summaries it wrote, then the cut itself."""
         before = {unit.first: unit for unit in draft.snapshot.units}
         after = {unit.first: unit for unit in draft.units}
@@ -204,14 +227,33 @@ class Journal(Replica):
                 records.append(Record("blank", {}, own=True))
                 continue
             message = after[number].messages[0]
-            fields = {"message": message.to_dict(), "sources": message.sources, "source_hash": message.source_hash}
-            records.append(Record("written", {**fields, "tokens": draft.tokens[number], "counter": name}, own=True))
-        shown = {message.id: message for unit in draft.units if not unit.written for message in unit.messages}
+            fields = {
+                "message": message.to_dict(),
+                "sources": message.sources,
+                "source_hash": message.source_hash,
+            }
+            records.append(
+                Record(
+                    "written", {**fields, "tokens": draft.tokens[number], "counter": name}, own=True
+                )
+            )
+        shown = {
+            message.id: message
+            for unit in draft.units
+            if not unit.written
+            for message in unit.messages
+        }
         cut = {
-            "gone": [first for first, unit in before.items() if first not in after and not unit.written],
-            "unwritten": [first for first, unit in before.items() if first not in after and unit.written],
+            "gone": [
+                first for first, unit in before.items() if first not in after and not unit.written
+            ],
+            "unwritten": [
+                first for first, unit in before.items() if first not in after and unit.written
+            ],
             "edits": [
-                [number, shown[number].content, draft.tokens[number]] for number in draft.tokens if number in shown
+                [number, shown[number].content, draft.tokens[number]]
+                for number in draft.tokens
+                if number in shown
             ],
             "adjustment": adjustment,
             "failures": failures,
@@ -219,11 +261,15 @@ class Journal(Replica):
         }
         return [*records, Record("cut", cut, own=True)]
 
-    def _worked_out(self, change: Callable[[Replica], object], rewound: int | None = None) -> Record:
+    def _worked_out(
+        self, change: Callable[[Replica], object], rewound: int | None = None
+    ) -> Record:
         """Make a change on the whole log, and return the record of the state that came of it."""
         with self.gate.outside():
             log = read_log(self.store, self.reader, self.position, self.dead)
-            whole = self.whole((number, self.reader.message(number, record)) for number, record in log)
+            whole = self.whole(
+                (number, self.reader.message(number, record)) for number, record in log
+            )
         change(whole)
         whole.forgotten = 0
         whole.forget()
@@ -240,7 +286,9 @@ class Journal(Replica):
             with self.gate.outside():
                 self.store.compact(self.reader.session, self.position, checkpoint, dropped)
         except StoreError:
-            logging.getLogger("ctxwin").warning("no checkpoint of session %r", self.reader.session, exc_info=True)
+            logging.getLogger("ctxwin").warning(
+                "no checkpoint of session %r", self.reader.session, exc_info=True
+            )
             return
         self.compacted(number)
         self._tail_bytes, self._checkpoint_bytes = 0, len(checkpoint)

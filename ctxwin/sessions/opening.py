@@ -6,20 +6,20 @@ from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Any
 
-from ctxwin.messages import Message
-from ctxwin.sessions.protocol import SessionStore
 from ctxwin.sessions.reading import PAGE, as_message, read_log, survey
 from ctxwin.sessions.records import Reader
 from ctxwin.sessions.session import Closing, Session
+from ctxwin.sessions.stores.protocol import SessionStore
+from ctxwin.values.message import Message
 
 GROUP = "ctxwin.stores"
 BUILT_IN = {
-    "memory": "ctxwin.sessions.memory:from_url",
-    "postgresql": "ctxwin.sessions.sql:SQLStore",
-    "redis": "ctxwin.sessions.redis:RedisStore",
-    "rediss": "ctxwin.sessions.redis:RedisStore",
-    "sqlite": "ctxwin.sessions.sql:SQLStore",
-    "unix": "ctxwin.sessions.redis:RedisStore",
+    "memory": "ctxwin.sessions.stores.memory:from_url",
+    "postgresql": "ctxwin.sessions.stores.sql:SQLStore",
+    "redis": "ctxwin.sessions.stores.redis:RedisStore",
+    "rediss": "ctxwin.sessions.stores.redis:RedisStore",
+    "sqlite": "ctxwin.sessions.stores.sql:SQLStore",
+    "unix": "ctxwin.sessions.stores.redis:RedisStore",
 }
 
 
@@ -41,7 +41,8 @@ class Sessions(Closing):
         Args:
             session: its id, any text.
             max_tokens: the input budget, in tokens, as for a `ContextManager`.
-            options: all others of a `ContextManager`. They are no part of what is stored: give them each time.
+            options: all others of a `ContextManager`. They are no part of what is stored: give them
+                each time.
 
         Raises:
             StoreError: the store failed.
@@ -50,7 +51,9 @@ class Sessions(Closing):
         return Session(self.store, session, max_tokens, **options)
 
     @asynccontextmanager
-    async def aopen(self, session: str, max_tokens: int | None = None, **options: Any) -> AsyncIterator[Session]:
+    async def aopen(
+        self, session: str, max_tokens: int | None = None, **options: Any
+    ) -> AsyncIterator[Session]:
         """Open a session for an event loop: its methods with an `a` in front wait for the store in a thread."""
         options = {"refuses_loops": True, **options}
         with await asyncio.to_thread(Session, self.store, session, max_tokens, **options) as opened:
@@ -71,8 +74,12 @@ class Sessions(Closing):
         """
         reader, page = Reader(session), self.store.read(session)
         dead, pinned = survey(reader, page)
-        found = read_log(self.store, reader, page.position, dead, max(1, start), max(1, min(limit, PAGE)))
-        return [as_message(reader, number, record, pinned) for number, record in islice(found, limit)]
+        found = read_log(
+            self.store, reader, page.position, dead, max(1, start), max(1, min(limit, PAGE))
+        )
+        return [
+            as_message(reader, number, record, pinned) for number, record in islice(found, limit)
+        ]
 
     async def aread(self, session: str, start: int = 0, limit: int = 100) -> list[Message]:
         """Return what `read` returns."""
@@ -100,8 +107,9 @@ def open_store(url: str, *, keys: Sequence[str | bytes] = (), **options: Any) ->
     Open the store that a URL names.
 
     Args:
-        url: `sqlite:///chats.db`, `postgresql+psycopg://...`, `redis://...`, or of the scheme of an installed store (an
-            entry point of the group `ctxwin.stores`, whose value is called with the URL and the options).
+        url: `sqlite:///chats.db`, `postgresql+psycopg://...`, `redis://...`, or of the scheme of an
+            installed store (an entry point of the group `ctxwin.stores`, whose value is called with
+            the URL and the options).
         keys: Fernet keys to encrypt by; the first one encrypts, all decrypt.
         options: whatever else the store takes.
 
@@ -112,14 +120,14 @@ def open_store(url: str, *, keys: Sequence[str | bytes] = (), **options: Any) ->
     """
     store: SessionStore = _factory(url)(url, **options)
     if keys:
-        from ctxwin.sessions.encrypted import EncryptedStore  # noqa: PLC0415 - needs an extra
+        from ctxwin.sessions.stores.encrypted import EncryptedStore
 
         store = EncryptedStore(store, keys)
     return Sessions(store)
 
 
 def _factory(url: str) -> Callable[..., SessionStore]:
-    from importlib.metadata import EntryPoint, entry_points  # noqa: PLC0415 - slow to import
+    from importlib.metadata import EntryPoint, entry_points
 
     scheme = url.split(":", 1)[0].split("+", 1)[0] if ":" in url else ""
     if scheme in BUILT_IN:
@@ -128,6 +136,8 @@ def _factory(url: str) -> Callable[..., SessionStore]:
         found = list(entry_points(group=GROUP, name=scheme))
     if not found:
         known = sorted({*BUILT_IN, *(entry.name for entry in entry_points(group=GROUP))})
-        raise ValueError(f"no store is installed for {url.rsplit('@', maxsplit=1)[-1]!r}; schemes: {', '.join(known)}")
+        raise ValueError(
+            f"no store is installed for {url.rsplit('@', maxsplit=1)[-1]!r}; schemes: {', '.join(known)}"
+        )
     factory: Callable[..., SessionStore] = found[0].load()
     return factory

@@ -2,16 +2,22 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ctxwin.errors import SessionDeletedError
-from ctxwin.messages import SYSTEM_ROLES, Message
-from ctxwin.sessions.protocol import Page, Position, SessionStore
 from ctxwin.sessions.records import Reader, Record, killed_by
+from ctxwin.sessions.stores.protocol import Page, Position, SessionStore
+from ctxwin.values.errors import SessionDeletedError
+from ctxwin.values.message import Message
+from ctxwin.values.wire import SYSTEM_ROLES
 
 PAGE = 500  # records
 
 
 def read_log(
-    store: SessionStore, reader: Reader, position: Position, dead: Sequence[range], start: int = 1, page: int = PAGE
+    store: SessionStore,
+    reader: Reader,
+    position: Position,
+    dead: Sequence[range],
+    start: int = 1,
+    page: int = PAGE,
 ) -> Iterator[tuple[int, Record]]:
     """
     Yield the records of a log's messages with their numbers, oldest first.
@@ -29,7 +35,9 @@ def read_log(
     while start <= position.number:
         found = store.read(reader.session, start, page)
         if found.position.life != position.life:
-            raise SessionDeletedError(f"session {reader.session!r} was deleted, or expired, while it was read")
+            raise SessionDeletedError(
+                f"session {reader.session!r} was deleted, or expired, while it was read"
+            )
         for number, data in found.records:
             if number <= position.number and not any(number in numbers for numbers in dead):
                 yield number, reader.decode(number, data)
@@ -51,7 +59,9 @@ def survey(reader: Reader, page: Page) -> tuple[list[range], dict[int, bool]]:
         record = reader.decode(number, data)
         dead.append(killed_by(number, record))
         if record.kind == "append":
-            pinned[number] = record.fields["pinned"] or reader.message(number, record)["role"] in SYSTEM_ROLES
+            pinned[number] = (
+                record.fields["pinned"] or reader.message(number, record)["role"] in SYSTEM_ROLES
+            )
         elif record.kind in ("pin", "unpin"):
             pinned[record.fields["id"]] = record.kind == "pin"
         elif record.kind == "state":

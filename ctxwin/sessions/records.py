@@ -1,8 +1,8 @@
 """
 What a session's records say, and how they are written.
 
-A record is a checksum, a space and a JSON object: a schema version, who wrote it, its kind and the kind's fields.
-The number of an appended or written message's record is the message's id.
+A record is a checksum, a space and a JSON object: a schema version, who wrote it, its kind and the
+kind's fields. The number of an appended or written message's record is the message's id.
 
 | kind | says |
 |---|---|
@@ -22,11 +22,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ctxwin.errors import MessageError, RecordError
-from ctxwin.messages import Wire, read_message
+from ctxwin.values.errors import MessageError, RecordError
+from ctxwin.values.message import read_message
+from ctxwin.values.wire import Wire
 
 VERSION = 1
-KINDS = frozenset({"append", "written", "blank", "cut", "pin", "unpin", "rewind", "observe", "state", "checkpoint"})
+KINDS = frozenset(
+    {
+        "append",
+        "written",
+        "blank",
+        "cut",
+        "pin",
+        "unpin",
+        "rewind",
+        "observe",
+        "state",
+        "checkpoint",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +49,8 @@ class Record:
     One record: its kind, and the fields that go with it.
 
     Attributes:
-        own: whether this process made it, so that its figures hold even where the counter has no name.
+        own: whether this process made it, so that its figures hold even where the counter has no
+            name.
     """
 
     kind: str
@@ -62,7 +77,9 @@ def encode(record: Record, writer: str) -> bytes:
     Lone surrogates pass, and are not joined to pairs, which escaping them would do.
     """
     whole = {"v": VERSION, "by": writer, "kind": record.kind, **record.fields}
-    text = json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    text = json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode(
+        "utf-8", "surrogatepass"
+    )
     return b"%08x %b" % (zlib.crc32(text), text)
 
 
@@ -76,15 +93,21 @@ class Reader:
         """Read a record, or with None for a number the checkpoint."""
         checksum, text = data[:8], data[9:]
         if data[8:9] != b" " or checksum != b"%08x" % zlib.crc32(text):
-            raise RecordError(self.session, number, "its checksum does not match, so that it is corrupt")
+            raise RecordError(
+                self.session, number, "its checksum does not match, so that it is corrupt"
+            )
         try:
             fields = json.loads(text.decode("utf-8", "surrogatepass"))
             version, kind = fields.pop("v"), fields.pop("kind")
             fields.pop("by")
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-            raise RecordError(self.session, number, f"it is no record of ctxwin: {error!r}") from error
+            raise RecordError(
+                self.session, number, f"it is no record of ctxwin: {error!r}"
+            ) from error
         if version != VERSION:
-            raise RecordError(self.session, number, f"it is of schema {version!r}, this release reads {VERSION}")
+            raise RecordError(
+                self.session, number, f"it is of schema {version!r}, this release reads {VERSION}"
+            )
         if kind not in KINDS or (kind == "checkpoint") != (number is None):
             raise RecordError(self.session, number, f"its kind is {kind!r}")
         return Record(kind, fields)

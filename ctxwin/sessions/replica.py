@@ -1,26 +1,28 @@
 """
 A replica: the conversation that a session's records tell of, replayed one by one.
 
-Whoever has replayed the same records holds the same conversation, and whoever writes one replays it like everybody
-else: that is what makes several workers on one session agree. Replaying counts nothing and asks nobody.
+Whoever has replayed the same records holds the same conversation, and whoever writes one replays it
+like everybody else: that is what makes several workers on one session agree. Replaying counts
+nothing and asks nobody.
 
-What leaves the window is released from memory at once; the store has it. `forgotten` tells whether something that is
-no longer in memory could matter to what is to be done next.
+What leaves the window is released from memory at once; the store has it. `forgotten` tells whether
+something that is no longer in memory could matter to what is to be done next.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
-from ctxwin import state as states
-from ctxwin.budget import Budget
-from ctxwin.conversation import Conversation
-from ctxwin.costs import Costs
-from ctxwin.errors import RecordError, StateError
-from ctxwin.history import Entry
-from ctxwin.messages import SYSTEM_ROLES, Message
-from ctxwin.plan import make_unit
-from ctxwin.sessions.protocol import NOWHERE, Page, Position
+from ctxwin.counting.costs import Costs
+from ctxwin.log import state as states
+from ctxwin.log.conversation import Conversation
+from ctxwin.log.history import Entry
 from ctxwin.sessions.records import Reader, Record, killed_by
+from ctxwin.sessions.stores.protocol import NOWHERE, Page, Position
+from ctxwin.values.budget import Budget
+from ctxwin.values.errors import RecordError, StateError
+from ctxwin.values.message import Message
+from ctxwin.values.plan import make_unit
+from ctxwin.values.wire import SYSTEM_ROLES
 
 
 class Replica(Conversation):
@@ -31,11 +33,13 @@ class Replica(Conversation):
         position: the record that it stands at.
         floor: the record that the newest checkpoint known of tells everything up to.
         forgotten: the highest id of a message that was released from memory; 0 where none was.
-        dead: numbers of records that hold no message of the log, by what made them so: each range ends with the
-            record that did. Those up to the floor are no longer in the store.
+        dead: numbers of records that hold no message of the log, by what made them so: each range
+            ends with the record that did. Those up to the floor are no longer in the store.
     """
 
-    def __init__(self, budget: Budget, costs: Costs, *, allow_question_edit: bool, session: str) -> None:
+    def __init__(
+        self, budget: Budget, costs: Costs, *, allow_question_edit: bool, session: str
+    ) -> None:
         super().__init__(budget, costs, allow_question_edit=allow_question_edit)
         self.reader = Reader(session)
         self.position = NOWHERE
@@ -85,7 +89,9 @@ class Replica(Conversation):
         try:
             self._replays[record.kind](self, number, record)
         except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
-            raise RecordError(self.reader.session, number, f"it contradicts what was before: {error!r}") from error
+            raise RecordError(
+                self.reader.session, number, f"it contradicts what was before: {error!r}"
+            ) from error
         if killed := killed_by(number, record):
             self.dead.append(killed)
         self._stand_at(position)
@@ -109,12 +115,17 @@ class Replica(Conversation):
             log: id and wire dict of every message of the log, oldest first.
         """
         whole = Replica(
-            self.budget, self.costs, allow_question_edit=self.allow_question_edit, session=self.reader.session
+            self.budget,
+            self.costs,
+            allow_question_edit=self.allow_question_edit,
+            session=self.reader.session,
         )
         dumped = self.dump()
         held = {entry["id"]: entry for entry in dumped["state"]["log"]}
         gone = {"pinned": False, "gone": True, "tokens": None}
-        dumped["state"]["log"] = [held.get(number, {"id": number, "message": wire, **gone}) for number, wire in log]
+        dumped["state"]["log"] = [
+            held.get(number, {"id": number, "message": wire, **gone}) for number, wire in log
+        ]
         whole._load(None, Record("state", dumped))
         whole.next_id = self.position.number + 1
         return whole
@@ -158,7 +169,11 @@ class Replica(Conversation):
         for message_id, content, tokens in fields["edits"]:
             entry = self.history.entries[message_id]
             entry.edited = entry.message.with_content(content)
-            figure = tokens if same_counter else self.costs.message(entry.edited, entry.slot.call_of(entry))
+            figure = (
+                tokens
+                if same_counter
+                else self.costs.message(entry.edited, entry.slot.call_of(entry))
+            )
             entry.edited_tokens = figure
             self.history.touch(entry.slot)
         self.known_failures = fields["failures"]
@@ -185,7 +200,9 @@ class Replica(Conversation):
     def _learn(self, _: int, record: Record) -> None:
         self.sent_tokens = None
         if record.fields["counter"] == self.costs.name:
-            for slot in self.history.dirty:  # its unit is out of date, and made anew when it is next asked for
+            for slot in (
+                self.history.dirty
+            ):  # its unit is out of date, and made anew when it is next asked for
                 self.window.take_out(slot)
             super().learn(record.fields["offset"], record.fields["correction"])
 
@@ -233,10 +250,16 @@ class Replica(Conversation):
         if not self.forgotten:
             return False
         kept = [entry for entry in self.history.entries.values() if entry.message.id < message_id]
-        summarised = any(unit.messages[0].sources[-1] >= message_id for unit in self.window.units if unit.written)
+        summarised = any(
+            unit.messages[0].sources[-1] >= message_id for unit in self.window.units if unit.written
+        )
         question = self.history.question
         same_question = question is not None and question.message.id < message_id
-        asked = [entry for entry in kept if entry.message.role == "user" and entry.message.id > self.forgotten]
+        asked = [
+            entry
+            for entry in kept
+            if entry.message.role == "user" and entry.message.id > self.forgotten
+        ]
         told = any(self._stays_whole(entry, message_id) for entry in kept)
         return summarised or not told or not (same_question or asked)
 

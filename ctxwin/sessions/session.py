@@ -7,16 +7,17 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from ctxwin.budget import Budget
-from ctxwin.costs import Costs
+from ctxwin.counting.costs import Costs
 from ctxwin.manager import ContextManager
-from ctxwin.messages import Content, Message
-from ctxwin.plan import Receipt
+from ctxwin.pruning.tickets import Ticket
 from ctxwin.sessions.gate import Gate
 from ctxwin.sessions.journal import Journal
-from ctxwin.sessions.protocol import SessionStore
 from ctxwin.sessions.reading import as_message, read_log
-from ctxwin.tickets import Ticket
+from ctxwin.sessions.stores.protocol import SessionStore
+from ctxwin.values.budget import Budget
+from ctxwin.values.message import Message
+from ctxwin.values.receipt import Receipt
+from ctxwin.values.wire import Content
 
 T = TypeVar("T")
 
@@ -28,7 +29,10 @@ class Closing(ABC):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -41,15 +45,15 @@ class Session(Closing, ContextManager):
     """
     A `ContextManager` on a stored conversation; made by `Sessions.open` and `Sessions.aopen`.
 
-    What a method has returned from is stored. Whatever else it is, the window is kept as by any `ContextManager`; what
-    has left it is released from memory at once, and read back where it is asked for. Each method that waits for the
-    store has a twin to await, with an `a` in front, which does so in a thread; strategies run there too, and async
-    summarisers in the event loop.
+    What a method has returned from is stored. Whatever else it is, the window is kept as by any
+    `ContextManager`; what has left it is released from memory at once, and read back where it is
+    asked for. Each method that waits for the store has a twin to await, with an `a` in front, which
+    does so in a thread; strategies run there too, and async summarisers in the event loop.
 
     Errors, beside those of a `ContextManager`, of every method that changes something:
-        StoreError: the store failed; nothing has changed here. Whether what was to be written is stored may be
-            unknown, where a connection broke: trying the same again stores it once, as long as nothing else is
-            written between the two.
+        StoreError: the store failed; nothing has changed here. Whether what was to be written is
+            stored may be unknown, where a connection broke: trying the same again stores it once,
+            as long as nothing else is written between the two.
         RecordError: what others have written meanwhile cannot be read.
         SessionDeletedError: the session was deleted, or expired, meanwhile.
     """
@@ -57,7 +61,12 @@ class Session(Closing, ContextManager):
     _state: Journal
 
     def __init__(
-        self, store: SessionStore, session: str, *args: Any, refuses_loops: bool = False, **options: Any
+        self,
+        store: SessionStore,
+        session: str,
+        *args: Any,
+        refuses_loops: bool = False,
+        **options: Any,
     ) -> None:
         self._session = session
         super().__init__(*args, **options)
@@ -76,10 +85,14 @@ class Session(Closing, ContextManager):
         with self._gate:
             state, reader = self._state, self._state.reader
             position, dead = state.position, tuple(state.dead)
-            pinned = {entry.message.id: entry.message.pinned for entry in state.history.entries.values()}
+            pinned = {
+                entry.message.id: entry.message.pinned for entry in state.history.entries.values()
+            }
             with state.gate.outside():
                 found = read_log(state.store, reader, position, dead)
-                return tuple([as_message(reader, number, record, pinned) for number, record in found])
+                return tuple(
+                    [as_message(reader, number, record, pinned) for number, record in found]
+                )
 
     def refresh(self) -> None:
         """Take in what others have written since; every change does so too, where it finds that they have."""
@@ -93,7 +106,9 @@ class Session(Closing, ContextManager):
     @classmethod
     def from_dict(cls, *_: Any, **__: Any) -> Self:
         """Raise `TypeError`: a session's state is in its store; `extend` takes over another conversation."""
-        raise TypeError("open a session with open_store(url).open(...), and extend() it with the messages")
+        raise TypeError(
+            "open a session with open_store(url).open(...), and extend() it with the messages"
+        )
 
     # The same, to be awaited.
 
@@ -138,7 +153,9 @@ class Session(Closing, ContextManager):
         return await asyncio.to_thread(lambda: self.conversation_history)
 
     def _conversation(self, budget: Budget, costs: Costs, *, allow_question_edit: bool) -> Journal:
-        return Journal(budget, costs, allow_question_edit=allow_question_edit, session=self._session)
+        return Journal(
+            budget, costs, allow_question_edit=allow_question_edit, session=self._session
+        )
 
     async def _run(self, function: Callable[..., T], *args: Any) -> T:
         """Run a function in a thread; a cancellation waits for it, so that nothing of it goes on unseen."""

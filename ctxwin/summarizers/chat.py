@@ -4,9 +4,9 @@ import inspect
 from collections.abc import Awaitable, Generator, Sequence
 from typing import Any
 
-from ctxwin.errors import SummarizerError
-from ctxwin.messages import Message
 from ctxwin.summarizers.transcript import prompt
+from ctxwin.values.errors import SummarizerError
+from ctxwin.values.message import Message
 
 
 class OpenAISummarizer:
@@ -17,15 +17,18 @@ class OpenAISummarizer:
         client: an OpenAI-compatible client, `OpenAI()` or `AsyncOpenAI()` or anything with
             `chat.completions.create`; an async one makes this an async summariser.
         model: the model's name.
-        limit: the name of the parameter that bounds the reply. Reasoning models spend it on thoughts that nobody
-            sees: for them give None, and a bound by `options` if any.
+        limit: the name of the parameter that bounds the reply. Reasoning models spend it on
+            thoughts that nobody sees: for them give None, and a bound by `options` if any.
         options: passed on with each request (`temperature=0`, `timeout=30`).
 
     Raises:
-        TypeError: the client has no `chat.completions.create`, or an option is one that it sets itself.
+        TypeError: the client has no `chat.completions.create`, or an option is one that it sets
+            itself.
     """
 
-    def __init__(self, client: Any, model: str, *, limit: str | None = "max_tokens", **options: Any) -> None:
+    def __init__(
+        self, client: Any, model: str, *, limit: str | None = "max_tokens", **options: Any
+    ) -> None:
         completions = getattr(getattr(client, "chat", None), "completions", None)
         if not callable(getattr(completions, "create", None)):
             raise TypeError(
@@ -33,7 +36,9 @@ class OpenAISummarizer:
             )
         taken = {"model", "messages", limit} & options.keys()
         if taken:
-            raise TypeError(f"options: {', '.join(sorted(map(str, taken)))} is set by the summariser itself")
+            raise TypeError(
+                f"options: {', '.join(sorted(map(str, taken)))} is set by the summariser itself"
+            )
         self.client = client
         self.model = model
         self.limit = limit
@@ -49,11 +54,14 @@ class OpenAISummarizer:
         Return the model's summary, awaitable if the client is async.
 
         Raises:
-            SummarizerError: the model refused, said nothing, or was cut off. What the client raises passes.
+            SummarizerError: the model refused, said nothing, or was cut off. What the client raises
+                passes.
         """
         bound = {} if self.limit is None else {self.limit: max_tokens}
         wires = prompt(messages, previous_summary, max_tokens)
-        reply = self.client.chat.completions.create(model=self.model, messages=wires, **bound, **self.options)
+        reply = self.client.chat.completions.create(
+            model=self.model, messages=wires, **bound, **self.options
+        )
         return _Awaited(reply) if inspect.isawaitable(reply) else _text_of(reply)
 
 

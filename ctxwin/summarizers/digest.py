@@ -1,11 +1,12 @@
 """
 The embedded summariser: an extractive digest.
 
-It quotes: the sentences of a conversation that tell most for their length, in their order, each behind who said it.
-Names, numbers, dates, titles, decisions and questions still open come first, what repeats them and what is merely
-polite last. It understands nothing: it does not draw conclusions, resolve "it" and "there", or notice that one
-sentence takes back another. It is deterministic, needs no network and no model, reads English and Chinese best, and
-takes time about linear in what it reads. Where a model is at hand, let that write instead.
+It quotes: the sentences of a conversation that tell most for their length, in their order, each
+behind who said it. Names, numbers, dates, titles, decisions and questions still open come first,
+what repeats them and what is merely polite last. It understands nothing: it does not draw
+conclusions, resolve "it" and "there", or notice that one sentence takes back another. It is
+deterministic, needs no network and no model, reads English and Chinese best, and takes time about
+linear in what it reads. Where a model is at hand, let that write instead.
 """
 
 import heapq
@@ -14,12 +15,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from ctxwin.errors import SummarizerError
-from ctxwin.graphemes import floor_boundary
-from ctxwin.messages import Message
+from ctxwin.laws.graphemes import floor_boundary
 from ctxwin.summarizers.sentences import Sentence, sentences_of
+from ctxwin.values.errors import SummarizerError
+from ctxwin.values.message import Message
 
-HEADINGS = ("Earlier in this conversation:", "此前的对话：")  # noqa: RUF001 - Chinese
+HEADINGS = ("Earlier in this conversation:", "此前的对话：")
 REPEATED = 0.1  # what is left of telling of something once more
 OVERHEAD = 3.0  # tokens that a sentence costs beside its text: who said it, a line break
 
@@ -38,7 +39,9 @@ class Digest:
     def __repr__(self) -> str:
         return "Digest()"
 
-    def __call__(self, messages: Sequence[Message], previous_summary: str | None, max_tokens: int) -> str:
+    def __call__(
+        self, messages: Sequence[Message], previous_summary: str | None, max_tokens: int
+    ) -> str:
         """
         Return a digest of a former summary and of messages.
 
@@ -52,7 +55,9 @@ class Digest:
         """
         sentences = sentences_of(messages, previous_summary, HEADINGS)
         ranked = _ranked(sentences)
-        heading = HEADINGS[sum(not sentence.text.isascii() for sentence in ranked) * 2 > len(ranked)]
+        heading = HEADINGS[
+            sum(not sentence.text.isascii() for sentence in ranked) * 2 > len(ranked)
+        ]
         for title in (heading, ""):
             text = self._longest(ranked, title, max_tokens)
             if text:
@@ -91,7 +96,9 @@ def estimate_tokens(text: str) -> int:
     spaces = len(re.findall(r" (?!\d)", text))  # before a digit a space is a token of its own
     ascii_rest = sum(map(str.isascii, text)) - letters - spaces
     far = sum(character > "\uffff" for character in text)
-    common = sum("\u3040" <= character <= "\u9fff" or "\uac00" <= character <= "\ud7a3" for character in text)
+    common = sum(
+        "\u3040" <= character <= "\u9fff" or "\uac00" <= character <= "\ud7a3" for character in text
+    )
     rest = len(text) - letters - spaces - ascii_rest - far - common
     return math.ceil(letters / 3 + spaces / 3 + ascii_rest + common * 1.5 + rest * 3 + far * 4)
 
@@ -106,21 +113,25 @@ def _ranked(sentences: Sequence[Sentence]) -> list[Sentence]:
     """
     Return sentences by what each tells, beyond those before it, for its length.
 
-    What a sentence is worth only falls while others are taken before it, so the first in the heap whose worth still
-    stands is the best of all.
+    What a sentence is worth only falls while others are taken before it, so the first in the heap
+    whose worth still stands is the best of all.
     """
     rarity = _rarity(sentences)
     told: set[str] = set()
 
     def worth(sentence: Sentence) -> float:
-        keys = sum(value * rarity[key] * (REPEATED if key in told else 1.0) for key, value in sentence.keys.items())
+        keys = sum(
+            value * rarity[key] * (REPEATED if key in told else 1.0)
+            for key, value in sentence.keys.items()
+        )
         return -(keys + sentence.bonus) * sentence.factor / (_length(sentence.text) + OVERHEAD)
 
     last = {(sentence.speaker, sentence.text): sentence.line for sentence in sentences}
     heap = [
         (worth(sentence), number)
         for number, sentence in enumerate(sentences)
-        if last[sentence.speaker, sentence.text] == sentence.line  # who says a thing again means it now
+        if last[sentence.speaker, sentence.text]
+        == sentence.line  # who says a thing again means it now
     ]
     heapq.heapify(heap)
     ranked: list[Sentence] = []
@@ -150,7 +161,9 @@ def _told(sentences: Sequence[Sentence], heading: str) -> str:
         if sentence.line == last:
             lines[-1] += f" {sentence.text}"
         else:
-            lines.append(f"{sentence.speaker}: {sentence.text}" if sentence.speaker else sentence.text)
+            lines.append(
+                f"{sentence.speaker}: {sentence.text}" if sentence.speaker else sentence.text
+            )
         last = sentence.line
     return _encodable("\n".join(lines))
 

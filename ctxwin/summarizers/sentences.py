@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ctxwin.graphemes import floor_boundary
-from ctxwin.messages import RESULT_ROLES, Message
+from ctxwin.laws.graphemes import floor_boundary
+from ctxwin.values.message import Message
+from ctxwin.values.wire import RESULT_ROLES
 
 LONGEST = 160  # characters of a sentence; longer ones are taken apart at commas, then anywhere
 LONGEST_CJK = 60
@@ -16,7 +17,14 @@ RECORD = 200  # characters of a line that tells of a JSON object
 LONGEST_SPEAKER = 40  # characters
 TELLING = 20  # characters of a sentence that decides something, Chinese ones counting double: "I don't." does not
 
-NUMBER, TITLE, NAME, PLACE, WORD, BIGRAM = 3.0, 3.0, 3.0, 1.0, 0.3, 0.15  # what it is worth to tell of one
+NUMBER, TITLE, NAME, PLACE, WORD, BIGRAM = (
+    3.0,
+    3.0,
+    3.0,
+    1.0,
+    0.3,
+    0.15,
+)  # what it is worth to tell of one
 DECISION, OPEN_QUESTION, PERSONAL = 3.0, 3.0, 1.0  # what a sentence is worth beside that
 ANSWERED = 0.4  # what is left of a question that was answered: the answer tells more
 CHATTER = 0.25  # what is left of a sentence that is polite
@@ -24,10 +32,12 @@ FROM_TOOLS = 0.25  # what is left of what a program said: it can be asked again
 FROM_USER = 1.2  # what a user says counts for more: nobody else can be asked
 
 _LINES = re.compile("[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？；])")  # noqa: RUF001 - Chinese
-_NO_END = re.compile(r"(?:^|\W)(?:\d{1,3}[.)]|(?:Dr|Mr|Mrs|Ms|No|St|vs|e\.g|i\.e|a\.m|p\.m|[A-Z])\.)$")
+_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？；])")
+_NO_END = re.compile(
+    r"(?:^|\W)(?:\d{1,3}[.)]|(?:Dr|Mr|Mrs|Ms|No|St|vs|e\.g|i\.e|a\.m|p\.m|[A-Z])\.)$"
+)
 _ITEM = re.compile(r"\s*(?:[-*•+]|\d{1,3}[.)])\s")
-_CLAUSE = re.compile(r"(?<=[,;:])\s+|(?<=[，；：、])")  # noqa: RUF001 - Chinese
+_CLAUSE = re.compile(r"(?<=[,;:])\s+|(?<=[，；：、])")
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _SURNAMES = (
     "王李张刘陈杨赵黄周吴徐孙胡朱林郭罗梁宋郑谢韩唐冯董萧程曹袁邓许傅沈曾彭吕苏"
@@ -35,15 +45,16 @@ _SURNAMES = (
 )
 _CJK_RUN = re.compile(f"[{_CJK}]+")
 _NUMBER = re.compile(
-    r"[#$€£¥]?[\w@.+-]{0,40}\d[\w@.,:/%#+-]{0,40}|[\w.+-]{1,40}@[\w.-]{1,40}|https?://\S{1,80}", re.ASCII
+    r"[#$€£¥]?[\w@.+-]{0,40}\d[\w@.,:/%#+-]{0,40}|[\w.+-]{1,40}@[\w.-]{1,40}|https?://\S{1,80}",
+    re.ASCII,
 )
 _CJK_NUMBER = re.compile("[零〇一二两三四五六七八九十百千万半]+[点号月日年元块岁楼层]")
 _TITLE = re.compile('《[^》]{1,40}》|「[^」]{1,40}」|“[^”]{1,40}”|"[^"]{2,40}"')
-_NAME = re.compile(r"\b[A-Z][\w'’-]+(?:\s+[A-Z][\w'’-]+)*")  # noqa: RUF001 - an apostrophe
+_NAME = re.compile(r"\b[A-Z][\w'’-]+(?:\s+[A-Z][\w'’-]+)*")
 _CJK_NAME = re.compile(
     f"(?:叫|名字是|我是|姓|姐姐|妹妹|哥哥|弟弟|妈妈|爸爸|朋友|同事|同学|经理|老师)([{_CJK}]{{2,4}})"
     f"|((?:欧阳|司马|上官|诸葛|皇甫|令狐|慕容)[{_CJK}]{{1,2}})"
-    f"|([{_SURNAMES}][{_CJK}]{{1,2}})(?=先生|女士|小姐|老师|经理|医生|教授|[签谈说会去来，。！？的]|$)"  # noqa: RUF001
+    f"|([{_SURNAMES}][{_CJK}]{{1,2}})(?=先生|女士|小姐|老师|经理|医生|教授|[签谈说会去来，。！？的]|$)"
 )
 _CJK_PLACE = re.compile(
     f"[{_CJK}]{{2,8}}?(?:路|街|区|市|省|大学|学院|医院|公园|餐厅|酒店|饭店|宾馆|博物馆|镇|村|站|店|公司)"
@@ -69,7 +80,8 @@ _CHATTER = re.compile(
     re.IGNORECASE,
 )
 _DEFERS = re.compile(
-    r"\b(?:let me|i'll (?:check|look|ask|find)|one moment|get back)|稍等|我查|稍后|回头", re.IGNORECASE
+    r"\b(?:let me|i'll (?:check|look|ask|find)|one moment|get back)|稍等|我查|稍后|回头",
+    re.IGNORECASE,
 )
 _WORDS = {True: "true", False: "false", None: "null"}
 _LINE = re.compile(r"([\w .-]{1,40}): (.+)")
@@ -100,16 +112,25 @@ class Sentence:
     factor: float
 
 
-def sentences_of(messages: Sequence[Message], summary: str | None, headings: Collection[str] = ()) -> list[Sentence]:
+def sentences_of(
+    messages: Sequence[Message], summary: str | None, headings: Collection[str] = ()
+) -> list[Sentence]:
     """Return the sentences of an earlier summary, without its headings, then of messages, oldest first."""
     lines = [line for line in (summary or "").split("\n") if line not in headings]
     said = [_speaker_and_text(line) for line in lines]
-    found = [_sentences(number, speaker, [text], waits=True) for number, (speaker, text) in enumerate(said)]
+    found = [
+        _sentences(number, speaker, [text], waits=True)
+        for number, (speaker, text) in enumerate(said)
+    ]
     for number, message in enumerate(messages):
         after = messages[number + 1 : number + 2]
         waits = not after or any(_DEFERS.search(text) for text in _texts(after[0]))
         speaker = _SPEAKER.sub(" ", message.name or message.role).strip()[:LONGEST_SPEAKER]
-        found.append(_sentences(len(lines) + number, speaker, _texts(message), waits=waits, role=message.role))
+        found.append(
+            _sentences(
+                len(lines) + number, speaker, _texts(message), waits=waits, role=message.role
+            )
+        )
     return [sentence for some in found for sentence in some]
 
 
@@ -119,7 +140,9 @@ def _speaker_and_text(line: str) -> tuple[str, str]:
     return (told[1], told[2]) if told else ("", line)
 
 
-def _sentences(line: int, speaker: str, texts: Iterable[str], *, waits: bool, role: str = "") -> list[Sentence]:
+def _sentences(
+    line: int, speaker: str, texts: Iterable[str], *, waits: bool, role: str = ""
+) -> list[Sentence]:
     """Read what is said in one line; `waits` says that a question in it has no answer yet."""
     role = role or speaker
     factor = FROM_TOOLS if role in RESULT_ROLES else FROM_USER if role == "user" else 1.0
@@ -135,7 +158,9 @@ def split(text: str) -> Iterator[str]:
     for paragraph in _paragraphs(_LINES.sub("\n", text)):
         for sentence in _whole(_END.split(paragraph)):
             limit = LONGEST_CJK if _CJK_RUN.search(sentence) else LONGEST
-            clauses = [sentence] if len(sentence) <= limit else _joined(_CLAUSE.split(sentence), limit)
+            clauses = (
+                [sentence] if len(sentence) <= limit else _joined(_CLAUSE.split(sentence), limit)
+            )
             parts = [part.strip() for clause in clauses for part in _cut(clause, limit)]
             for place, part in enumerate(parts):
                 if sum(map(str.isalnum, part[:limit])) > 1:
@@ -189,7 +214,9 @@ def _joined(clauses: Iterable[str], limit: int) -> Iterator[str]:
 def _texts(message: Message) -> Iterator[str]:
     """Yield what a message says, its calls and the objects of a JSON document a line each."""
     content, extra = message.content, message.extra
-    for text in [content] if isinstance(content, str) else [part.get("text") for part in content or ()]:
+    for text in (
+        [content] if isinstance(content, str) else [part.get("text") for part in content or ()]
+    ):
         if isinstance(text, str):
             yield from _records(text) if text.lstrip()[:1] in ("{", "[") else (text,)
     if isinstance(extra.get("refusal"), str):
@@ -202,27 +229,43 @@ def _texts(message: Message) -> Iterator[str]:
 def _records(text: str) -> Iterator[str]:
     """Yield the objects of a JSON document, their name and `key value` pairs a line each; other texts as they are."""
     try:
-        waiting: list[tuple[str, Any]] = [("", json.loads(text, parse_float=str, parse_int=str, parse_constant=str))]
+        waiting: list[tuple[str, Any]] = [
+            ("", json.loads(text, parse_float=str, parse_int=str, parse_constant=str))
+        ]
     except (ValueError, RecursionError):
         yield text
         return
     while waiting:
         name, value = waiting.pop()
         pairs = list(value.items()) if isinstance(value, dict) else [("", item) for item in value]
-        waiting += [(key or name, item) for key, item in reversed(pairs) if isinstance(item, dict | list)]
-        shown = [f"{key} {_WORDS.get(item, item)}".strip() for key, item in pairs if not isinstance(item, dict | list)]
+        waiting += [
+            (key or name, item) for key, item in reversed(pairs) if isinstance(item, dict | list)
+        ]
+        shown = [
+            f"{key} {_WORDS.get(item, item)}".strip()
+            for key, item in pairs
+            if not isinstance(item, dict | list)
+        ]
         for line in _joined([f"{pair}," for pair in shown[:-1]] + shown[-1:], RECORD):
             yield f"{name}: {line}" if name and line else line
 
 
-def _sentence(line: int, place: int, speaker: str, text: str, factor: float, *, waits: bool) -> Sentence:
+def _sentence(
+    line: int, place: int, speaker: str, text: str, factor: float, *, waits: bool
+) -> Sentence:
     """Read a sentence."""
     tells = len(text) + sum(map(len, _CJK_RUN.findall(text))) > TELLING
-    bonus = DECISION if tells and _DECISION.search(text) else PERSONAL if _PERSONAL.search(text) else 0.0
-    is_open = waits and text.endswith(("?", "？"))  # noqa: RUF001 - Chinese
+    bonus = (
+        DECISION
+        if tells and _DECISION.search(text)
+        else PERSONAL
+        if _PERSONAL.search(text)
+        else 0.0
+    )
+    is_open = waits and text.endswith(("?", "？"))
     if is_open:
         bonus = OPEN_QUESTION
-    elif text.endswith(("?", "？")):  # noqa: RUF001 - Chinese
+    elif text.endswith(("?", "？")):
         bonus, factor = 0.0, factor * ANSWERED
     if _CHATTER.search(text) and not is_open:
         factor *= CHATTER

@@ -8,9 +8,10 @@ Prove that a strategy keeps the laws: `pip install 'ctxwin[testing]'`.
         def strategy(self):
             return DropLongest()
 
-`check_strategy(DropLongest())` does the same without pytest. `HistoryMachine` tries any sequence of calls on a
-manager. `assert_valid_window` judges a window whoever made it. `ctxwin.testing.strategies` generates histories.
-`StoreContract` and `check_store` prove a store of sessions.
+`check_strategy(DropLongest())` does the same without pytest. `HistoryMachine` tries any sequence of
+calls on a manager. `assert_valid_window` judges a window whoever made it.
+`ctxwin.testing.strategies` generates histories. `StoreContract` and `check_store` prove a store of
+sessions.
 """
 
 from importlib.util import find_spec as _find_spec
@@ -18,9 +19,8 @@ from importlib.util import find_spec as _find_spec
 if _find_spec("hypothesis") is None:
     raise ImportError("ctxwin.testing needs Hypothesis: pip install 'ctxwin[testing]'")
 
-from ctxwin.testing.cases import Case
-from ctxwin.testing.contract import StrategyContract, check_strategy
-from ctxwin.testing.fakes import (
+from ctxwin.testing.data.cases import Case
+from ctxwin.testing.data.fakes import (
     FailingSummarizer,
     Folding,
     OddCounter,
@@ -29,11 +29,12 @@ from ctxwin.testing.fakes import (
     Sparing,
     WordCounter,
 )
-from ctxwin.testing.hostile import HostilePlugin, HostileStrategy
-from ctxwin.testing.machine import HistoryMachine
-from ctxwin.testing.reports import ContractError, Finding
-from ctxwin.testing.stores import StoreContract, check_store
-from ctxwin.testing.windows import InvalidWindowError, assert_valid_window
+from ctxwin.testing.judge.windows import InvalidWindowError, assert_valid_window
+from ctxwin.testing.stores.contract import StoreContract, check_store
+from ctxwin.testing.trials.contract import StrategyContract, check_strategy
+from ctxwin.testing.trials.hostile import HostilePlugin, HostileStrategy
+from ctxwin.testing.trials.machine import HistoryMachine
+from ctxwin.testing.trials.reports import ContractError, Finding
 
 __all__ = [
     "Case",

@@ -1,10 +1,11 @@
 """
 Hypothesis strategies for chat histories, as real logs hold them: nasty ones included.
 
-Messages are plain dicts, as a caller appends them. Everything shrinks towards few, short, plain messages. Knobs are
-keyword-only, and with none given every nasty case is reached: parallel, interleaved, deferred, pending, dead and
-repeated-id calls, results without a call, tool-only runs, giant messages, empty, missing and list content, several
-system messages, pins anywhere, CJK, emoji sequences, lone surrogates, JSON, reasoning blocks, odd counters.
+Messages are plain dicts, as a caller appends them. Everything shrinks towards few, short, plain
+messages. Knobs are keyword-only, and with none given every nasty case is reached: parallel,
+interleaved, deferred, pending, dead and repeated-id calls, results without a call, tool-only runs,
+giant messages, empty, missing and list content, several system messages, pins anywhere, CJK, emoji
+sequences, lone surrogates, JSON, reasoning blocks, odd counters.
 """
 
 from collections.abc import Sequence
@@ -13,13 +14,14 @@ from math import ceil
 
 from hypothesis import strategies as st
 
-from ctxwin.budget import Budget
 from ctxwin.counting import TokenCounter
-from ctxwin.messages import SYSTEM_ROLES, Message, Wire, copy_json
-from ctxwin.testing import drawing
-from ctxwin.testing.cases import Case
-from ctxwin.testing.fakes import OddCounter, WordCounter
-from ctxwin.testing.grouping import costs_left, current_positions
+from ctxwin.testing.data import drawing
+from ctxwin.testing.data.cases import Case
+from ctxwin.testing.data.fakes import OddCounter, WordCounter
+from ctxwin.testing.judge.grouping import costs_left, current_positions
+from ctxwin.values.budget import Budget
+from ctxwin.values.message import Message
+from ctxwin.values.wire import SYSTEM_ROLES, Wire, copy_json
 
 
 def texts(*, max_size: int = 12) -> st.SearchStrategy[str]:
@@ -27,13 +29,17 @@ def texts(*, max_size: int = 12) -> st.SearchStrategy[str]:
     Texts: known troublemakers, JSON documents, and anything else.
 
     Args:
-        max_size: how many characters the random ones have at most; the known ones have up to some thousand.
+        max_size: how many characters the random ones have at most; the known ones have up to some
+            thousand.
     """
     return drawing.texts(st.text(max_size=max_size))
 
 
 def messages(
-    *, roles: Sequence[str] = drawing.ROLES, texts: st.SearchStrategy[str] | None = None, plain: bool = False
+    *,
+    roles: Sequence[str] = drawing.ROLES,
+    texts: st.SearchStrategy[str] | None = None,
+    plain: bool = False,
 ) -> st.SearchStrategy[Wire]:
     """
     Messages that neither call a tool nor answer a call.
@@ -51,12 +57,14 @@ def tool_exchanges(
     *, texts: st.SearchStrategy[str] | None = None, max_calls: int = 3, valid: bool = False
 ) -> st.SearchStrategy[list[Wire]]:
     """
-    A message with calls and all its results: parallel ones, ids repeated or missing, results in any order, legacy.
+    A message with calls and all its results: parallel ones, ids repeated or missing, results in any
+    order, legacy.
 
     Args:
         texts: the texts of the results.
         max_calls: how many parallel calls at most.
-        valid: only what every provider takes: each call with an id of its own, results in the order of the calls.
+        valid: only what every provider takes: each call with an id of its own, results in the order
+            of the calls.
     """
     text = _given(texts)
     if valid:
@@ -75,7 +83,8 @@ def histories(
     valid: bool = False,
 ) -> st.SearchStrategy[list[Wire]]:
     """
-    Whole logs: messages and tool exchanges whose results come late, interleaved, twice, for no call, or never.
+    Whole logs: messages and tool exchanges whose results come late, interleaved, twice, for no
+    call, or never.
 
     Args:
         texts: the texts that they hold.
@@ -83,8 +92,9 @@ def histories(
         min_size: how many messages and exchanges at least.
         max_size: how many at most; an exchange has up to four messages.
         tools: whether there are calls and results at all.
-        valid: only what every provider takes: a system message only at the start, exchanges complete and in place,
-            ids never repeated, a user message somewhere, text content that is not empty.
+        valid: only what every provider takes: a system message only at the start, exchanges
+            complete and in place, ids never repeated, a user message somewhere, text content that
+            is not empty.
     """
     text = _given(texts)
     if valid:
@@ -105,9 +115,14 @@ def budgets(
         max_tokens: the largest.
         lows: low marks; 1.0 prunes to just fit.
     """
-    tokens = st.one_of(st.integers(min_tokens, max_tokens), st.integers(min_tokens, min(max_tokens, min_tokens + 12)))
+    tokens = st.one_of(
+        st.integers(min_tokens, max_tokens),
+        st.integers(min_tokens, min(max_tokens, min_tokens + 12)),
+    )
     low = st.sampled_from(lows)
-    reserved = st.builds(Budget, tokens.map(lambda value: value + 7), reserve_output=st.just(7), low=low)
+    reserved = st.builds(
+        Budget, tokens.map(lambda value: value + 7), reserve_output=st.just(7), low=low
+    )
     return st.one_of(st.builds(Budget, tokens, low=low), reserved)
 
 
@@ -130,11 +145,13 @@ def cases(
     lows: Sequence[float] = (1.0, 0.7, 0.3),
 ) -> st.SearchStrategy[Case]:
     """
-    All that decides the windows of a conversation: a history with pins anywhere, a counter, a budget that fits both.
+    All that decides the windows of a conversation: a history with pins anywhere, a counter, a
+    budget that fits both.
 
-    What a cut goes down to lies where dropping the oldest units would just reach it, or a few tokens aside: there
-    off-by-one errors live. Neither the question nor the newest unit is pinned or spared when `messages()` is called,
-    so that it is plain which law a plan breaks that drops one of them.
+    What a cut goes down to lies where dropping the oldest units would just reach it, or a few
+    tokens aside: there off-by-one errors live. Neither the question nor the newest unit is pinned
+    or spared when `messages()` is called, so that it is plain which law a plan breaks that drops
+    one of them.
 
     Args:
         histories: the histories.
@@ -161,7 +178,10 @@ def _cases(
     if draw(st.integers(0, 11)) == 11:
         pinned = frozenset(free)
     low, by_hand = draw(st.sampled_from(lows)), draw(st.integers(0, 3)) == 3
-    left, floor = costs_left(counter, history, pinned | spared), costs_left(counter, history, pinned)[-1]
+    left, floor = (
+        costs_left(counter, history, pinned | spared),
+        costs_left(counter, history, pinned)[-1],
+    )
     target = left[draw(st.integers(0, 19)) % len(left)] + draw(st.sampled_from(_ASIDE))
     if not by_hand and _tokens(target, floor, low) >= left[0]:
         low, target = max(lows), min(target, left[0] - 1)  # or nothing would be cut
@@ -214,16 +234,20 @@ def _repeated(history: list[Wire], times: int) -> list[Wire]:
 _SHORT, _LONG = histories(min_size=2, max_size=4), histories(min_size=10, max_size=20)
 # A question, and an agent at work on it.
 _RUN = st.builds(_run, messages(roles=["user"]), histories(roles=["assistant"], min_size=1))
-# The same messages once more, as where a client appends a history that it was given; or a long talk of the same.
+# The same messages once more, as where a client appends a history that it was given; or a long talk
+# of the same.
 _AGAIN = st.builds(_repeated, histories(min_size=2, max_size=8), st.sampled_from([1, 2, 2, 4]))
 _HISTORIES = st.one_of(_SHORT, histories(min_size=4, max_size=9), _LONG, _RUN, _AGAIN)
 _COUNTERS = counters()
 _ASIDE = (-1, 0, -1, 1, -1, -2, -1, 0, 2, -9, 9, -9999)  # tokens; the last one leaves a budget of 1
 
-# Ordinary talk, and budgets of so many messages of it: reached and cut again and again, where chance mostly misses.
+# Ordinary talk, and budgets of so many messages of it: reached and cut again and again, where
+# chance mostly misses.
 WORDS = "a few words more"
 ROOM = st.sampled_from([12, 25, 40, 6, 3, None])
-_BRIEF = st.sampled_from(["", "ok", WORDS, "您好，我的订单在哪里？", "👨‍👩‍👧 y\u0301", '{"n": [1]}', "word " * 12])  # noqa: RUF001 - Chinese
+_BRIEF = st.sampled_from(
+    ["", "ok", WORDS, "您好，我的订单在哪里？", "👨‍👩‍👧 y\u0301", '{"n": [1]}', "word " * 12]
+)
 _TURNS = st.sampled_from([2, 5, 9]).map(
     lambda size: [{"role": role, "content": WORDS} for role in drawing.ROLES[:2] * size]
 )

@@ -6,8 +6,7 @@ from itertools import islice
 from typing import Any
 
 from ctxwin import Message, Plan, PruneRequest, hookimpl
-from ctxwin.edits import is_json_document
-from ctxwin.graphemes import ceil_boundary, floor_boundary
+from ctxwin.laws import ceil_boundary, floor_boundary, is_json_document
 
 LONGEST_NUMBER = 1000
 ATTEMPTS = 24  # each attempt keeps less by a twentieth at least, mostly the second fits
@@ -17,9 +16,9 @@ class ClampOversized:
     """
     Shorten messages above a limit, the longest first, until enough is free.
 
-    Head and tail are kept, cut between graphemes, with a marker in between; a JSON document stays JSON, its long
-    strings, lists and mappings shortened. The current question is clamped only if asked for here *and* allowed by
-    the manager (`allow_question_edit`).
+    Head and tail are kept, cut between graphemes, with a marker in between; a JSON document stays
+    JSON, its long strings, lists and mappings shortened. The current question is clamped only if
+    asked for here *and* allowed by the manager (`allow_question_edit`).
 
     Args:
         max_message_tokens: the limit; None for a quarter of the budget.
@@ -31,7 +30,11 @@ class ClampOversized:
     """
 
     def __init__(
-        self, max_message_tokens: int | None = None, head_share: float = 0.5, *, clamp_question: bool = False
+        self,
+        max_message_tokens: int | None = None,
+        head_share: float = 0.5,
+        *,
+        clamp_question: bool = False,
     ) -> None:
         if max_message_tokens is not None and max_message_tokens < 1:
             raise ValueError(f"max_message_tokens must be at least 1, it is {max_message_tokens}")
@@ -119,13 +122,22 @@ class ClampOversized:
             kept = _fair_share(len(value), keep)
             head = round(len(kept) * self.head_share)
             shown = [*value[:head], *value[len(value) - (len(kept) - head) :]]
-            items = [self._shorten_json(item, share) for item, share in zip(shown, kept, strict=True)]
+            items = [
+                self._shorten_json(item, share) for item, share in zip(shown, kept, strict=True)
+            ]
             left_out = len(value) - len(kept)
-            return [*items[:head], *([f"[{left_out} items left out]"] if left_out else []), *items[head:]]
+            return [
+                *items[:head],
+                *([f"[{left_out} items left out]"] if left_out else []),
+                *items[head:],
+            ]
         if isinstance(value, dict):
             kept = _fair_share(len(value), keep)
             pairs = islice(value.items(), len(kept))
-            shown_pairs = {key: self._shorten_json(item, share) for (key, item), share in zip(pairs, kept, strict=True)}
+            shown_pairs = {
+                key: self._shorten_json(item, share)
+                for (key, item), share in zip(pairs, kept, strict=True)
+            }
             left_out = len(value) - len(kept)
             return shown_pairs | ({"": f"[{left_out} keys left out]"} if left_out else {})
         return value

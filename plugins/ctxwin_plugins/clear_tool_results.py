@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterator
 
 from ctxwin import Message, Plan, PruneRequest, Unit, hookimpl
-from ctxwin.edits import is_json_document
+from ctxwin.laws import is_json_document
 
 # A result costs some tokens beside its content (delimiters, its name), which clearing cannot free.
 OVERHEAD_TOKENS = 16
@@ -16,8 +16,8 @@ class ClearToolResults:
 
     Args:
         keep_last: how many of the newest results stay as they are.
-        min_freed_tokens: clear nothing unless at least this much comes free: every edit of an old message costs
-            the provider's prompt cache from there on.
+        min_freed_tokens: clear nothing unless at least this much comes free: every edit of an old
+            message costs the provider's prompt cache from there on.
         exclude_tools: names of tools whose results are never cleared.
 
     Raises:
@@ -25,7 +25,9 @@ class ClearToolResults:
         ValueError: a number is negative.
     """
 
-    def __init__(self, keep_last: int = 3, min_freed_tokens: int = 100, exclude_tools: Collection[str] = ()) -> None:
+    def __init__(
+        self, keep_last: int = 3, min_freed_tokens: int = 100, exclude_tools: Collection[str] = ()
+    ) -> None:
         if isinstance(exclude_tools, str):
             raise TypeError("exclude_tools is a collection of names, not one string")
         if keep_last < 0 or min_freed_tokens < 0:
@@ -53,7 +55,10 @@ class ClearToolResults:
 
 def _results(unit: Unit) -> Iterator[tuple[Message, int, str | None]]:
     """Yield each result of a tool exchange with its cost and the name of the tool."""
-    calls = {call.get("id"): call.get("function") or call["custom"] for call in unit.messages[0].tool_calls}
+    calls = {
+        call.get("id"): call.get("function") or call["custom"]
+        for call in unit.messages[0].tool_calls
+    }
     for message, tokens in zip(unit.messages[1:], unit.message_tokens[1:], strict=True):
         called = calls.get(message.tool_call_id)
         yield message, tokens, called["name"] if called else message.name

@@ -12,7 +12,8 @@ class KeepPinned:
     Args:
         roles: spare messages of these roles.
         names: spare messages with these names (of participants, of functions).
-        first_turns: spare the first turns of the window; a turn is a user message and all up to the next.
+        first_turns: spare the first turns of the window; a turn is a user message and all up to the
+            next.
         last_turns: spare the last turns.
         where: spare messages for which this returns true.
 
@@ -32,7 +33,9 @@ class KeepPinned:
         if isinstance(roles, str) or isinstance(names, str):
             raise TypeError("roles and names are collections of strings, not one string")
         if first_turns < 0 or last_turns < 0:
-            raise ValueError(f"turns must not be negative: first_turns={first_turns}, last_turns={last_turns}")
+            raise ValueError(
+                f"turns must not be negative: first_turns={first_turns}, last_turns={last_turns}"
+            )
         self.roles = frozenset(roles)
         self.names = frozenset(names)
         self.first_turns = first_turns

@@ -8,30 +8,34 @@ from ctxwin.summarizers import Digest, Summarizer
 
 SHARE = 3  # quarters of the room that a cut leaves for what can go: a summary takes no more of it
 LONGEST_SUMMARY = 4000  # tokens: beyond that a summary is a history of its own
-LEAST_GAIN = 8  # a fold frees an eighth of that room at least, where it can: each one costs a model's call
+LEAST_GAIN = (
+    8  # a fold frees an eighth of that room at least, where it can: each one costs a model's call
+)
 
 
 class SummarizeHistory:
     """
     Replace the oldest units by a summary that a model, or the embedded digest, writes.
 
-    The summary before it goes into the new one: there is one at a time, and it grows no longer than its bound. Where
-    the summariser fails, or writes too much, nothing changes and the next strategy of the chain is asked.
+    The summary before it goes into the new one: there is one at a time, and it grows no longer than
+    its bound. Where the summariser fails, or writes too much, nothing changes and the next strategy
+    of the chain is asked.
 
-    Of the room that a cut leaves for what can go, a summary takes three quarters at most, so that it is not dropped
-    as soon as it is written; the bounds below hold within that. It wants a budget with a low mark (`low=0.7`): with
-    `low=1.0` it is asked again and again for little.
+    Of the room that a cut leaves for what can go, a summary takes three quarters at most, so that
+    it is not dropped as soon as it is written; the bounds below hold within that. It wants a budget
+    with a low mark (`low=0.7`): with `low=1.0` it is asked again and again for little.
 
     Args:
-        summarizer: `(messages, previous_summary, max_tokens) -> str`, sync or async; None for the embedded
-            `ctxwin.summarizers.Digest`.
-        keep_last_turns: how many of the newest turns stay as they are (a turn is a user message and all up to the
-            next), as far as they cost no more than
+        summarizer: `(messages, previous_summary, max_tokens) -> str`, sync or async; None for the
+            embedded `ctxwin.summarizers.Digest`.
+        keep_last_turns: how many of the newest turns stay as they are (a turn is a user message and
+            all up to the next), as far as they cost no more than
         keep_tokens: so much; None for what the summary leaves of the room.
-        keep_user_messages: whether the user's own words stay, the newest of them that take half of the room.
+        keep_user_messages: whether the user's own words stay, the newest of them that take half of
+            the room.
         max_summary_tokens: how long a summary may be; None for 4,000 tokens.
-        max_source_tokens: how much the summariser takes at once, the summary before included; more is folded in
-            chunks, and a summary takes half of it at most. None for no bound.
+        max_source_tokens: how much the summariser takes at once, the summary before included; more
+            is folded in chunks, and a summary takes half of it at most. None for no bound.
         role: the role of the summary: `user`, `assistant`, `system` or `developer`.
 
     Raises:
@@ -51,13 +55,17 @@ class SummarizeHistory:
         role: str = "user",
     ) -> None:
         if not (summarizer is None or _is_summarizer(summarizer)):
-            raise TypeError(f"summarizer must be a function or an object that can be called, not {summarizer!r}")
+            raise TypeError(
+                f"summarizer must be a function or an object that can be called, not {summarizer!r}"
+            )
         if index(keep_last_turns) < 0 or index(keep_tokens or 0) < 0:
             raise ValueError(f"must not be negative: {keep_last_turns=}, {keep_tokens=}")
         if max_summary_tokens is not None and index(max_summary_tokens) < 1:
             raise ValueError(f"max_summary_tokens must be at least 1, it is {max_summary_tokens}")
         if max_source_tokens is not None and index(max_source_tokens) <= (max_summary_tokens or 1):
-            raise ValueError(f"{max_source_tokens=} must be above {max_summary_tokens=}: a summary is a source too")
+            raise ValueError(
+                f"{max_source_tokens=} must be above {max_summary_tokens=}: a summary is a source too"
+            )
         if role not in ("user", "assistant", "system", "developer"):
             raise ValueError(f"role must be user, assistant, system or developer, not {role!r}")
         self.summarizer = summarizer
@@ -78,15 +86,22 @@ class SummarizeHistory:
         may_go = self._may_go(request, room)
         room -= _cost(request.droppable) - _cost(may_go)
         bound = self._bound(room)
-        keep_tokens = room - bound if self.keep_tokens is None else min(self.keep_tokens, room - bound)
+        keep_tokens = (
+            room - bound if self.keep_tokens is None else min(self.keep_tokens, room - bound)
+        )
         may_go = self._older(request, may_go, keep_tokens)
-        # What stays costs `room - bound` at most, so that what leaves costs more than a summary of `bound` tokens.
+        # What stays costs `room - bound` at most, so that what leaves costs more than a summary of
+        # `bound` tokens.
         leaving = _oldest(may_go, max(request.excess_tokens, room // LEAST_GAIN) + bound + overhead)
         return (yield from self._folded(request, leaving, bound)) if bound > 0 else None
 
-    def _folded(self, request: PruneRequest, leaving: list[Unit], bound: int) -> Generator[Summarize, str, Plan | None]:
+    def _folded(
+        self, request: PruneRequest, leaving: list[Unit], bound: int
+    ) -> Generator[Summarize, str, Plan | None]:
         """Have units summarised in so many tokens."""
-        previous = "\n".join(str(unit.messages[0].content) for unit in leaving if unit.written) or None
+        previous = (
+            "\n".join(str(unit.messages[0].content) for unit in leaving if unit.written) or None
+        )
         told = [unit for unit in leaving if not unit.written]
         if not told:
             return None
@@ -127,7 +142,12 @@ class SummarizeHistory:
         turns, tokens, newest = 0, 0, len(request.units)
         for unit in reversed(request.units):
             tokens += unit.tokens if unit.index in going else 0
-            if turns < self.keep_last_turns and tokens <= keep_tokens and not unit.written and newest == unit.index + 1:
+            if (
+                turns < self.keep_last_turns
+                and tokens <= keep_tokens
+                and not unit.written
+                and newest == unit.index + 1
+            ):
                 newest = unit.index
                 turns += unit.role == "user"
         return [unit for unit in may_go if unit.written or unit.index < newest]

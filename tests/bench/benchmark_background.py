@@ -1,8 +1,8 @@
 """
 How long `amessages()` takes while a summariser that needs two seconds works in the background.
 
-A conversation goes on turn by turn; above the budget's soft mark a summary is prepared, made in a task and committed.
-Beside it the same conversation whose summaries are made on the request path.
+A conversation goes on turn by turn; above the budget's soft mark a summary is prepared, made in a
+task and committed. Beside it the same conversation whose summaries are made on the request path.
 
     python tests/bench/benchmark_background.py
 """
@@ -43,11 +43,16 @@ async def chat(ctx: ContextManager, turns: int, *, ahead: bool) -> tuple[list[fl
     times: list[float] = []
     outcomes: list[bool] = []
     for turn in range(turns):
-        ctx.add_message("user", f"This is question {turn}: where is my parcel, and when does it arrive in Lyon?")
+        ctx.add_message(
+            "user", f"This is question {turn}: where is my parcel, and when does it arrive in Lyon?"
+        )
         start = perf_counter()
         await ctx.amessages()
         times.append(1000 * (perf_counter() - start))
-        ctx.add_message("assistant", f"Parcel {turn} left Rotterdam this morning and should arrive within three days.")
+        ctx.add_message(
+            "assistant",
+            f"Parcel {turn} left Rotterdam this morning and should arrive within three days.",
+        )
         if ahead and ctx.should_prepare and (task is None or task.done()):
             task = asyncio.create_task(background(ctx, outcomes))
         await asyncio.sleep(PAUSE if ahead else 0)
@@ -61,7 +66,9 @@ def main() -> None:
     rows = []
     for name, ahead in (("ahead, in a task", True), ("on the request path", False)):
         strategy = SummarizeHistory(None if ahead else slow)
-        ctx = ContextManager(budget=Budget(3000, low=0.5, soft=0.7), model="gpt-4o", strategies=[strategy])
+        ctx = ContextManager(
+            budget=Budget(3000, low=0.5, soft=0.7), model="gpt-4o", strategies=[strategy]
+        )
         ctx.add_message("system", "You are the support desk of Acme.")
         ctx.messages()  # the vocabulary is read once a process
         times, outcomes = asyncio.run(chat(ctx, TURNS, ahead=ahead))

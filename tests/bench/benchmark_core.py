@@ -1,10 +1,11 @@
 """
 What ctxwin itself costs: counting once, a flat cost a turn, linear cuts, and how soon it is there.
 
-Figures are minima of several runs: what else runs on the machine only ever adds. Goals are stated for one core of a
-2020s laptop or server; ratios hold anywhere.
+Figures are minima of several runs: what else runs on the machine only ever adds. Goals are stated
+for one core of a 2020s laptop or server; ratios hold anywhere.
 
-    python tests/bench/benchmark_core.py [--only counting flat cut building importing] [--largest 1000000]
+    python tests/bench/benchmark_core.py [--only counting flat cut building importing] [--largest
+    1000000]
 """
 
 import argparse
@@ -18,9 +19,17 @@ from time import perf_counter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.corpus import ConstantCounter, Wire, aider_messages, data_folder, plain_chat, print_table, tool_chat
+from bench.corpus import (
+    ConstantCounter,
+    Wire,
+    aider_messages,
+    data_folder,
+    plain_chat,
+    print_table,
+    tool_chat,
+)
 from ctxwin import Budget, BudgetError, ContextManager
-from ctxwin.counting.encodings import load_encoding
+from ctxwin.counting.text.encodings import load_encoding
 
 PER_MESSAGE = 10  # tokens, in what is measured with a constant counter
 WINDOW = 100  # messages
@@ -74,7 +83,10 @@ def counting(_: int) -> None:
     ratio = min(whole) / min(bare)
     print("## Counting once: the aider history, a window after each message, budget 8,000\n")
     header = ["messages", "did not fit", "bare encoding, ms", "ctxwin, ms", "ratio"]
-    print_table(header, [[len(chat), failed, f"{min(bare) * 1e3:.1f}", f"{min(whole) * 1e3:.1f}", f"{ratio:.3f}"]])
+    print_table(
+        header,
+        [[len(chat), failed, f"{min(bare) * 1e3:.1f}", f"{min(whole) * 1e3:.1f}", f"{ratio:.3f}"]],
+    )
     print(f"Goal: ratio at most 1.3: {verdict(ratio, 1.3)}.\n")
 
 
@@ -142,7 +154,9 @@ def cut(largest: int) -> None:
         taken, asked, left = min(cut_seconds(chat) for _ in range(3 if size < 1_000_000 else 1))
         rows.append([f"{size:,}", left, f"{taken:.3f}", f"{taken / size * 1e6:.2f}", asked])
     print(f"## One cut down to at most {WINDOW} messages\n")
-    print_table(["messages", "left", "seconds", "us a message", "messages counted by the cut"], rows)
+    print_table(
+        ["messages", "left", "seconds", "us a message", "messages counted by the cut"], rows
+    )
 
 
 # Building and importing.
@@ -164,14 +178,19 @@ def importing(_: int) -> None:
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
 
         def interpreter_seconds(code: str) -> float:
-            return seconds(lambda: subprocess.run([sys.executable, "-c", code], check=True, env=environment))
+            return seconds(
+                lambda: subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+            )
 
         interpreter_seconds("import ctxwin")  # fills the cache
-        runs = [(interpreter_seconds("pass"), interpreter_seconds("import ctxwin")) for _ in range(10)]
+        runs = [
+            (interpreter_seconds("pass"), interpreter_seconds("import ctxwin")) for _ in range(10)
+        ]
     empty, full = [min(column) * 1e3 for column in zip(*runs, strict=True)]
     print("## Importing ctxwin, the least of ten, ms\n")
     print_table(
-        ["empty interpreter", "with the import", "difference"], [[f"{empty:.1f}", f"{full:.1f}", f"{full - empty:.1f}"]]
+        ["empty interpreter", "with the import", "difference"],
+        [[f"{empty:.1f}", f"{full:.1f}", f"{full - empty:.1f}"]],
     )
     print(f"Goal: at most 60 ms: {verdict(full - empty, 60)}.\n")
 

@@ -1,9 +1,12 @@
 """
-What counting a bare text costs beside the bare tokenizer, what the memo is worth, and what hostile texts do.
+What counting a bare text costs beside the bare tokenizer, what the memo is worth, and what hostile
+texts do.
 
-Compared figures are taken in turn in the same run and are minima: what else runs on the machine only ever adds.
+Compared figures are taken in turn in the same run and are minima: what else runs on the machine
+only ever adds.
 
-    python tests/bench/benchmark_counting.py [--only overhead memo loop hostile start] [--largest 10000000]
+    python tests/bench/benchmark_counting.py [--only overhead memo loop hostile start] [--largest
+    10000000]
 """
 
 import argparse
@@ -26,11 +29,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.corpus import data_folder, print_table
 from ctxwin.counting import CallableCounter
-from ctxwin.counting.encodings import load_encoding
-from ctxwin.counting.text import Texts
+from ctxwin.counting.text.encodings import load_encoding
+from ctxwin.counting.text.text import Texts
 
 ENCODINGS = ("o200k_base", "cl100k_base")
-SIZES = {20: 4000, 200: 2000, 2_000: 300, 20_000: 40, 200_000: 4}  # bytes, and how many texts of them
+SIZES = {
+    20: 4000,
+    200: 2000,
+    2_000: 300,
+    20_000: 40,
+    200_000: 4,
+}  # bytes, and how many texts of them
 ROUNDS = 9
 MANUAL = "\n".join(topics.values()).encode("ascii", "ignore").decode()
 EXCERPT = 5000  # characters
@@ -80,15 +89,31 @@ def overhead_row(name: str, size: int, number: int) -> tuple[list[str], float]:
         rounds.append((bare, per_call(counter.count, texts), per_call(counter.count, texts)))
     bare, first, again = map(min, zip(*rounds, strict=True))
     percent = (first / bare - 1) * 100
-    figures = [f"{bare:.2f}", f"{first:.2f}", f"{again:.2f}", f"{percent:+.1f} %", f"{bare / again:.0f}"]
+    figures = [
+        f"{bare:.2f}",
+        f"{first:.2f}",
+        f"{again:.2f}",
+        f"{percent:+.1f} %",
+        f"{bare / again:.0f}",
+    ]
     return [name, f"{size:,}", *figures], percent
 
 
 def overhead(_: int) -> None:
     """Compare `Texts.count` with `len(encode_ordinary)`, for unseen texts and for remembered ones."""
     print("## A text's count, us a call\n")
-    measured = [overhead_row(name, size, number) for name in ENCODINGS for size, number in SIZES.items()]
-    header = ["encoding", "bytes", "encode_ordinary", "first count", "again", "overhead", "again: times cheaper"]
+    measured = [
+        overhead_row(name, size, number) for name in ENCODINGS for size, number in SIZES.items()
+    ]
+    header = [
+        "encoding",
+        "bytes",
+        "encode_ordinary",
+        "first count",
+        "again",
+        "overhead",
+        "again: times cheaper",
+    ]
     print_table(header, [row for row, _ in measured])
     worst = max(percent for row, percent in measured if row[1] == "200")
     print(f"Goal: at most 10 % at 200 bytes: {verdict(worst, 10)}.\n")
@@ -150,7 +175,9 @@ def loop_texts(size: int) -> dict[str, str]:
     document = json.dumps([chance.random() for _ in range(size // 20)], separators=(",", ":"))
     return {
         "prose": prose(size, chance),
-        "Chinese, no line ends": "".join(chance.choice(letters) if n % 20 else "，" for n in range(size // 3)),
+        "Chinese, no line ends": "".join(
+            chance.choice(letters) if n % 20 else "，" for n in range(size // 3)
+        ),
         "numbers, compact JSON": document[:size],
         "one letter": "a" * size,
         "emoji": "👍" * (size // 4),
@@ -168,13 +195,17 @@ def loop_row(name: str, kind: str, text: str) -> tuple[list[str], float]:
 
 def loop(largest: int) -> None:
     """Count a large text in a thread while an event loop ticks."""
-    print(f"## Counting {largest:,} bytes in a thread: the worst wait of an event loop that ticks every 2 ms\n")
+    print(
+        f"## Counting {largest:,} bytes in a thread: the worst wait of an event loop that ticks every 2 ms\n"
+    )
     texts = loop_texts(largest)
     measured = [loop_row(name, kind, text) for name in ENCODINGS for kind, text in texts.items()]
     header = ["encoding", "text", "encode_ordinary, s", "wait, ms", "Texts.count, s", "wait, ms"]
     print_table(header, [row for row, _ in measured])
     worst = max(late for _, late in measured)
-    print(f"Goal: at most {BLOCKED_GOAL * 1e3:.0f} ms with Texts.count: {verdict(worst, BLOCKED_GOAL)}.\n")
+    print(
+        f"Goal: at most {BLOCKED_GOAL * 1e3:.0f} ms with Texts.count: {verdict(worst, BLOCKED_GOAL)}.\n"
+    )
 
 
 # Hostile texts.
@@ -189,9 +220,18 @@ def _repeated(unit: str) -> Callable[[int], str]:
 
 
 HOSTILE: dict[str, Callable[[int], str]] = {
-    **{ascii(unit): _repeated(unit) for unit in ("a", "A", "7", "!", "'", " ", "\n", "\t", "\x00", "\u3000")},
-    **{ascii(unit): _repeated(unit) for unit in ("é", "中", "👍", "\u0301", "y\u0301", "\ud800", "\ud83d")},
-    **{ascii(unit): _repeated(unit) for unit in ("\r\n", " \n", "\n ", "a ", "aA", "'s", "/\n", "<|endoftext|>")},
+    **{
+        ascii(unit): _repeated(unit)
+        for unit in ("a", "A", "7", "!", "'", " ", "\n", "\t", "\x00", "\u3000")
+    },
+    **{
+        ascii(unit): _repeated(unit)
+        for unit in ("é", "中", "👍", "\u0301", "y\u0301", "\ud800", "\ud83d")
+    },
+    **{
+        ascii(unit): _repeated(unit)
+        for unit in ("\r\n", " \n", "\n ", "a ", "aA", "'s", "/\n", "<|endoftext|>")
+    },
     "spaces, then a letter": lambda size: " " * (size - 1) + "x",
     "random letters": _random("abcdefghijklmnopqrstuvwxyz"),
     "random ideographs": _random("".join(map(chr, range(0x4E00, 0x4E00 + 3000)))),
@@ -248,7 +288,10 @@ def start(_: int) -> None:
     worst = 0.0
     for name in ENCODINGS:
         command = [sys.executable, "-c", START.format(name=name)]
-        runs = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() for _ in range(7)]
+        runs = [
+            subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+            for _ in range(7)
+        ]
         imported, counted = (min(map(float, column)) for column in zip(*runs, strict=True))
         worst = max(worst, counted)
         rows.append([name, f"{imported * 1e3:.0f}", f"{counted * 1e3:.0f}"])

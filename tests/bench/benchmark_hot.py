@@ -51,4 +51,6 @@ def test_cut(benchmark: Benchmark) -> None:
 def test_save_and_restore(benchmark: Benchmark) -> None:
     """The state of 1,000 messages, there and back."""
     ctx = _settled(plain_chat(1000))
-    benchmark(lambda: ContextManager.from_dict(ctx.to_dict(), budget=BUDGET, counter=ConstantCounter()))
+    benchmark(
+        lambda: ContextManager.from_dict(ctx.to_dict(), budget=BUDGET, counter=ConstantCounter())
+    )

@@ -1,11 +1,13 @@
 """
 ctxwin beside `trim_messages` of langchain-core: what a turn costs as the history grows.
 
-A turn appends the assistant's answer and the user's next question, and gets the window. Both count with the same
-o200k_base encoding, and both have half the history's tokens (or `--share`) as the budget, so that both trim.
-`trim_messages` keeps nothing between calls: it is shown counting every message each time, and with a memory of counts
-by message id, the quickest that its interface allows. ctxwin cuts once in many turns: its repetitions are long enough
-to hold cuts, and its figure includes them; the median turn, which has none, is shown beside it.
+A turn appends the assistant's answer and the user's next question, and gets the window. Both count
+with the same o200k_base encoding, and both have half the history's tokens (or `--share`) as the
+budget, so that both trim. `trim_messages` keeps nothing between calls: it is shown counting every
+message each time, and with a memory of counts
+by message id, the quickest that its interface allows. ctxwin cuts once in many turns: its
+repetitions are long enough to hold cuts, and its figure includes them; the median turn, which has
+none, is shown beside it.
 
     python tests/bench/benchmark_peers.py [--sizes 100 500 2000] [--share 0.5] [--repetitions 7]
 """
@@ -19,7 +21,13 @@ from statistics import fmean, median
 from time import perf_counter
 from typing import TypeAlias
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, trim_messages
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    trim_messages,
+)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -27,11 +35,18 @@ from bench.corpus import Wire, plain_chat, print_table
 from ctxwin import ContextManager
 from ctxwin.counting import counter_for
 from ctxwin.counting.chat import PER_MESSAGE, PRIMING
-from ctxwin.counting.encodings import load_encoding
+from ctxwin.counting.text.encodings import load_encoding
 
 ENCODING = "o200k_base"
-KINDS: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
-GOALS = {"trim_messages, counts remembered": 20, "trim_messages, counting each time": 500}  # at the largest size
+KINDS: dict[str, type[BaseMessage]] = {
+    "system": SystemMessage,
+    "user": HumanMessage,
+    "assistant": AIMessage,
+}
+GOALS = {
+    "trim_messages, counts remembered": 20,
+    "trim_messages, counting each time": 500,
+}  # at the largest size
 
 Counter: TypeAlias = Callable[[list[BaseMessage]], int]
 Turn: TypeAlias = Callable[[Sequence[Wire]], Callable[[], int]]
@@ -86,7 +101,9 @@ def plain_counter() -> Counter:
     encode = load_encoding(ENCODING).encode_ordinary
 
     def count(messages: list[BaseMessage]) -> int:
-        return PRIMING + sum(PER_MESSAGE + len(encode(str(message.content))) for message in messages)
+        return PRIMING + sum(
+            PER_MESSAGE + len(encode(str(message.content))) for message in messages
+        )
 
     return count
 
@@ -122,19 +139,31 @@ def seconds(turn: Turn, pairs: Sequence[Sequence[Wire]]) -> tuple[list[float], i
 def compare(size: int, share: float, repetitions: int) -> list[tuple[str, list[list[float]], int]]:
     """Return contender, the times of its turns by repetition, and the size of its last window."""
     cycle = max(20, int(size * share * 0.3))  # turns that hold two cuts, of 0.3 of the window each
-    wires = [{**wire, "id": str(number)} for number, wire in enumerate(plain_chat(size + 2 * cycle))]
+    wires = [
+        {**wire, "id": str(number)} for number, wire in enumerate(plain_chat(size + 2 * cycle))
+    ]
     chat, rest = wires[:size], wires[size:]
     pairs = list(zip(rest[::2], rest[1::2], strict=True))
     counter = counter_for(ENCODING)
     budget_tokens = int(sum(map(counter.count_message, chat)) * share)
     contenders: list[tuple[str, Callable[[], Turn], int]] = [
         ("ctxwin", lambda: ours(chat, budget_tokens), len(pairs)),
-        ("trim_messages, counts remembered", lambda: theirs(chat, budget_tokens, remembering_counter()), 20),
-        ("trim_messages, counting each time", lambda: theirs(chat, budget_tokens, plain_counter()), 2),
+        (
+            "trim_messages, counts remembered",
+            lambda: theirs(chat, budget_tokens, remembering_counter()),
+            20,
+        ),
+        (
+            "trim_messages, counting each time",
+            lambda: theirs(chat, budget_tokens, plain_counter()),
+            2,
+        ),
     ]
     runs: dict[str, list[list[float]]] = {name: [] for name, _, _ in contenders}
     windows: dict[str, int] = {}
-    for _ in range(repetitions):  # alternating, so that a slow moment of the machine meets all of them
+    for _ in range(
+        repetitions
+    ):  # alternating, so that a slow moment of the machine meets all of them
         for name, start, turns in contenders:
             taken, windows[name] = seconds(start(), pairs[:turns])
             runs[name].append(taken)
@@ -151,16 +180,40 @@ def report(sizes: Sequence[int], share: float, repetitions: int) -> None:
         least, middle = min(means["ctxwin"]), median(means["ctxwin"])
         for name, runs, window in results:
             ratios[name] = min(means[name]) / least
-            figures = [median(means[name]), min(means[name]), median(turn for run in runs for turn in run)]
+            figures = [
+                median(means[name]),
+                min(means[name]),
+                median(turn for run in runs for turn in run),
+            ]
             shown = [f"{figure * 1e6:,.0f}" for figure in figures]
-            rows.append([size, name, window, *shown, f"{median(means[name]) / middle:,.1f}", f"{ratios[name]:,.1f}"])
-    header = ["messages", "contender", "window", "us a turn, median", "min", "median turn", "ratio, medians", "minima"]
+            rows.append(
+                [
+                    size,
+                    name,
+                    window,
+                    *shown,
+                    f"{median(means[name]) / middle:,.1f}",
+                    f"{ratios[name]:,.1f}",
+                ]
+            )
+    header = [
+        "messages",
+        "contender",
+        "window",
+        "us a turn, median",
+        "min",
+        "median turn",
+        "ratio, medians",
+        "minima",
+    ]
     print(f"## A turn beside langchain-core {version('langchain-core')}\n")
     print(f"The budget is {share:.0%} of the history's tokens; {repetitions} repetitions.\n")
     print_table(header, rows)
     for name, goal in GOALS.items():
         verdict = "reached" if ratios[name] >= goal else "MISSED"
-        print(f"Goal at {sizes[-1]:,} messages: {goal} times {name}; {ratios[name]:,.1f}: {verdict}.")
+        print(
+            f"Goal at {sizes[-1]:,} messages: {goal} times {name}; {ratios[name]:,.1f}: {verdict}."
+        )
 
 
 def _theirs(wire: Wire) -> BaseMessage:
@@ -171,7 +224,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="ctxwin beside langchain-core's trim_messages.")
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 500, 2000])
-    parser.add_argument("--share", type=float, default=0.5, help="the budget, as a share of the history's tokens")
+    parser.add_argument(
+        "--share", type=float, default=0.5, help="the budget, as a share of the history's tokens"
+    )
     parser.add_argument("--repetitions", type=int, default=7)
     arguments = parser.parse_args()
     report(arguments.sizes, arguments.share, arguments.repetitions)

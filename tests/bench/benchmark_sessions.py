@@ -1,16 +1,19 @@
 """
 What sessions cost: a request beside openai-agents' sessions, long logs, and memory.
 
-`load`: many sessions of 40 messages in one store; requests (open, append, messages) on random sessions, ctxwin's and
-openai-agents' in turn. Sessions differ in length, 20 to 60, so that all distances from a checkpoint occur; those
-above the budget have been cut. Everything is on the disk when a request is over: SQLite with `synchronous` FULL,
-PostgreSQL with its defaults, Redis with `appendfsync always`. What counts are the ratios.
+`load`: many sessions of 40 messages in one store; requests (open, append, messages) on random
+sessions, ctxwin's and openai-agents' in turn. Sessions differ in length, 20 to 60, so that all
+distances from a checkpoint occur; those above the budget have been cut. Everything is on the disk
+when a request is over: SQLite with `synchronous` FULL, PostgreSQL with its defaults, Redis with
+`appendfsync always`. What counts are the ratios.
 
 `growth`: opening, appending and reading a page at 100 and at 10,000 messages.
 
-`memory`: what an open session holds, with a window of 20 short messages, behind logs of 20 and of 200.
+`memory`: what an open session holds, with a window of 20 short messages, behind logs of 20 and of
+200.
 
-    python tests/bench/benchmark_sessions.py [load] [growth] [memory] [profile] [--sessions 10000] [--requests 1500]
+    python tests/bench/benchmark_sessions.py [load] [growth] [memory] [profile] [--sessions 10000]
+    [--requests 1500]
 """
 
 import argparse
@@ -87,7 +90,9 @@ def copy(source: MemoryStore, store: SessionStore, name: str) -> None:
         told = Position(position.life, opened.floor)
         # In portions, as a session does it while it grows.
         for start in range(0, max(1, len(dropped)), 1000):
-            store.compact(name, told, opened.checkpoint, dict.fromkeys(dropped[start : start + 1000]))
+            store.compact(
+                name, told, opened.checkpoint, dict.fromkeys(dropped[start : start + 1000])
+            )
 
 
 @contextmanager
@@ -109,13 +114,19 @@ def without_sync(sessions: Sessions) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def places(folder: Path, wanted: Sequence[str]) -> AsyncIterator[dict[str, tuple[str, str, Any]]]:
+async def places(
+    folder: Path, wanted: Sequence[str]
+) -> AsyncIterator[dict[str, tuple[str, str, Any]]]:
     """Yield store -> ctxwin's URL, the name of openai-agents' session there, and what makes one."""
     found: dict[str, tuple[str, str, Any]] = {}
     closers = []
     with ExitStack() as servers:
         if "sqlite" in wanted:
-            found["SQLite"] = (f"sqlite:///{folder}/ours.db", "SQLiteSession", sqlite_maker(folder / "theirs.db"))
+            found["SQLite"] = (
+                f"sqlite:///{folder}/ours.db",
+                "SQLiteSession",
+                sqlite_maker(folder / "theirs.db"),
+            )
         if "postgresql" in wanted:
             postgresql = servers.enter_context(PostgreSQL())
             make, close = sql_maker(postgresql.url)
@@ -133,7 +144,9 @@ async def places(folder: Path, wanted: Sequence[str]) -> AsyncIterator[dict[str,
 
 async def load(options: argparse.Namespace) -> None:
     """Serve requests from all peers in turn, and print percentiles and ratios."""
-    print(f"## load: {options.sessions} sessions of 40 messages on average, {options.requests} requests each\n")
+    print(
+        f"## load: {options.sessions} sessions of 40 messages on average, {options.requests} requests each\n"
+    )
     chats = [plain_chat(length, seed=length) for length in LENGTHS]
     sources = [written(chat)[0] for chat in chats]
     rows: list[list[object]] = []
@@ -145,14 +158,27 @@ async def load(options: argparse.Namespace) -> None:
                         for number in range(options.sessions):
                             copy(sources[number % len(sources)], sessions.store, name_of(number))
                     await fill(make, chats, options.sessions)
-                    peers = [*ours(sessions), *theirs(label, make), ours_kept(sessions), theirs_kept(label, make)]
+                    peers = [
+                        *ours(sessions),
+                        *theirs(label, make),
+                        ours_kept(sessions),
+                        theirs_kept(label, make),
+                    ]
                     times = await serve(peers, options.sessions, options.requests)
                     rows += table(store, times, label)
             if "SQLite" in found:
                 print(
                     f"openai-agents' synchronous: {sqlite_synchronous(Path(folder) / 'theirs.db')}; ctxwin's: 2, FULL\n"
                 )
-    header = ["store", "request", "p50 ms", "p99 ms", "p50 theirs / it", "p99 theirs / it", "p50 theirs cut / it"]
+    header = [
+        "store",
+        "request",
+        "p50 ms",
+        "p99 ms",
+        "p50 theirs / it",
+        "p99 theirs / it",
+        "p50 theirs cut / it",
+    ]
     print_table(header, rows)
 
 
@@ -160,7 +186,9 @@ async def serve(peers: Sequence[Peer], sessions: int, requests: int) -> dict[str
     """Return how long requests took, in seconds; each peer has one in turn, on a random session of its own."""
     chance = random.Random(6)
     times: dict[str, list[float]] = {peer.name: [] for peer in peers}
-    few = min(KEPT, sessions // 2)  # for those who keep them open, which happens before the clock runs
+    few = min(
+        KEPT, sessions // 2
+    )  # for those who keep them open, which happens before the clock runs
     for number in range(-few, requests):
         wire = plain_chat(2, seed=1000 + number)[1]
         for peer in chance.sample(peers, len(peers)):
@@ -186,7 +214,16 @@ def table(store: str, times: dict[str, list[float]], label: str) -> list[list[ob
         peer = times[f"{label}, kept" if "kept" in name else label]
         ratios = [f"{at(peer, share) / at(found, share):.2f}" for share in (0.5, 0.99)]
         cut = f"{at(times[f'{label}, counted and cut'], 0.5) / at(found, 0.5):.2f}"
-        rows.append([store, name, f"{1000 * at(found, 0.5):.2f}", f"{1000 * at(found, 0.99):.2f}", *ratios, cut])
+        rows.append(
+            [
+                store,
+                name,
+                f"{1000 * at(found, 0.5):.2f}",
+                f"{1000 * at(found, 0.99):.2f}",
+                *ratios,
+                cut,
+            ]
+        )
     return rows
 
 
@@ -198,7 +235,8 @@ def at(times: Sequence[float], share: float) -> float:
 async def growth(options: argparse.Namespace) -> None:
     """Print what opening, appending and reading cost in short and in long sessions, in turn."""
     print(f"## growth: {SMALL} and {LARGE} messages, {PAIRS * TURNS} turns each, medians in ms\n")
-    # Of several lengths, for what an opening costs depends on how far back the latest cut and checkpoint are.
+    # Of several lengths, for what an opening costs depends on how far back the latest cut and
+    # checkpoint are.
     sources = {
         f"{size}-{pair}": written(plain_chat(size + 13 * pair, seed=pair))[0]
         for size in (SMALL, LARGE)
@@ -256,10 +294,22 @@ def memory(options: argparse.Namespace) -> None:
     print("## memory: sessions open in one process, on one SQLite file\n")
     rows = []
     context = multiprocessing.get_context("spawn")
-    for length, sessions in ((20, options.live), (20, options.live // 10), (200, options.live // 10)):
+    for length, sessions in (
+        (20, options.live),
+        (20, options.live // 10),
+        (200, options.live // 10),
+    ):
         with context.Pool(1) as pool, tempfile.TemporaryDirectory() as folder:
             rows.append(pool.apply(held, (folder, length, sessions)))
-    header = ["log", "window", "sessions", "bytes a session", "of them as JSON", "GB in all", "open + messages ms"]
+    header = [
+        "log",
+        "window",
+        "sessions",
+        "bytes a session",
+        "of them as JSON",
+        "GB in all",
+        "open + messages ms",
+    ]
     print_table(header, rows)
 
 
@@ -284,7 +334,15 @@ def held(folder: str, length: int, sessions: int) -> list[object]:
         text = sum(len(str(wire)) for wire in shown)
         whole = bytes_each * sessions / 1e9
         each = 1000 * spent / (sessions - 100)
-        return [log, window, sessions, f"{bytes_each:,.0f}", f"{text:,}", f"{whole:.2f}", f"{each:.2f}"]
+        return [
+            log,
+            window,
+            sessions,
+            f"{bytes_each:,.0f}",
+            f"{text:,}",
+            f"{whole:.2f}",
+            f"{each:.2f}",
+        ]
 
 
 def opened(sessions: Sessions, number: int) -> Any:
@@ -307,7 +365,8 @@ def short_chat(size: int) -> list[Wire]:
     """Return messages of about a dozen tokens."""
     roles = ("user", "assistant")
     return [
-        {"role": roles[i % 2], "content": f"Where is my parcel {i:05d}, and when does it come?"} for i in range(size)
+        {"role": roles[i % 2], "content": f"Where is my parcel {i:05d}, and when does it come?"}
+        for i in range(size)
     ]
 
 
@@ -320,7 +379,10 @@ def profile(options: argparse.Namespace) -> None:
     """Print where the time of ctxwin's request goes, on SQLite."""
     print("## profile: open, append and messages on SQLite\n")
     sources = [written(plain_chat(length, seed=length))[0] for length in LENGTHS]
-    with tempfile.TemporaryDirectory() as folder, open_store(f"sqlite:///{folder}/ours.db") as sessions:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_store(f"sqlite:///{folder}/ours.db") as sessions,
+    ):
         for number in range(500):
             copy(sources[number % len(sources)], sessions.store, name_of(number))
         serve_one = ours(sessions)[0].serve
@@ -338,7 +400,9 @@ def profile(options: argparse.Namespace) -> None:
 
 def main() -> None:
     """Run the parts that are asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("parts", nargs="*", help="of " + ", ".join(PARTS))
     parser.add_argument("--sessions", type=int, default=10_000)
     parser.add_argument("--requests", type=int, default=1500)

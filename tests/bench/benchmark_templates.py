@@ -1,10 +1,12 @@
 """
-Counting by chat templates: what an append costs beside rendering and encoding it all, and how true the sums are.
+Counting by chat templates: what an append costs beside rendering and encoding it all, and how true
+the sums are.
 
     CTXWIN_TOKENIZER=tokenizer.json python tests/bench/benchmark_templates.py --messages 500
 
-Needs transformers and the folder of real templates and conversations, see `bench.corpus`. Without `CTXWIN_TOKENIZER`
-a small vocabulary is trained. With `CTXWIN_CONVERSATIONS` that many conversations of each collection are summed up.
+Needs transformers and the folder of real templates and conversations, see `bench.corpus`. Without
+`CTXWIN_TOKENIZER` a small vocabulary is trained. With `CTXWIN_CONVERSATIONS` that many
+conversations of each collection are summed up.
 """
 
 import argparse
@@ -17,10 +19,18 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.corpus import Wire, data_folder, plain_chat, print_table, tool_chat
+from counting.test_template_data import (
+    NAMED,
+    conversations,
+    requests,
+    sent,
+    templates,
+    transformers,
+    vocabulary,
+)
 from ctxwin import CounterError
-from ctxwin.counting.rendering import TemplateTokenizer
-from ctxwin.counting.templates import TransformersCounter
-from test_template_data import NAMED, conversations, requests, sent, templates, transformers, vocabulary
+from ctxwin.counting.template.rendering import TemplateTokenizer
+from ctxwin.counting.template.templates import TransformersCounter
 
 
 def seconds(call: Callable[[], object], times: int) -> float:
@@ -92,7 +102,9 @@ def truth(data: Path, files: Sequence[Path], *, system_prompt: bool) -> list[lis
                 continue
             try:
                 tokens = counter.count_request(messages, tools)
-                figure = counter.count_request((), tools) + sum(map(counter.count_message, messages))
+                figure = counter.count_request((), tools) + sum(
+                    map(counter.count_message, messages)
+                )
             except CounterError:
                 continue
             over.append(figure - tokens)
@@ -100,7 +112,9 @@ def truth(data: Path, files: Sequence[Path], *, system_prompt: bool) -> list[lis
         if over:
             low, middle, high = min(over), statistics.median(over), max(over)
             equal = f"{over.count(0)} of {len(over)}"
-            rows.append([file.stem, counter.additive, equal, low, middle, high, f"{sum(over) / total:.2%}"])
+            rows.append(
+                [file.stem, counter.additive, equal, low, middle, high, f"{sum(over) / total:.2%}"]
+            )
     return rows
 
 
@@ -116,11 +130,23 @@ def main() -> None:
         return
     files = [file for file in templates(data) if arguments.only in file.name]
     if not arguments.no_speed:
-        print(f"Milliseconds, with {arguments.messages} messages; 'light' is jinja2 and tokenizers alone.\n")
-        header = ["template", "build", "apply_chat_template", "append, light", "append", "times, light", "times"]
+        print(
+            f"Milliseconds, with {arguments.messages} messages; 'light' is jinja2 and tokenizers alone.\n"
+        )
+        header = [
+            "template",
+            "build",
+            "apply_chat_template",
+            "append, light",
+            "append",
+            "times, light",
+            "times",
+        ]
         print_table(header, speed(data, files, arguments.messages))
     for system_prompt in (False, True):
-        print(f"Sums beside true counts, {len(conversations(data))} conversations, system_prompt={system_prompt}.\n")
+        print(
+            f"Sums beside true counts, {len(conversations(data))} conversations, system_prompt={system_prompt}.\n"
+        )
         header = ["template", "additive", "equal", "least over", "median", "most", "share"]
         print_table(header, truth(data, files, system_prompt=system_prompt))
 

@@ -1,9 +1,10 @@
 """
 What a pruning policy does to the bill, given that providers sell cached input cheaper.
 
-A conversation is replayed turn by turn: before each assistant message a request is made with `ctx.messages()`, then
-the message is appended. What a request shares with the one before it, message by message from the start, is a cache
-hit if it is long enough. A price is in units of one uncached input token; output is not priced.
+A conversation is replayed turn by turn: before each assistant message a request is made with
+`ctx.messages()`, then the message is appended. What a request shares with the one before it,
+message by message from the start, is a cache hit if it is long enough. A price is in units of one
+uncached input token; output is not priced.
 
     python tests/bench/bill.py [--scenario synthetic|aider] [--budget 32000 ...]
 """
@@ -28,7 +29,8 @@ from ctxwin.counting import CallableCounter, counter_for
 MIN_PREFIX = 1024  # the shortest prefix that is cached: OpenAI, and most models of Anthropic
 MARKS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 SYNTHETIC_BUDGET = 16_000
-# What the joined aider history is cut to, and what its longest messages (pasted logs) are shortened to beforehand.
+# What the joined aider history is cut to, and what its longest messages (pasted logs) are shortened
+# to beforehand.
 CLAMPS = {8_000: 2_000, 16_000: 4_000, 32_000: 8_000, 64_000: 8_000}
 GOALS = {("synthetic", SYNTHETIC_BUDGET): 0.25, ("aider", 32_000): 0.30}  # low=0.7, first rule
 
@@ -89,7 +91,9 @@ class RememberingCounter:
             self._costs[key] = self._counter.count_message(message)
         return self._costs[key]
 
-    def count_request(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> int:
+    def count_request(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> int:
         """Return the cost of a request."""
         return self._counter.count_request((), tools) + sum(map(self.count_message, messages))
 
@@ -101,7 +105,9 @@ def uncut_windows(chat: Sequence[Wire], bill: Bill) -> Iterator[list[Wire]]:
             yield list(chat[:position])
 
 
-def windows(chat: Sequence[Wire], bill: Bill, *, budget: Budget, counter: TokenCounter) -> Iterator[list[Wire]]:
+def windows(
+    chat: Sequence[Wire], bill: Bill, *, budget: Budget, counter: TokenCounter
+) -> Iterator[list[Wire]]:
     """Yield the input of every request that fits the budget, and note cuts and what did not fit."""
     ctx = ContextManager(budget=budget, counter=counter)
     for position, message in enumerate(chat):
@@ -138,7 +144,11 @@ def bills(chat: Sequence[Wire], budget_tokens: int, counter: TokenCounter) -> di
     for low in MARKS:
         policy = "prune to fit (low=1.0)" if low == 1 else f"low={low}"
         bill = result[policy] = Bill()
-        charge(bill, windows(chat, bill, budget=Budget(budget_tokens, low=low), counter=counter), counter)
+        charge(
+            bill,
+            windows(chat, bill, budget=Budget(budget_tokens, low=low), counter=counter),
+            counter,
+        )
     return result
 
 
@@ -155,7 +165,14 @@ def report(title: str, result: Mapping[str, Bill], goal: float | None) -> None:
     """Print the table of a scenario, and whether its goal is reached."""
     fit = result["prune to fit (low=1.0)"]
     print(f"## {title}\n\n{fit.requests} requests, minimum cached prefix {MIN_PREFIX} tokens.\n")
-    header = ["policy", *[f"price, {rule}" for rule in RULES], "cache hits", "cuts", "average window", "did not fit"]
+    header = [
+        "policy",
+        *[f"price, {rule}" for rule in RULES],
+        "cache hits",
+        "cuts",
+        "average window",
+        "did not fit",
+    ]
     rows = [
         [
             policy,
@@ -171,7 +188,9 @@ def report(title: str, result: Mapping[str, Bill], goal: float | None) -> None:
     print(f"Prune to fit costs {fit.price(RULES[0]):,.0f} units under the first rule.")
     if goal is not None:
         share = result["low=0.7"].price(RULES[0]) / fit.price(RULES[0])
-        print(f"Goal: low=0.7 costs at most {goal:.2f} of it; {share:.3f}: {'reached' if share <= goal else 'MISSED'}.")
+        print(
+            f"Goal: low=0.7 costs at most {goal:.2f} of it; {share:.3f}: {'reached' if share <= goal else 'MISSED'}."
+        )
     print()
 
 
@@ -205,7 +224,9 @@ def main() -> None:
     """Replay, price, print."""
     parser = argparse.ArgumentParser(description="What a pruning policy does to the bill.")
     parser.add_argument("--scenario", choices=["synthetic", "aider", "all"], default="all")
-    parser.add_argument("--budget", type=int, nargs="+", default=list(CLAMPS), help="budgets for the aider history")
+    parser.add_argument(
+        "--budget", type=int, nargs="+", default=list(CLAMPS), help="budgets for the aider history"
+    )
     arguments = parser.parse_args()
     start = perf_counter()
     if arguments.scenario != "aider":

@@ -3,10 +3,11 @@ How close the counts are to the bills: recorded requests to OpenAI, and what was
 
     python tests/bench/billed.py [--rows]
 
-Three tables: chat completions (text alone; with tools, exchanges or formats), beside litellm's `token_counter` and
-langchain-openai's `get_num_tokens_from_messages` where these are installed; images whose size is known, by family; and
-the next request of a conversation, predicted by a `ContextManager` that has observed the bill of the one before. With
-`--rows` every row that is not exact is listed. The recorded requests are those of the folder `openai_usage_vectors`.
+Three tables: chat completions (text alone; with tools, exchanges or formats), beside litellm's
+`token_counter` and langchain-openai's `get_num_tokens_from_messages` where these are installed;
+images whose size is known, by family; and the next request of a conversation, predicted by a
+`ContextManager` that has observed the bill of the one before. With `--rows` every row that is not
+exact is listed. The recorded requests are those of the folder `openai_usage_vectors`.
 """
 
 import base64
@@ -28,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.corpus import data_folder, print_table
 from ctxwin import ContextManager
 from ctxwin.counting import input_tokens
-from ctxwin.counting.bodies import read_body
 from ctxwin.counting.models import openai_counter
+from ctxwin.counting.openai.bodies import read_body
 
 STUB = re.compile(r"<omitted bytes=\d+ dims=\('\w+', (\d+), (\d+)\)")
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
@@ -51,7 +52,9 @@ class Row:
 
 def recorded(data: Path) -> Iterator[Row]:
     """Yield the chat completions; pictures that were too large to record come back as a header of their size."""
-    with gzip.open(data / "openai_usage_vectors" / "vectors.jsonl.gz", "rt", encoding="utf-8") as file:
+    with gzip.open(
+        data / "openai_usage_vectors" / "vectors.jsonl.gz", "rt", encoding="utf-8"
+    ) as file:
         for record in map(json.loads, file):
             flags, body = record["flags"], _with_headers(record["request"])
             conversation = (record["source"], record["path"], record["model"] or "")
@@ -75,8 +78,16 @@ def _kind(body: dict[str, Any], flags: dict[str, Any]) -> str:
         return "images"
     stated = (body.get("response_format") or {}).get("type") == "json_schema"
     roles = {message["role"] for message in body["messages"]}
-    called = any(message.get("tool_calls") or message.get("function_call") for message in body["messages"])
-    beyond = stated or called or body.get("tools") or body.get("functions") or roles & {"tool", "function"}
+    called = any(
+        message.get("tool_calls") or message.get("function_call") for message in body["messages"]
+    )
+    beyond = (
+        stated
+        or called
+        or body.get("tools")
+        or body.get("functions")
+        or roles & {"tool", "function"}
+    )
     return "tools" if beyond else "text"
 
 
@@ -113,7 +124,11 @@ def peers() -> dict[str, Callable[[Row], int]]:
         def with_litellm(row: Row) -> int:
             messages, tools, choice = read_body(row.body)
             functions = [tool for tool in tools if "function" in tool]
-            return int(litellm.token_counter(row.model, messages=messages, tools=functions or None, tool_choice=choice))
+            return int(
+                litellm.token_counter(
+                    row.model, messages=messages, tools=functions or None, tool_choice=choice
+                )
+            )
 
         found["litellm"] = with_litellm
     except ImportError:
@@ -126,7 +141,11 @@ def peers() -> dict[str, Callable[[Row], int]]:
             messages, tools, _ = read_body(row.body)
             model = ChatOpenAI(model=row.model, api_key="none")
             functions = [tool for tool in tools if "function" in tool]
-            return int(model.get_num_tokens_from_messages(convert_to_messages(messages), tools=functions or None))
+            return int(
+                model.get_num_tokens_from_messages(
+                    convert_to_messages(messages), tools=functions or None
+                )
+            )
 
         found["langchain-openai"] = with_langchain
     except ImportError:
@@ -195,10 +214,15 @@ def predictions(rows: Sequence[Row]) -> Iterator[tuple[str, int, int]]:
         group.sort(key=lambda row: len(row.body["messages"]))
         for before, after in pairwise(group):
             size = len(before.body["messages"])
-            if size < len(after.body["messages"]) and before.body["messages"] == after.body["messages"][:size]:
+            if (
+                size < len(after.body["messages"])
+                and before.body["messages"] == after.body["messages"][:size]
+            ):
                 predicted = _predict(before, after)
                 added = after.body["messages"][size:]
-                called = any(message.get("tool_calls") or message["role"] == "tool" for message in added)
+                called = any(
+                    message.get("tool_calls") or message["role"] == "tool" for message in added
+                )
                 yield "with calls" if called else "text", predicted, after.billed
 
 
@@ -218,7 +242,11 @@ def print_predictions(rows: Sequence[Row]) -> None:
     for kind, predicted, billed in predictions(rows):
         found[kind].append(abs(predicted - billed))
     table = [
-        [kind, str(len(errors)), *(f"{sum(error <= most for error in errors) / len(errors):.1%}" for most in (0, 2, 5))]
+        [
+            kind,
+            str(len(errors)),
+            *(f"{sum(error <= most for error in errors) / len(errors):.1%}" for most in (0, 2, 5)),
+        ]
         for kind, errors in sorted(found.items())
     ]
     print_table(["next request: added", "pairs", "exact", "within 2", "within 5"], table)

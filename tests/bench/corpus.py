@@ -1,8 +1,9 @@
 """
 What the benchmarks share: conversations, real and made, counters that cost nothing, and tables.
 
-Real conversations are looked for where `CTXWIN_DATA` points, by default in `../shared/data` beside the repository;
-where they are absent a benchmark says so and goes on without them. Made ones are equal on every machine.
+Real conversations are looked for where `CTXWIN_DATA` points, by default in `../shared/data` beside
+the repository; where they are absent a benchmark says so and goes on without them. Made ones are
+equal on every machine.
 """
 
 import gzip
@@ -51,7 +52,9 @@ class ConstantCounter:
         self.asked += 1
         return self.tokens
 
-    def count_request(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> int:
+    def count_request(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> int:
         """Return the figure times the number of messages; no priming, no tools."""
         self.asked += len(messages)
         return self.tokens * len(messages)
@@ -71,7 +74,11 @@ def aider_messages(data: Path) -> list[Wire]:
     """Return one developer's chats of a year joined into one history, 2,050 messages with role and content."""
     with gzip.open(data / "aider_chat" / "conversations.jsonl.gz", "rt", encoding="utf-8") as lines:
         conversations = [json.loads(line)["messages"] for line in lines]
-    return [{"role": wire["role"], "content": wire["content"]} for wires in conversations for wire in wires]
+    return [
+        {"role": wire["role"], "content": wire["content"]}
+        for wires in conversations
+        for wire in wires
+    ]
 
 
 def sized_chat(turns: int, *, system: int, user: int, assistant: int) -> list[Wire]:
@@ -90,12 +97,18 @@ def word_count(text: str) -> int:
 
 def plain_chat(size: int, *, seed: int = 0) -> list[Wire]:
     """Return a support chat: a system message, then user and assistant in turn, 60 to 100 tokens each."""
-    return [{"role": "system", "content": "You are the support desk of Acme."}, *islice(_plain(seed), size - 1)]
+    return [
+        {"role": "system", "content": "You are the support desk of Acme."},
+        *islice(_plain(seed), size - 1),
+    ]
 
 
 def tool_chat(size: int, *, seed: int = 0) -> list[Wire]:
     """Return a chat of an agent: a system message, then question, call, result and answer in turn."""
-    return [{"role": "system", "content": "You are the support desk of Acme."}, *islice(_tools(seed), size - 1)]
+    return [
+        {"role": "system", "content": "You are the support desk of Acme."},
+        *islice(_tools(seed), size - 1),
+    ]
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -121,11 +134,18 @@ def _tools(seed: int) -> Iterator[Wire]:
     turn = 0
     while True:
         turn += 1
-        function = {"name": "find_invoice", "arguments": json.dumps({"customer": turn, "month": "2024-05"})}
+        function = {
+            "name": "find_invoice",
+            "arguments": json.dumps({"customer": turn, "month": "2024-05"}),
+        }
         call = {"id": f"call_{turn}", "type": "function", "function": function}
         yield {"role": "user", "content": _sentence(chance)}
         yield {"role": "assistant", "content": None, "tool_calls": [call]}
-        yield {"role": "tool", "tool_call_id": call["id"], "content": json.dumps({"note": _sentence(chance)})}
+        yield {
+            "role": "tool",
+            "tool_call_id": call["id"],
+            "content": json.dumps({"note": _sentence(chance)}),
+        }
         yield {"role": "assistant", "content": _sentence(chance)}
 
 

@@ -1,17 +1,20 @@
 """
-Fit the coefficients of `ctxwin.counting.families` to recorded requests, and measure them on unseen sources.
+Fit the coefficients of `ctxwin.counting.families` to recorded requests, and measure them on unseen
+sources.
 
     python tests/bench/fit_estimates.py [rows]
 
-Coefficients minimise the sum of absolute errors, each divided by what was billed (by 30 tokens where that is less, so
-that greetings do not decide); none is negative, and each is rounded to three digits. A source is a repository whose
-tests recorded the rows. The error of a row is that of coefficients fitted without the rows of its source, and a bound
-is tested with a pad that was chosen without that source, too. The families of a group share what they can.
+Coefficients minimise the sum of absolute errors, each divided by what was billed (by 30 tokens
+where that is less, so that greetings do not decide); none is negative, and each is rounded to three
+digits. A source is a repository whose tests recorded the rows. The error of a row is that of
+coefficients fitted without the rows of its source, and a bound is tested with a pad that was chosen
+without that source, too. The families of a group share what they can.
 
-Fitted are the rows whose messages and tools show all that was billed. What a row hides, by the rules of
-`bench.vectors`, is listed last: thinking switched on and a forced choice of a tool are tested with the bound, whose
-constants cover them; the other causes are not countable from messages and tools, by any counter. With `rows` each
-recorded request is listed: what was billed, the estimate and the bound by the coefficients in the module, and causes.
+Fitted are the rows whose messages and tools show all that was billed. What a row hides, by the
+rules of `bench.vectors`, is listed last: thinking switched on and a forced choice of a tool are
+tested with the bound, whose constants cover them; the other causes are not countable from messages
+and tools, by any counter. With `rows` each recorded request is listed: what was billed, the
+estimate and the bound by the coefficients in the module, and causes.
 """
 
 import functools
@@ -30,12 +33,13 @@ from bench.corpus import data_folder, print_table
 from bench.least_absolute import least_absolute, rank, three_digits
 from bench.vectors import Row, rows
 from ctxwin.counting import counter_for
-from ctxwin.counting.estimates import EstimateCounter
-from ctxwin.counting.families import FAMILIES, RATES, Family, family_of
+from ctxwin.counting.estimates.estimates import EstimateCounter
+from ctxwin.counting.estimates.families import FAMILIES, RATES, Family, family_of
 
 QUANTILES = (0.9, 0.95)
-# A bound leaves room for kinds of text that no row has. Claude 2's vocabulary, the last that was public, has 5 % more
-# tokens than cl100k_base for English chats, 10 to 18 % more for code, and 3 to 7 % fewer for Chinese.
+# A bound leaves room for kinds of text that no row has. Claude 2's vocabulary, the last that was
+# public, has 5 % more tokens than cl100k_base for English chats, 10 to 18 % more for code, and 3 to
+# 7 % fewer for Chinese.
 LEAST_PAD = 0.12
 # Models of too few rows, or of one source, or whose overhead differs from host to host.
 VENDORS = ("gpt-oss", "llama", "qwen", "deepseek", "glm", "nova", "tral")
@@ -50,7 +54,8 @@ class Group:
     Attributes:
         shared: coefficients that all families of the group have in common.
         own: family -> coefficients of its own.
-        elder: a family whose other coefficients are taken over, times one common factor that is fitted as `scale`.
+        elder: a family whose other coefficients are taken over, times one common factor that is
+            fitted as `scale`.
     """
 
     shared: tuple[str, ...]
@@ -85,7 +90,7 @@ class Fit:
         self.columns = [*((rate, "") for rate in group.shared), *own]
         self._features = {row.id: self._feature(row) for row in self.rows}
 
-    @functools.cache  # noqa: B019 - lives as long as the script
+    @functools.cache
     def without(self, *left_out: str) -> dict[str, Family]:
         """Return the families fitted to the visible rows of all other sources."""
         used = [row for row in self.visible if row.source not in left_out]
@@ -97,7 +102,9 @@ class Fit:
         hidden = surcharge("thinking on", asked, families, elder.hidden)
         forced = surcharge("forced tool", asked, families, elder.forced)
         for name, family in families.items():
-            own = surcharge("forced tool", [row for row in asked if _name(row) == name], families, forced)
+            own = surcharge(
+                "forced tool", [row for row in asked if _name(row) == name], families, forced
+            )
             families[name] = replace(family, hidden=hidden, forced=own)
         return families
 
@@ -109,7 +116,9 @@ class Fit:
                 needs += [need(row, family) for row, family in self._outside(source, *left_out)]
         if not needs:  # one source only
             return dict(self.elder.pads) if self.elder else {}
-        return {quantile: three_digits(max(LEAST_PAD, rank(needs, quantile))) for quantile in QUANTILES}
+        return {
+            quantile: three_digits(max(LEAST_PAD, rank(needs, quantile))) for quantile in QUANTILES
+        }
 
     def unseen(self) -> Iterator[tuple[Row, Family]]:
         """Yield each row with its family, fitted and padded without the row's source."""
@@ -120,7 +129,11 @@ class Fit:
 
     def _outside(self, source: str, *left_out: str) -> Iterator[tuple[Row, Family]]:
         """Yield the rows of a source for which the others tell every coefficient, with the family they give."""
-        used = [self._features[row.id][0] for row in self.visible if row.source not in {source, *left_out}]
+        used = [
+            self._features[row.id][0]
+            for row in self.visible
+            if row.source not in {source, *left_out}
+        ]
         told = [any(column) for column in zip(*used, strict=True)]
         for row in self.rows:
             asked = zip(self._features[row.id][0], told, strict=bool(told))
@@ -137,7 +150,11 @@ class Fit:
         if self.elder is not None:
             scale = found["scale", ""]
             rates |= {rate: three_digits(scale * getattr(self.elder, rate)) for rate in RATES}
-        rates |= {rate: found[rate, owner] for rate, owner in found if owner in {"", name} and rate in RATES}
+        rates |= {
+            rate: found[rate, owner]
+            for rate, owner in found
+            if owner in {"", name} and rate in RATES
+        }
         return replace(base, **rates)
 
     def _feature(self, row: Row) -> tuple[list[float], float]:
@@ -147,7 +164,10 @@ class Fit:
         nothing = replace(family, **none)
         images = count(row, nothing)
         nothing = replace(nothing, image=0)
-        values = [self._unit(row, rate, nothing) if owner in {"", family.name} else 0.0 for rate, owner in self.columns]
+        values = [
+            self._unit(row, rate, nothing) if owner in {"", family.name} else 0.0
+            for rate, owner in self.columns
+        ]
         return values, row.tokens - images
 
     def _unit(self, row: Row, rate: str, nothing: Family) -> float:
@@ -168,9 +188,13 @@ def need(row: Row, family: Family) -> float:
     return row.tokens / max(1, count(row, replace(family, pads={0.5: 0.0}), 0.5)) - 1
 
 
-def surcharge(cause: str, asked: Iterable[Row], families: Mapping[str, Family], otherwise: float) -> float:
+def surcharge(
+    cause: str, asked: Iterable[Row], families: Mapping[str, Family], otherwise: float
+) -> float:
     """Return what a parameter typically adds, from the rows with no other cause."""
-    added = [row.tokens - count(row, families[_name(row)]) for row in asked if row.hidden == {cause}]
+    added = [
+        row.tokens - count(row, families[_name(row)]) for row in asked if row.hidden == {cause}
+    ]
     return three_digits(max(0, statistics.median(added))) if added else otherwise
 
 
@@ -211,16 +235,33 @@ def measured(pairs: Sequence[tuple[Row, Family]]) -> list[object]:
     ]
 
 
-HEADER = ("rows", "median error %", "95th %", "under-counted %", "rows of the bound", "holds %", "median excess %")
+HEADER = (
+    "rows",
+    "median error %",
+    "95th %",
+    "under-counted %",
+    "rows of the bound",
+    "holds %",
+    "median excess %",
+)
 
 
 def kind(row: Row) -> str:
     """Return what a request consists of."""
     contents = [wire.get("content") or "" for wire in row.messages]
-    if any(part["type"].startswith("image") for content in contents for part in content if isinstance(part, dict)):
+    if any(
+        part["type"].startswith("image")
+        for content in contents
+        for part in content
+        if isinstance(part, dict)
+    ):
         return "with images"
     if row.tools:
-        return "tools, calls and results" if any(wire["role"] == "tool" for wire in row.messages) else "tools declared"
+        return (
+            "tools, calls and results"
+            if any(wire["role"] == "tool" for wire in row.messages)
+            else "tools declared"
+        )
     if re.search('```|def |":|[{};]$', "\n".join(map(str, contents)), re.MULTILINE):
         return "text with code or JSON"
     return "plain text"
@@ -256,7 +297,12 @@ def report_others(recorded: Sequence[Row]) -> None:
             vendor = next((name for name in VENDORS if name in row.model.lower()), "others")
             errors[vendor].append(error(counter.count_request(row.messages, row.tools), row.tokens))
     lines = [
-        (vendor, len(sizes), f"{statistics.median(map(abs, sizes)):.1f}", f"{min(sizes):.0f} to {max(sizes):.0f}")
+        (
+            vendor,
+            len(sizes),
+            f"{statistics.median(map(abs, sizes)):.1f}",
+            f"{min(sizes):.0f} to {max(sizes):.0f}",
+        )
         for vendor, sizes in errors.items()
     ]
     print_table(("counted as o200k_base chat", "rows", "median error %", "errors %"), lines)
@@ -268,7 +314,9 @@ def list_rows(recorded: Sequence[Row]) -> None:
     for row in recorded:
         family = family_of(row.model)
         counts = ("-", "-") if family is None else (count(row, family), count(row, family, 0.95))
-        lines.append((row.id, row.provider, row.model, row.tokens, *counts, ", ".join(sorted(row.hidden))))
+        lines.append(
+            (row.id, row.provider, row.model, row.tokens, *counts, ", ".join(sorted(row.hidden)))
+        )
     print_table(("row", "provider", "model", "billed", "estimate", "bound", "hidden"), lines)
 
 

@@ -1,12 +1,14 @@
 """
-What is still in a window of a quarter of the conversation: digest, `drop-oldest`, random sentences of the same length.
+What is still in a window of a quarter of the conversation: digest, `drop-oldest`, random sentences
+of the same length.
 
-Two measures. *Planted*: sentences with an order number, a date, a name, a decision are added to real conversations
-(tau_bench in English, CrossWOZ in Chinese), one each, at a random place; a fact is kept if its words are in the
-window, letter by letter. *Asked*: MemoryBank's probing questions come without answers, so for each the sentence of
-the conversation, no question itself, that shares the rarest words with it is taken for its evidence, which is kept if
-one line of the window has three quarters of its words. The budget is what must be kept plus a quarter of the rest,
-and the conversation is played turn by turn.
+Two measures. *Planted*: sentences with an order number, a date, a name, a decision are added to
+real conversations (tau_bench in English, CrossWOZ in Chinese), one each, at a random place; a fact
+is kept if its words are in the window, letter by letter. *Asked*: MemoryBank's probing questions
+come without answers, so for each the sentence of the conversation, no question itself, that shares
+the rarest words with it is taken for its evidence, which is kept if one line of the window has
+three quarters of its words. The budget is what must be kept plus a quarter of the rest, and the
+conversation is played turn by turn.
 
     python tests/bench/keeping.py
 """
@@ -31,9 +33,11 @@ from ctxwin.counting import counter_for
 from ctxwin_plugins.summarize_history import SummarizeHistory
 
 FACTS = 40
-# The weights of the digest were chosen on every second conversation, from the first on, and on half the sentences.
+# The weights of the digest were chosen on every second conversation, from the first on, and on half
+# the sentences.
 PARTS = ("chosen on", "held out")
-# Sentences by kind of fact; what stands for the gap must still be in the window. Those on the right are held out.
+# Sentences by kind of fact; what stands for the gap must still be in the window. Those on the right
+# are held out.
 Templates = dict[str, tuple[list[str], list[str]]]
 ENGLISH: Templates = {
     "number": (
@@ -90,22 +94,53 @@ CHINESE: Templates = {
         ["在你们系统里应该能查到{}。", "今天早上电表显示{}。"],
     ),
     "date": (
-        ["我必须在{}到那里。", "保修期到{}为止。", "我们把会议改到了{}。", "{}之前家里没有人。", "刷墙的师傅{}过来。"],
+        [
+            "我必须在{}到那里。",
+            "保修期到{}为止。",
+            "我们把会议改到了{}。",
+            "{}之前家里没有人。",
+            "刷墙的师傅{}过来。",
+        ],
         ["我们的租约{}到期。", "快递麻烦{}再来一趟。"],
     ),
     "name": (
-        ["我姐姐{}会和我一起去。", "请抄送一份给{}。", "合同是{}签的。", "钥匙在隔壁{}那儿。", "当时是{}付的钱。"],
+        [
+            "我姐姐{}会和我一起去。",
+            "请抄送一份给{}。",
+            "合同是{}签的。",
+            "钥匙在隔壁{}那儿。",
+            "当时是{}付的钱。",
+        ],
         ["到前台找{}就可以。", "{}那里已经有一把备用钥匙了。"],
     ),
     "decision": (
-        ["我们决定{}。", "我同意{}。", "请记得{}。", "最后我选择了{}。", "总的来说我还是想{}。", "那行，咱们就{}吧。"],
+        [
+            "我们决定{}。",
+            "我同意{}。",
+            "请记得{}。",
+            "最后我选择了{}。",
+            "总的来说我还是想{}。",
+            "那行，咱们就{}吧。",
+        ],
         ["好，那方案就是{}。", "我和我先生商量过了，{}。"],
     ),
 }
 FILL: dict[str, dict[str, list[str]]] = {
     "en": {
-        "name": ["Beatrix Holloway", "Tom Okafor", "Priya Raman", "Lena Sørensen", "Marcus Webb", "Yuki Tanabe"],
-        "decision": ["skip the insurance", "keep the old supplier", "pay by bank transfer", "leave the red one out"],
+        "name": [
+            "Beatrix Holloway",
+            "Tom Okafor",
+            "Priya Raman",
+            "Lena Sørensen",
+            "Marcus Webb",
+            "Yuki Tanabe",
+        ],
+        "decision": [
+            "skip the insurance",
+            "keep the old supplier",
+            "pay by bank transfer",
+            "leave the red one out",
+        ],
         "date": ["March 3rd", "July 19", "2027-02-11", "the 5th of October", "Friday 22 January"],
     },
     "zh": {
@@ -132,7 +167,9 @@ def main() -> None:
             rows += [[corpus, kind, *shares] for kind, shares in table(cases, keepers)]
         for language in ("en", "zh"):
             cases = list(asked(conversations(f"memorybank/conversations_{language}")[chosen]))
-            rows += [[f"memorybank {language}", kind, *shares] for kind, shares in table(cases, keepers)]
+            rows += [
+                [f"memorybank {language}", kind, *shares] for kind, shares in table(cases, keepers)
+            ]
         print(f"\n{name}:")
         print_table(["conversations", "facts", *keepers, "digest / drop-oldest"], rows)
 
@@ -157,12 +194,20 @@ def planted(found: list[dict[str, Any]], language: str, part: int) -> Iterator[C
     facts = []
     for number in range(FACTS):
         kind = list(templates)[number % len(templates)]
-        needle = str(random.randint(10_000, 99_999_999)) if kind == "number" else random.choice(fill[kind])
+        needle = (
+            str(random.randint(10_000, 99_999_999))
+            if kind == "number"
+            else random.choice(fill[kind])
+        )
         facts.append((random.choice(templates[kind][part]).format(needle), needle, kind))
     for position, conversation in enumerate(found):
         messages = [dict(message) for message in conversation["messages"]]
         whole = "\n".join(str(message.get("content")) for message in messages)
-        spoken = [m for m in messages if m["role"] in ("user", "assistant") and isinstance(m.get("content"), str)]
+        spoken = [
+            m
+            for m in messages
+            if m["role"] in ("user", "assistant") and isinstance(m.get("content"), str)
+        ]
         text, needle, kind = facts[position % FACTS]
         random.choice(spoken)["content"] += f" {text}"
         assert needle not in whole
@@ -185,7 +230,10 @@ def asked(found: list[dict[str, Any]]) -> Iterator[Case]:
             wanted = words(question)
             best = max(
                 sentences,
-                key=lambda s: sum(1 / math.log(1 + often[w]) for w in words(s) & wanted) / math.sqrt(4 + len(words(s))),
+                key=lambda s: (
+                    sum(1 / math.log(1 + often[w]) for w in words(s) & wanted)
+                    / math.sqrt(4 + len(words(s)))
+                ),
             )
             evidence.append(("evidence", partial(has, words(best))))
         yield messages, evidence
@@ -220,7 +268,9 @@ def table(cases: Sequence[Case], keepers: dict[str, Keeper]) -> Iterator[tuple[s
             kept[name].update(kind for kind, is_in in facts if is_in(window))
     for kind in [*sorted(total), "all"] if len(total) > 1 else total:
         shares = [
-            (kept[name].total() / total.total()) if kind == "all" else kept[name][kind] / total[kind]
+            (kept[name].total() / total.total())
+            if kind == "all"
+            else kept[name][kind] / total[kind]
             for name in keepers
         ]
         ratio = f"{shares[-1] / shares[0]:.2f}" if shares[0] else "-"
@@ -231,7 +281,11 @@ def played(messages: Sequence[Wire], strategy: object) -> str:
     """Play a conversation turn by turn in a quarter of its size; return the text of the last window."""
     counter = counter_for("gpt-4o")
     costs = [counter.count_message(message) for message in messages]
-    always = sum(cost for cost, m in zip(costs, messages, strict=True) if m["role"] == "system") + costs[-1] + 3
+    always = (
+        sum(cost for cost, m in zip(costs, messages, strict=True) if m["role"] == "system")
+        + costs[-1]
+        + 3
+    )
     budget = always + (sum(costs) - always) // 4
     ctx = ContextManager(budget, strategies=[strategy], counter=counter)
     for message in messages:
@@ -255,7 +309,12 @@ class RandomSentences:
         """Return as many sentences as fit."""
         count = counter_for("gpt-4o").count_text
         texts = [*(previous or "").splitlines(), *(str(message.content) for message in messages)]
-        found = [s.strip() for text in texts for s in re.split(r"(?<=[.!?])\s+|(?<=[。！？])|\n", text) if s.strip()]
+        found = [
+            s.strip()
+            for text in texts
+            for s in re.split(r"(?<=[.!?])\s+|(?<=[。！？])|\n", text)
+            if s.strip()
+        ]
         chosen: set[int] = set()
         cost = 0
         for number in Random(len(found)).sample(range(len(found)), len(found)):

@@ -22,9 +22,14 @@ def least_absolute(features: Sequence[tuple[list[float], float]]) -> list[float]
     """
     Return the coefficients, none negative, of least absolute error relative to the target.
 
-    Least squares are reweighted by the inverse of the last errors; a coefficient that comes out negative is left out.
+    Least squares are reweighted by the inverse of the last errors; a coefficient that comes out
+    negative is left out.
     """
-    told = [column for column in range(len(features[0][0])) if any(values[column] for values, _ in features)]
+    told = [
+        column
+        for column in range(len(features[0][0]))
+        if any(values[column] for values, _ in features)
+    ]
     weights = [1 / max(goal, LEAST) ** 2 for _, goal in features]
     found: dict[int, float] = {}
     for _ in range(ROUNDS):
@@ -33,8 +38,14 @@ def least_absolute(features: Sequence[tuple[list[float], float]]) -> list[float]
         while min(found.values()) < 0:
             free = [column for column in free if found[column] > min(found.values())]
             found = _least_squares(features, weights, free)
-        errors = [abs(sum(found[column] * values[column] for column in free) - goal) for values, goal in features]
-        weights = [1 / (max(goal, LEAST) * max(error, 0.05)) for (_, goal), error in zip(features, errors, strict=True)]
+        errors = [
+            abs(sum(found[column] * values[column] for column in free) - goal)
+            for values, goal in features
+        ]
+        weights = [
+            1 / (max(goal, LEAST) * max(error, 0.05))
+            for (_, goal), error in zip(features, errors, strict=True)
+        ]
     return [found.get(column, 0.0) for column in range(len(features[0][0]))]
 
 
@@ -55,5 +66,10 @@ def _least_squares(
         for other in range(size):
             if other != pivot:
                 factor = table[other][pivot] / table[pivot][pivot]
-                table[other] = [a - factor * b for a, b in zip(table[other], table[pivot], strict=True)]
-    return {column: row[size] / row[place] for place, (column, row) in enumerate(zip(free, table, strict=True))}
+                table[other] = [
+                    a - factor * b for a, b in zip(table[other], table[pivot], strict=True)
+                ]
+    return {
+        column: row[size] / row[place]
+        for place, (column, row) in enumerate(zip(free, table, strict=True))
+    }

@@ -1,9 +1,11 @@
 """
-The same request served by ctxwin's sessions and by those of openai-agents, on one SQLite file or server.
+The same request served by ctxwin's sessions and by those of openai-agents, on one SQLite file or
+server.
 
-A request opens a session, appends the user's message and gets what a model is to be sent. openai-agents has no window:
-its `get_items()` returns all of the history, however long; its items are also shown counted and cut with tiktoken, so
-that they fit into the same budget, the cheapest way there is.
+A request opens a session, appends the user's message and gets what a model is to be sent.
+openai-agents has no window: its `get_items()` returns all of the history, however long; its items
+are also shown counted and cut with tiktoken, so that they fit into the same budget, the cheapest
+way there is.
 """
 
 import asyncio
@@ -18,7 +20,7 @@ from agents.memory import SQLiteSession
 
 from bench.corpus import Wire
 from ctxwin.counting.chat import PER_MESSAGE, PRIMING
-from ctxwin.counting.encodings import load_encoding
+from ctxwin.counting.text.encodings import load_encoding
 from ctxwin.sessions import Session, Sessions
 
 MODEL, MAX_TOKENS = "gpt-4o", 4000
@@ -114,7 +116,9 @@ def theirs_kept(label: str, make: Callable[[str], Any]) -> Peer:
 def newest(items: Sequence[Any]) -> list[Any]:
     """Return the system message and as many of the newest items as fit, each counted once."""
     encode = _encoding().encode_ordinary
-    sizes = [PER_MESSAGE + len(encode(item["role"])) + len(encode(item["content"])) for item in items]
+    sizes = [
+        PER_MESSAGE + len(encode(item["role"])) + len(encode(item["content"])) for item in items
+    ]
     room = MAX_TOKENS - PRIMING - sizes[0]
     first = len(items)
     while first > 1 and sizes[first - 1] <= room:
@@ -180,7 +184,9 @@ async def fill(make: Callable[[str], Any], chats: Sequence[Sequence[Wire]], sess
     for number in range(sessions):
         if one:
             session.session_id = name_of(number)
-            await asyncio.to_thread(lambda: session._get_connection().execute("PRAGMA synchronous = OFF"))
+            await asyncio.to_thread(
+                lambda: session._get_connection().execute("PRAGMA synchronous = OFF")
+            )
         target = session if one else make(name_of(number))
         await target.add_items(list(chats[number % len(chats)]))
     await _close(session)

@@ -1,9 +1,9 @@
 """
 Recorded requests of several providers as chat messages, beside the input tokens that were billed.
 
-Each request is turned from its provider's shape into the chat messages and tools that ctxwin counts. What a counter of
-these cannot see, because it is text that only the provider knows or a parameter beside the messages, is named in
-`Row.hidden`, by the rules here and in `bench.shapes`.
+Each request is turned from its provider's shape into the chat messages and tools that ctxwin
+counts. What a counter of these cannot see, because it is text that only the provider knows or a
+parameter beside the messages, is named in `Row.hidden`, by the rules here and in `bench.shapes`.
 """
 
 import base64
@@ -26,7 +26,8 @@ FILES = (
     "gemini_usage_vectors/vectors",
     "openai_usage_vectors/vectors_openai_compatible_providers",
 )
-# Parameters beside messages and tools: the provider adds text for them, of a size the family's constants bound.
+# Parameters beside messages and tools: the provider adds text for them, of a size the family's
+# constants bound.
 PARAMETERS = {"forced tool", "thinking on"}
 # Blocks whose text is only at the provider, or is not billed as it stands.
 OPAQUE_BLOCKS = {
@@ -91,21 +92,46 @@ def row(record: Wire) -> Row:
     hidden |= {"remote images"} if _remote_image(messages) else set()
     hidden |= set() if tokens and messages else {"no usage"}
     model = record["model"].replace("%3A", ":")
-    return Row(record["id"], record["source"], record["provider"], model, tokens, messages, tools, frozenset(hidden))
+    return Row(
+        record["id"],
+        record["source"],
+        record["provider"],
+        model,
+        tokens,
+        messages,
+        tools,
+        frozenset(hidden),
+    )
 
 
 def billed(usage: Wire) -> int:
     """Return the input tokens of a usage, cached ones included; 0 where it states none."""
-    for name in ("promptTokenCount", "prompt_tokens", "totalTokens" if "totalBillableCharacters" in usage else "-"):
+    for name in (
+        "promptTokenCount",
+        "prompt_tokens",
+        "totalTokens" if "totalBillableCharacters" in usage else "-",
+    ):
         if isinstance(usage.get(name), int):
             return int(usage[name])
-    parts = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "inputTokens")
-    return sum(int(usage.get(part) or 0) for part in (*parts, "cacheReadInputTokens", "cacheWriteInputTokens"))
+    parts = (
+        "input_tokens",
+        "cache_creation_input_tokens",
+        "cache_read_input_tokens",
+        "inputTokens",
+    )
+    return sum(
+        int(usage.get(part) or 0)
+        for part in (*parts, "cacheReadInputTokens", "cacheWriteInputTokens")
+    )
 
 
 def _kinds(value: object) -> set[str]:
     """Return the types of all content blocks, nested ones included."""
-    contents = [wire.get("content") for wire in value if isinstance(wire, Mapping)] if isinstance(value, list) else []
+    contents = (
+        [wire.get("content") for wire in value if isinstance(wire, Mapping)]
+        if isinstance(value, list)
+        else []
+    )
     blocks = [block for content in contents if isinstance(content, list) for block in content]
     nested = _kinds(blocks) if blocks else set()
     return {block.get("type", "server") for block in blocks} | nested
@@ -123,7 +149,9 @@ def _remote_image(messages: list[Wire]) -> bool:
                 left_out = re.search(r"dims=\('\w+', (\d+), (\d+)\)", stated)
                 if left_out:
                     data = base64.b64encode(png_header(int(left_out[1]), int(left_out[2]))).decode()
-                    source[key] = stated = data if key == "data" else f"data:image/png;base64,{data}"
+                    source[key] = stated = (
+                        data if key == "data" else f"data:image/png;base64,{data}"
+                    )
                 remote |= stated.startswith("http") or "<omitted" in stated
     return remote
 
@@ -137,4 +165,8 @@ def _blocks(content: object) -> Iterator[Wire]:
 
 def png_header(width: int, height: int) -> bytes:
     """Return the first bytes of a PNG of this size."""
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", width, height) + b"\x08\x02\x00\x00\x00"
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I4sII", 13, b"IHDR", width, height)
+        + b"\x08\x02\x00\x00\x00"
+    )

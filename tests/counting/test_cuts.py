@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counting.troublemakers import texts
-from ctxwin.counting import cuts
-from ctxwin.counting.cuts import SAFE_CUT, pieces
-from ctxwin.counting.encodings import PATTERNS, load_encoding
+from ctxwin.counting.text import cuts
+from ctxwin.counting.text.cuts import SAFE_CUT, pieces
+from ctxwin.counting.text.encodings import PATTERNS, load_encoding
 
 # One character of each kind that the patterns or the rules tell apart.
 KINDS = "aS中\u03011'./ \t\n\r\u3000\x1c"
@@ -59,7 +59,11 @@ def test_the_window_of_a_search_makes_no_cut(text: str, size: int, window: int) 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cuts, "WINDOW", window)
         parts = list(pieces(text, size))
-    ends = {found.end() for found in map(SAFE_CUT.search, itertools.repeat(text), range(len(text))) if found}
+    ends = {
+        found.end()
+        for found in map(SAFE_CUT.search, itertools.repeat(text), range(len(text)))
+        if found
+    }
     assert "".join(parts) == text
     assert set(itertools.accumulate(map(len, parts[:-1]))) <= ends
 
@@ -106,7 +110,9 @@ class Spy:
         return found
 
 
-@pytest.mark.parametrize("text", ["a", " ", "\n", "\n ", "a ", "1,", "中", "👍", "\u0301", "'", "/\n"])
+@pytest.mark.parametrize(
+    "text", ["a", " ", "\n", "\n ", "a ", "1,", "中", "👍", "\u0301", "'", "/\n"]
+)
 def test_no_character_is_searched_twice(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """But for the few at the seams."""
     spy = Spy(SAFE_CUT)

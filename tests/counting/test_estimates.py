@@ -14,18 +14,24 @@ from hypothesis import strategies as st
 from bench.vectors import png_header
 from ctxwin import ContextManager, TokenCounter
 from ctxwin.counting import counter_for
-from ctxwin.counting.encodings import load_encoding
-from ctxwin.counting.estimates import EstimateCounter, estimate_for
-from ctxwin.counting.families import FAMILIES, RATES, Family, family_of
+from ctxwin.counting.estimates.estimates import EstimateCounter, estimate_for
+from ctxwin.counting.estimates.families import FAMILIES, RATES, Family, family_of
+from ctxwin.counting.text.encodings import load_encoding
 from ctxwin.testing.strategies import histories
 
 FLAT = Family(name="flat", text=1)
 SCHEMA = {
     "type": "object",
-    "properties": {"city": {"type": "string", "description": "Where"}, "unit": {"enum": ["C", "F"], "default": "C"}},
+    "properties": {
+        "city": {"type": "string", "description": "Where"},
+        "unit": {"enum": ["C", "F"], "default": "C"},
+    },
     "$defs": {"Day": {"anyOf": [{"type": "string"}, {"type": "null"}]}},
 }
-TOOL = {"type": "function", "function": {"name": "weather", "description": "Look up", "parameters": SCHEMA}}
+TOOL = {
+    "type": "function",
+    "function": {"name": "weather", "description": "Look up", "parameters": SCHEMA},
+}
 NATIVE_TOOL = {"name": "weather", "description": "Look up", "input_schema": SCHEMA}
 
 
@@ -44,7 +50,10 @@ quantiles = st.sampled_from([None, 0.9, 0.95])
 
 @given(histories(), families, quantiles, st.lists(st.sampled_from([TOOL, NATIVE_TOOL]), max_size=2))
 def test_a_request_is_its_base_and_its_messages(
-    history: list[dict[str, Any]], family: Family, quantile: float | None, tools: list[dict[str, Any]]
+    history: list[dict[str, Any]],
+    family: Family,
+    quantile: float | None,
+    tools: list[dict[str, Any]],
 ) -> None:
     """One cost decides everything: no request costs more than its parts, and no part is negative."""
     estimate = EstimateCounter(family, quantile=quantile)
@@ -58,7 +67,9 @@ def test_a_bound_is_no_less_than_the_estimate(
     history: list[dict[str, Any]], family: Family, tools: list[dict[str, Any]]
 ) -> None:
     """And a higher quantile no less than a lower one."""
-    counts = [EstimateCounter(family, quantile=q).count_request(history, tools) for q in (None, 0.9, 0.95)]
+    counts = [
+        EstimateCounter(family, quantile=q).count_request(history, tools) for q in (None, 0.9, 0.95)
+    ]
     assert counts == sorted(counts)
 
 
@@ -70,9 +81,14 @@ def test_text_is_scaled(text: str) -> None:
 
 def test_names_tell_family_quantile_and_version() -> None:
     """Stored counts are reused under an equal name only."""
-    counters = [EstimateCounter(family, quantile=q) for family in FAMILIES for q in (None, 0.9, 0.95)]
+    counters = [
+        EstimateCounter(family, quantile=q) for family in FAMILIES for q in (None, 0.9, 0.95)
+    ]
     assert len({one.name for one in counters}) == len(counters)
-    assert EstimateCounter(family_of("claude-opus-5") or FLAT, quantile=0.95).name == "estimate:claude-4.7:p95:1"
+    assert (
+        EstimateCounter(family_of("claude-opus-5") or FLAT, quantile=0.95).name
+        == "estimate:claude-4.7:p95:1"
+    )
     assert repr(counters[1]) == "EstimateCounter('claude-3:p90')"
     assert all(isinstance(one, TokenCounter) for one in counters)
     assert {(one.exact, one.additive) for one in counters} == {(False, True)}
@@ -80,7 +96,9 @@ def test_names_tell_family_quantile_and_version() -> None:
 
 def test_unknown_quantile_is_refused() -> None:
     """A bound that was not measured is not given."""
-    with pytest.raises(ValueError, match=r"claude-3 has no bound for the quantile 0\.5: it has 0\.9, 0\.95"):
+    with pytest.raises(
+        ValueError, match=r"claude-3 has no bound for the quantile 0\.5: it has 0\.9, 0\.95"
+    ):
         EstimateCounter(FAMILIES[0], quantile=0.5)
     with pytest.raises(ValueError, match=r"flat .* none"):
         EstimateCounter(FLAT, quantile=0.95)
@@ -130,7 +148,9 @@ def test_unknown_generations_get_the_dearest_text() -> None:
     for name in ("claude", "gemini"):
         dearest = family_of(name)
         assert dearest is not None
-        assert dearest.text == max(family.text for family in FAMILIES if family.name.startswith(name))
+        assert dearest.text == max(
+            family.text for family in FAMILIES if family.name.startswith(name)
+        )
 
 
 def test_every_rate_counts_once() -> None:
@@ -167,7 +187,9 @@ def test_native_tools_count_as_functions() -> None:
     assert shape.count_request((), [NATIVE_TOOL]) == shape.count_request((), [TOOL])
     words = counter(word=1)
     server = {"type": "web_search_20250305", "max_uses": 5}
-    assert words.count_request((), [server]) == tokens('{"type":"web_search_20250305","max_uses":5}')
+    assert words.count_request((), [server]) == tokens(
+        '{"type":"web_search_20250305","max_uses":5}'
+    )
 
 
 @pytest.mark.parametrize(
@@ -175,9 +197,19 @@ def test_native_tools_count_as_functions() -> None:
     [
         ({"type": "text", "text": "Hello there"}, "Hello there"),
         ({"type": "thinking", "thinking": "Let me see", "signature": "xyz"}, "Let me see"),
-        ({"type": "tool_use", "id": "1", "name": "weather", "input": {"city": "Rome"}}, 'weather{"city":"Rome"}'),
+        (
+            {"type": "tool_use", "id": "1", "name": "weather", "input": {"city": "Rome"}},
+            'weather{"city":"Rome"}',
+        ),
         ({"type": "tool_result", "tool_use_id": "1", "content": "sunny"}, "sunny"),
-        ({"type": "tool_result", "tool_use_id": "1", "content": [{"type": "text", "text": "sunny"}]}, "sunny"),
+        (
+            {
+                "type": "tool_result",
+                "tool_use_id": "1",
+                "content": [{"type": "text", "text": "sunny"}],
+            },
+            "sunny",
+        ),
         ({"type": "tool_result", "tool_use_id": "1"}, ""),
         ({"type": "input_text", "text": "Hello there"}, "Hello there"),
         ({"type": "document", "source": {"type": "text", "data": "Hello there"}}, "Hello there"),
@@ -209,7 +241,9 @@ def test_images_cost_by_size_where_the_family_has_it() -> None:
     """Pixels by the family's price, at most the dearest image, which one of unknown size costs."""
     priced = EstimateCounter(replace(FLAT, image=1600, pixels=750))
     flat = EstimateCounter(replace(FLAT, image=258))
-    small, large = (base64.b64encode(png_header(*size)).decode() for size in ((300, 250), (4000, 3000)))
+    small, large = (
+        base64.b64encode(png_header(*size)).decode() for size in ((300, 250), (4000, 3000))
+    )
     for data, cost in ((small, 100), (large, 1600)):
         linked = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
         native = {"type": "image", "source": {"type": "base64", "data": data}}

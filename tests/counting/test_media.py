@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctxwin.counting import counter_for, media
-from ctxwin.counting.rules import COMMON, Patches, Rules, Tiles, rules_for
+from ctxwin.counting import counter_for
+from ctxwin.counting.openai import media
+from ctxwin.counting.openai.rules import COMMON, Patches, Rules, Tiles, rules_for
 
 sides = st.integers(1, 16_383)
 
@@ -29,7 +30,13 @@ def jpeg(width: int, height: int) -> bytes:
     """A JPEG with an application segment and a table in front of its frame."""
     frame = b"\xff\xc0" + struct.pack(">HBHHB", 17, 8, height, width, 3) + bytes(9)
     return (
-        b"\xff\xd8\xff\xe0" + struct.pack(">H", 16) + bytes(14) + b"\xff\xc4" + struct.pack(">H", 5) + bytes(3) + frame
+        b"\xff\xd8\xff\xe0"
+        + struct.pack(">H", 16)
+        + bytes(14)
+        + b"\xff\xc4"
+        + struct.pack(">H", 5)
+        + bytes(3)
+        + frame
     )
 
 
@@ -80,7 +87,9 @@ def test_broken_images_have_no_size(make: Any, keep: int, rest: bytes) -> None:
     assert media.size_of(jpeg(640, 0)) is None  # the height is stated behind the first scan
 
 
-@pytest.mark.parametrize("url", ["https://example.org/a.png", "data:image/png;base64,éééé", "data:image/png", "", None])
+@pytest.mark.parametrize(
+    "url", ["https://example.org/a.png", "data:image/png;base64,éééé", "data:image/png", "", None]
+)
 def test_images_out_of_reach(url: object) -> None:
     """Nothing is downloaded: behind a URL, and where there is no base64, the size is not known."""
     assert media.image_size({"type": "image_url", "image_url": {"url": url}}) is None
@@ -98,7 +107,8 @@ def test_images_out_of_reach(url: object) -> None:
         (Patches(1720), (640, 480), False, 516),
         (Patches(1200), (640, 480), False, 360),
         (Patches(1500), (640, 480), False, 450),
-        # Examples of OpenAI's guide, the multiplier left out: 1024 x 1024, and 1800 x 2400 shrunk to 33 x 44 patches.
+        # Examples of OpenAI's guide, the multiplier left out: 1024 x 1024, and 1800 x 2400 shrunk
+        # to 33 x 44 patches.
         (Patches(1000), (1024, 1024), False, 1024),
         (Patches(1000), (1800, 2400), False, 1452),
         (Patches(1000), (1024, 1024), True, 256),
@@ -109,12 +119,18 @@ def test_images_out_of_reach(url: object) -> None:
         (Patches(1000), None, True, 256),
     ],
 )
-def test_prices(rule: Tiles | Patches, size: tuple[int, int] | None, low: bool, tokens: int) -> None:
+def test_prices(
+    rule: Tiles | Patches, size: tuple[int, int] | None, low: bool, tokens: int
+) -> None:
     """The published rules, as far as recorded requests agree."""
     assert rule.tokens(size, low=low) == tokens
 
 
-@given(st.sampled_from([COMMON, *map(rules_for, ["gpt-4o-mini", "gpt-4.1-nano", "gpt-5-mini", "o3"])]), sides, sides)
+@given(
+    st.sampled_from([COMMON, *map(rules_for, ["gpt-4o-mini", "gpt-4.1-nano", "gpt-5-mini", "o3"])]),
+    sides,
+    sides,
+)
 def test_the_price_of_an_unknown_size_is_the_most(rules: Rules, width: int, height: int) -> None:
     """No image costs more, none costs nothing, and low detail never costs more than high."""
     most = rules.images.tokens(None, low=False)
@@ -131,7 +147,9 @@ def test_images_of_a_message() -> None:
         ({"type": "input_image", "image_url": url, "detail": "low"}, 85),
         ({"type": "image_url", "image_url": "https://example.org/a.png"}, 1445),
     ):
-        assert counter_for("gpt-4o").count_message({"role": "user", "content": [part]}) == 4 + tokens
+        assert (
+            counter_for("gpt-4o").count_message({"role": "user", "content": [part]}) == 4 + tokens
+        )
     image = {"type": "image_url", "image_url": {"url": url}}
     assert counter_for("gpt-5-nano").count_message({"role": "user", "content": [image]}) == 4 + 450
 
@@ -140,7 +158,10 @@ def test_audio_is_estimated_by_its_length() -> None:
     """Ten tokens a second and a frame; of a WAV file its header says how many bytes a second has."""
 
     def tokens(data: bytes) -> int:
-        part = {"type": "input_audio", "input_audio": {"data": base64.b64encode(data).decode(), "format": "wav"}}
+        part = {
+            "type": "input_audio",
+            "input_audio": {"data": base64.b64encode(data).decode(), "format": "wav"},
+        }
         return counter_for("gpt-4o").count_message({"role": "user", "content": [part]}) - 4
 
     wav = b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 16_000, 32_000, 2, 16)
@@ -153,11 +174,19 @@ def test_files_are_estimated_by_their_pages() -> None:
     """A text file counts as its text, a PDF by its pages, what is not at hand as one page."""
     pdf = b"%PDF-1.4 <</Type /Pages /Count 2>> <</Type /Page>> <</Type/Page /Parent 1>>"
     for part, tokens in (
-        ({"type": "file", "file": {"file_data": data_url(pdf, "application/pdf")}}, 2 * media.PAGE_TOKENS),
-        ({"type": "input_file", "file_data": data_url(b"no page", "application/pdf")}, media.PAGE_TOKENS),
+        (
+            {"type": "file", "file": {"file_data": data_url(pdf, "application/pdf")}},
+            2 * media.PAGE_TOKENS,
+        ),
+        (
+            {"type": "input_file", "file_data": data_url(b"no page", "application/pdf")},
+            media.PAGE_TOKENS,
+        ),
         ({"type": "input_file", "file_url": "https://example.org/a.pdf"}, media.PAGE_TOKENS),
         ({"type": "file", "file": {"file_id": "file-1"}}, media.PAGE_TOKENS),
         ({"type": "file", "file": {"file_data": data_url(b"hello world", "text/plain")}}, 2),
         ({"type": "file", "file": {"file_data": "data:text/plain;charset=utf-8,hello%20world"}}, 2),
     ):
-        assert counter_for("gpt-4o").count_message({"role": "user", "content": [part]}) == 4 + tokens
+        assert (
+            counter_for("gpt-4o").count_message({"role": "user", "content": [part]}) == 4 + tokens
+        )

@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 
 from ctxwin.counting.memo import ENTRY_BYTES, TABLE_BYTES, Memo
 
-KEYS = st.one_of(st.text(max_size=40), st.binary(max_size=40), st.builds(str.__mul__, st.text(), st.integers(0, 300)))
+KEYS = st.one_of(
+    st.text(max_size=40),
+    st.binary(max_size=40),
+    st.builds(str.__mul__, st.text(), st.integers(0, 300)),
+)
 STEPS = st.lists(st.tuples(st.booleans(), KEYS, st.integers(0, 1000)), max_size=60)
 
 
@@ -22,7 +26,9 @@ def held_bytes(memo: Memo) -> int:
 
 
 @given(STEPS, st.integers(0, 2000) | st.integers(0, 20_000))
-def test_never_above_its_bound_and_never_wrong(steps: list[tuple[bool, str | bytes, int]], max_bytes: int) -> None:
+def test_never_above_its_bound_and_never_wrong(
+    steps: list[tuple[bool, str | bytes, int]], max_bytes: int
+) -> None:
     """Whatever is put and asked for, in any order; a count is the one put last, or forgotten."""
     memo = Memo(max_bytes)
     truth: dict[str | bytes, int] = {}

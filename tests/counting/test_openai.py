@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from ctxwin import Budget, BudgetError, ContextManager
 from ctxwin.counting import TiktokenCounter
-from ctxwin.counting.encodings import load_encoding
 from ctxwin.counting.models import openai_counter
-from ctxwin.counting.rules import RULES, Rules
+from ctxwin.counting.openai.rules import RULES, Rules
+from ctxwin.counting.text.encodings import load_encoding
 from ctxwin.testing.strategies import histories
 
 MODELS = ["gpt-4o", "gpt-4o-mini", "gpt-4", "gpt-5-mini", "o3-mini", "kimi-k2"]
@@ -20,7 +20,10 @@ USER = {"role": "user", "content": "What is the weather in Paris?"}
 
 
 def _function(name: str, parameters: dict[str, Any], description: str = "") -> dict[str, Any]:
-    return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
+    return {
+        "type": "function",
+        "function": {"name": name, "description": description, "parameters": parameters},
+    }
 
 
 def _call(name: str, arguments: str, call_id: str = "a") -> dict[str, Any]:
@@ -50,7 +53,8 @@ def test_a_tool_and_its_exchange() -> None:
     alone = GPT4O.count_request([question])
     added = GPT4O.count_request([question, *exchange]) - alone
     assert added == GPT4O.count_request([question, *spaced]) - alone
-    # Two frames of four; the function's name with the call and with its result; arguments; the result's text.
+    # Two frames of four; the function's name with the call and with its result; arguments; the
+    # result's text.
     texts = ["functions.get_weather", '{"city":"Paris"}', "get_weather", "sunny in Paris"]
     assert added == 4 + 4 + 4 + sum(map(GPT4O.count_text, texts))
 
@@ -69,14 +73,25 @@ CURRENT = _function("get_current_weather", PLACE, "Get the current weather")
         ("o3-mini", "What is the capital of Mexico?", [], 13),
         ("gpt-4o-mini", "What's the weather in Paris?", [WEATHER], 43),
         ("gpt-5", "What's the weather in Paris?", [_function("get_weather", CITY, SAID)], 132),
-        ("gpt-4o", "What is the model name?", [_function("get_model_name", {"type": "object"})], 38),
+        (
+            "gpt-4o",
+            "What is the model name?",
+            [_function("get_model_name", {"type": "object"})],
+            38,
+        ),
         ("gpt-3.5-turbo", "What's the weather like in San Francisco and Boston?", [CURRENT], 70),
     ],
 )
-def test_small_requests_as_they_were_billed(model: str, content: str, tools: list[Any], billed: int) -> None:
+def test_small_requests_as_they_were_billed(
+    model: str, content: str, tools: list[Any], billed: int
+) -> None:
     """One or two a family, recorded by the test suites of pydantic-ai, OpenInference and OpenTelemetry."""
     choice = "none" if model == "gpt-5" else "auto"  # a choice is free there
-    body = {"messages": [{"role": "user", "content": content}], "tools": tools, "tool_choice": choice}
+    body = {
+        "messages": [{"role": "user", "content": content}],
+        "tools": tools,
+        "tool_choice": choice,
+    }
     assert openai_counter(model).count_body(body) == billed
 
 
@@ -86,19 +101,30 @@ def test_results_of_parallel_calls_are_one_list() -> None:
     one = _calls(_call("f", '{"q":1}'))
     for model, escaped in (("gpt-4o", False), ("gpt-4o-mini", True)):
         counter = openai_counter(model)
-        for text, value in (("两行\n文字", "两行\n文字"), ('{"a":[1,2]}', {"a": [1, 2]}), ("[broken", "[broken")):
+        for text, value in (
+            ("两行\n文字", "两行\n文字"),
+            ('{"a":[1,2]}', {"a": [1, 2]}),
+            ("[broken", "[broken"),
+        ):
             listed = f" {json.dumps(value, ensure_ascii=escaped)},"
             assert counter.count_result(_result(text), call) == counter.count_text(listed)
             assert counter.count_result(_result(text), one) == 4 + counter.count_text(text)
-    uses = [{"recipient_name": "functions.f", "parameters": value} for value in ({"q": 1}, "not JSON")]
+    uses = [
+        {"recipient_name": "functions.f", "parameters": value} for value in ({"q": 1}, "not JSON")
+    ]
     shown = json.dumps({"tool_uses": uses}, separators=(",", ":"))
-    assert GPT4O.count_message(call) == 17 + GPT4O.count_text("multi_tool_use.parallel") + GPT4O.count_text(shown)
+    assert GPT4O.count_message(call) == 17 + GPT4O.count_text(
+        "multi_tool_use.parallel"
+    ) + GPT4O.count_text(shown)
 
 
 def test_results_of_parts() -> None:
     """Text parts are joined, other parts cost what they cost anywhere; nothing is fewer than no tokens."""
     call = _calls(_call("f", "{}"), _call("f", "{}", "b"))
-    image = {"type": "image_url", "image_url": {"url": "https://example.org/a.png", "detail": "low"}}
+    image = {
+        "type": "image_url",
+        "image_url": {"url": "https://example.org/a.png", "detail": "low"},
+    }
     parts = [{"type": "text", "text": "a "}, image, {"type": "text", "text": "b"}]
     assert GPT4O.count_result(_result(parts), call) == GPT4O.count_text(' "a b",') + 85
     assert GPT4O.count_result(_result(None), call) == GPT4O.count_text(' "",')
@@ -119,12 +145,22 @@ def test_names_and_legacy_functions() -> None:
     spaced = '{"foo": "bar", "baz": 1.5}'
     # Three requests that their author checked against the API (hmarr/openai-chat-tokens).
     messages: list[dict[str, Any]] = [
-        {"role": "assistant", "content": "", "function_call": {"name": "do_stuff", "arguments": spaced}}
+        {
+            "role": "assistant",
+            "content": "",
+            "function_call": {"name": "do_stuff", "arguments": spaced},
+        }
     ]
     assert legacy.count_request(messages) == 26
     hello = {"role": "user", "content": "hello world"}
-    assert legacy.count_request([hello, {"role": "function", "name": "do_stuff", "content": "{}"}]) == 15
-    assert legacy.count_request([hello, {"role": "function", "name": "do_stuff", "content": spaced}]) == 28
+    assert (
+        legacy.count_request([hello, {"role": "function", "name": "do_stuff", "content": "{}"}])
+        == 15
+    )
+    assert (
+        legacy.count_request([hello, {"role": "function", "name": "do_stuff", "content": spaced}])
+        == 28
+    )
 
 
 def test_a_legacy_exchange_in_a_window() -> None:
@@ -142,10 +178,14 @@ def test_calls_of_both_kinds_cost_both() -> None:
     calls = _calls(_call("f", "{}"), _call("g", "{}"))
     legacy = {"name": "h", "arguments": "some text"}
     both = GPT4O.count_message({**calls, "function_call": legacy})
-    assert both - GPT4O.count_message(calls) == 3 + GPT4O.count_text("h") + GPT4O.count_text("some text")
+    assert both - GPT4O.count_message(calls) == 3 + GPT4O.count_text("h") + GPT4O.count_text(
+        "some text"
+    )
 
 
-@pytest.mark.parametrize("arguments", ["[" * 983 + "]" * 983, "[" * 100_000, '{"a":"one two three","a":1}', "not JSON"])
+@pytest.mark.parametrize(
+    "arguments", ["[" * 983 + "]" * 983, "[" * 100_000, '{"a":"one two three","a":1}', "not JSON"]
+)
 def test_arguments_that_are_better_left_alone(arguments: str) -> None:
     """JSON too deep to be written again, or in which a key hides another, counts as the text it is."""
     one, two = _calls(_call("f", arguments)), _calls(_call("f", arguments), _call("g", "{}"))
@@ -165,7 +205,9 @@ def test_payloads_of_odd_shapes() -> None:
 def test_text_beside_a_call() -> None:
     """It is rendered as a message of its own."""
     call = _call("f", "{}")
-    assert GPT4O.count_message(_calls(call, content="hm")) == GPT4O.count_message(_calls(call)) + 4 + 1
+    assert (
+        GPT4O.count_message(_calls(call, content="hm")) == GPT4O.count_message(_calls(call)) + 4 + 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -186,7 +228,9 @@ def test_forced_choices(choice: object, added: int) -> None:
     body: dict[str, Any] = {"messages": [USER], "tools": [WEATHER]}
     for model, costs in (("gpt-4o", added), ("gpt-5", 0)):
         counter = openai_counter(model)
-        assert counter.count_body({**body, "tool_choice": choice}) == counter.count_body(body) + costs
+        assert (
+            counter.count_body({**body, "tool_choice": choice}) == counter.count_body(body) + costs
+        )
 
 
 def test_legacy_choice() -> None:
@@ -194,14 +238,19 @@ def test_legacy_choice() -> None:
     body: dict[str, Any] = {"messages": [USER], "functions": [WEATHER["function"]]}
     legacy = openai_counter("gpt-3.5-turbo")
     forced = {**body, "function_call": {"name": "get_weather"}}
-    assert legacy.count_body(forced) - legacy.count_body(body) == 3 + legacy.count_text("functions.get_weather")
+    assert legacy.count_body(forced) - legacy.count_body(body) == 3 + legacy.count_text(
+        "functions.get_weather"
+    )
 
 
 FORMAT = {
     "type": "json_schema",
     "json_schema": {
         "name": "joke",
-        "schema": {"type": "object", "properties": {"joke": {"type": "string", "description": "The joke"}}},
+        "schema": {
+            "type": "object",
+            "properties": {"joke": {"type": "string", "description": "The joke"}},
+        },
     },
 }
 
@@ -211,7 +260,9 @@ def test_formats() -> None:
     body = {"messages": [USER], "response_format": FORMAT}
     alone = GPT4O.count_request([USER])
     assert GPT4O.count_body(body) == GPT4O.count_request([USER], [FORMAT]) == alone + 35
-    assert GPT4O.count_body({"messages": [USER], "response_format": {"type": "json_object"}}) == alone
+    assert (
+        GPT4O.count_body({"messages": [USER], "response_format": {"type": "json_object"}}) == alone
+    )
     flat = {"input": [USER], "text": {"format": {"type": "json_schema", **FORMAT["json_schema"]}}}  # type: ignore[dict-item]
     assert GPT4O.count_body(flat) == alone + 35
     for system in ("Be funny.", "Be funny", [{"type": "text", "text": "Be funny"}]):
@@ -240,7 +291,10 @@ def test_the_meter_knows_that_tools_share_a_system_message() -> None:
 
 def test_only_what_leads_every_window_shares_its_frame() -> None:
     """A system message behind others leads no window for good: the meter does not count on it, nor does a prune."""
-    log = [{"role": "user", "content": "an old question"}, {"role": "system", "content": "You are helpful."}]
+    log = [
+        {"role": "user", "content": "an old question"},
+        {"role": "system", "content": "You are helpful."},
+    ]
     least = GPT4O.count_request([log[1], USER], [WEATHER])
     for budget in range(least, least + 8):
         manager = ContextManager(budget, model="gpt-4o", tools=[WEATHER])
@@ -261,29 +315,51 @@ def test_responses_bodies() -> None:
     """Instructions are a system message; calls that follow one another are parallel; a string is the user's."""
     text = "What is the weather in Paris?"
     assert GPT4O.count_body({"input": text}) == GPT4O.count_request([USER])
-    told = {"instructions": "Be brief.", "input": [{"role": "user", "content": [{"type": "input_text", "text": text}]}]}
-    assert GPT4O.count_body(told) == GPT4O.count_request([{"role": "system", "content": "Be brief."}, USER])
+    told = {
+        "instructions": "Be brief.",
+        "input": [{"role": "user", "content": [{"type": "input_text", "text": text}]}],
+    }
+    assert GPT4O.count_body(told) == GPT4O.count_request(
+        [{"role": "system", "content": "Be brief."}, USER]
+    )
     items: list[dict[str, Any]] = [{"type": "message", "role": "user", "content": text}]
-    calls = [{"type": "function_call", "call_id": key, "name": "f", "arguments": "{}"} for key in "ab"]
+    calls = [
+        {"type": "function_call", "call_id": key, "name": "f", "arguments": "{}"} for key in "ab"
+    ]
     outputs = [{"type": "function_call_output", "call_id": key, "output": "done"} for key in "ab"]
-    chat = [USER, _calls(_call("f", "{}"), _call("f", "{}", "b")), _result("done"), _result("done", "b")]
+    chat = [
+        USER,
+        _calls(_call("f", "{}"), _call("f", "{}", "b")),
+        _result("done"),
+        _result("done", "b"),
+    ]
     assert GPT4O.count_body({"input": [*items, *calls, *outputs]}) == GPT4O.count_request(chat)
     assert GPT4O.count_body({"input": [*items, *calls]}) == GPT4O.count_request(chat[:2])
-    assert GPT4O.count_body({"input": [*items, {"type": "reasoning", "summary": []}]}) > GPT4O.count_request([USER])
+    assert GPT4O.count_body(
+        {"input": [*items, {"type": "reasoning", "summary": []}]}
+    ) > GPT4O.count_request([USER])
     flat = {"type": "function", **WEATHER["function"]}
-    assert GPT4O.count_body({"input": text, "tools": [flat]}) < GPT4O.count_request([USER], [WEATHER])
+    assert GPT4O.count_body({"input": text, "tools": [flat]}) < GPT4O.count_request(
+        [USER], [WEATHER]
+    )
 
 
 @pytest.mark.parametrize("model", MODELS)
 @given(messages=histories(), with_tools=st.booleans())
-def test_no_request_costs_more_than_its_parts(model: str, messages: list[dict[str, Any]], with_tools: bool) -> None:
+def test_no_request_costs_more_than_its_parts(
+    model: str, messages: list[dict[str, Any]], with_tools: bool
+) -> None:
     """Base and messages bound a request, each message counted alone or behind its call; what they exceed is a frame."""
     counter = openai_counter(model)
     tools = [WEATHER, FORMAT] if with_tools else []
     call: dict[str, Any] = {}
     parts = base = counter.count_request((), tools)
     for message in messages:
-        parts += counter.count_result(message, call) if message["role"] == "tool" else counter.count_message(message)
+        parts += (
+            counter.count_result(message, call)
+            if message["role"] == "tool"
+            else counter.count_message(message)
+        )
         call = message if message.get("tool_calls") else call
     assert parts - 4 * with_tools <= counter.count_request(messages, tools) <= parts
     assert parts <= base + sum(map(counter.count_message, messages))
@@ -294,7 +370,9 @@ def test_the_manager_prices_a_result_by_its_call(messages: list[dict[str, Any]],
     """Whatever was cut, edited or restored: the meter says what counting the window says, so no window exceeds."""
     counter = openai_counter("gpt-4o-mini")
     budget = Budget(room + counter.count_request(()))
-    manager = ContextManager(budget=budget, counter=counter, strategies=["clear-tool-results", "clamp-oversized"])
+    manager = ContextManager(
+        budget=budget, counter=counter, strategies=["clear-tool-results", "clamp-oversized"]
+    )
     for message in messages:
         manager.append(message)
     try:
@@ -308,7 +386,9 @@ def test_the_manager_prices_a_result_by_its_call(messages: list[dict[str, Any]],
 
 def test_a_counter_of_ones_own() -> None:
     """Encoding and rules can be given: here a message costs ten tokens beside its text."""
-    counter = TiktokenCounter(load_encoding("o200k_base"), name="mine", exact=False, rules=Rules(per_message=9))
+    counter = TiktokenCounter(
+        load_encoding("o200k_base"), name="mine", exact=False, rules=Rules(per_message=9)
+    )
     assert counter.count_request([{"role": "user", "content": "hi"}]) == 3 + 10 + 1
     assert repr(counter) == "TiktokenCounter('mine', exact=False)"
 

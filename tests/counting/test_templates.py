@@ -14,15 +14,24 @@ from hypothesis import strategies as st
 pytest.importorskip("jinja2", minversion="3.1.6")
 tokenizers = pytest.importorskip("tokenizers")
 
-from ctxwin import BudgetError, ContextManager, CounterError  # noqa: E402 - behind what may skip the module
-from ctxwin.counting import rendering  # noqa: E402
-from ctxwin.counting.preparing import Wants, prepare  # noqa: E402
-from ctxwin.counting.rendering import TemplateTokenizer  # noqa: E402
-from ctxwin.counting.templates import TransformersCounter  # noqa: E402
-from ctxwin.messages import Wire  # noqa: E402
-from ctxwin.testing.strategies import histories  # noqa: E402
+from ctxwin import BudgetError, ContextManager, CounterError
+from ctxwin.counting.template import rendering
+from ctxwin.counting.template.preparing import Wants, prepare
+from ctxwin.counting.template.rendering import TemplateTokenizer
+from ctxwin.counting.template.templates import TransformersCounter
+from ctxwin.testing.strategies import histories
+from ctxwin.values.wire import Wire
 
-SPECIAL = ["<s>", "</s>", "<|user|>", "<|assistant|>", "<|system|>", "<|tool|>", "<|call|>", "<|end|>"]
+SPECIAL = [
+    "<s>",
+    "</s>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|system|>",
+    "<|tool|>",
+    "<|call|>",
+    "<|end|>",
+]
 TEXT = (
     "the user asks which flights leave on Monday, and the assistant looks them up: "
     '{"name": "find", "arguments": {"day": "Monday"}} think about it, then answer.\n\n'
@@ -35,19 +44,25 @@ PLAIN = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 DEFAULT_SYSTEM = (
-    "{% if messages[0].role != 'system' %}<|system|>You are a helpful assistant.<|end|>\n{% endif %}" + PLAIN
+    "{% if messages[0].role != 'system' %}<|system|>You are a helpful assistant.<|end|>\n{% endif %}"
+    + PLAIN
 )
 MAPPINGS = PLAIN.replace(
     "{{ call.function.arguments }}",
     "{% for k, v in call.function.arguments | items %}{{ k }}={{ v | tojson }}{% endfor %}",
 )
-JSON_CALLS = PLAIN.replace("{{ call.function.arguments }}", "{{ call.function.arguments | tojson }}")
+JSON_CALLS = PLAIN.replace(
+    "{{ call.function.arguments }}", "{{ call.function.arguments | tojson }}"
+)
 SHORT_IDS = PLAIN.replace(
-    "<|call|>", "{% if call.id | length != 9 %}{{ raise_exception('ids have 9 characters') }}{% endif %}<|call|>"
+    "<|call|>",
+    "{% if call.id | length != 9 %}{{ raise_exception('ids have 9 characters') }}{% endif %}<|call|>",
 )
 ADDED_CONTENT = PLAIN.replace("{{ m.content }}", "{{ '' + m['content'] }}")
 PARTS = PLAIN.replace("{{ m.content }}", "{% for part in m.content %}{{ part.text }}{% endfor %}")
-NO_DEVELOPER = PLAIN.replace("{% for m in messages %}", "{% for m in messages if m.role != 'developer' %}")
+NO_DEVELOPER = PLAIN.replace(
+    "{% for m in messages %}", "{% for m in messages if m.role != 'developer' %}"
+)
 ALTERNATING = (
     "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
     "{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}"
@@ -83,7 +98,9 @@ NUMBERED = (
 NUMBERED_PLAINLY = ALTERNATING.replace("<|{{ m.role }}|>", "{{ loop.index }}<|{{ m.role }}|>")
 TOUCHING = "{% for m in messages %}{{ m.content }}\n{% endfor %}<|assistant|>"
 AGENTS_ONLY = PLAIN.replace("tools or []", "tools")
-TOOLS_REPEATED = PLAIN.replace("<|{{ m.role }}|>", "<|{{ m.role }}|>{% if m.role == 'user' %}{{ tools }}{% endif %}")
+TOOLS_REPEATED = PLAIN.replace(
+    "<|{{ m.role }}|>", "<|{{ m.role }}|>{% if m.role == 'user' %}{{ tools }}{% endif %}"
+)
 LOOKED_UP = (
     "{% set ns = namespace(name='') %}{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'tool' %}"
     "{% set ns.name = '' %}{% for other in messages %}{% for call in other.tool_calls or [] %}"
@@ -92,12 +109,29 @@ LOOKED_UP = (
     "{% for call in m.tool_calls or [] %}<|call|>{{ call.function | tojson }}{% endfor %}<|end|>{% endfor %}"
     "<|assistant|>"
 )
-NO_TOOLS = PLAIN.replace("<|tool|>{{ tool | tojson }}", "{{ raise_exception('tools are not supported') }}")
-ADDITIVE = [PLAIN, DEFAULT_SYSTEM, MAPPINGS, JSON_CALLS, SHORT_IDS, ADDED_CONTENT, PARTS, THINKING, SWITCHED, LOOKED_UP]
+NO_TOOLS = PLAIN.replace(
+    "<|tool|>{{ tool | tojson }}", "{{ raise_exception('tools are not supported') }}"
+)
+ADDITIVE = [
+    PLAIN,
+    DEFAULT_SYSTEM,
+    MAPPINGS,
+    JSON_CALLS,
+    SHORT_IDS,
+    ADDED_CONTENT,
+    PARTS,
+    THINKING,
+    SWITCHED,
+    LOOKED_UP,
+]
 NOT_ADDITIVE = [MOVING, THINKING_ANYWAY, NUMBERED, NUMBERED_PLAINLY, TOUCHING, TOOLS_REPEATED]
 TEXT_PART = {"type": "text", "text": "and back?"}
-TOOL: Wire = {"type": "function", "function": {"name": "find", "parameters": {"type": "object", "properties": {}}}}
-# What is encoded otherwise beside other text: spaces, line breaks, digits, quotes, marks of templates and of thinking.
+TOOL: Wire = {
+    "type": "function",
+    "function": {"name": "find", "parameters": {"type": "object", "properties": {}}},
+}
+# What is encoded otherwise beside other text: spaces, line breaks, digits, quotes, marks of
+# templates and of thinking.
 PIECES = [
     "a",
     "user",
@@ -135,7 +169,9 @@ def vocabulary(seed: str = "") -> Any:
 
 
 def counter(template: str, **options: Any) -> TransformersCounter:
-    return TransformersCounter(TemplateTokenizer(vocabulary(), template, {"bos_token": "<s>"}), **options)
+    return TransformersCounter(
+        TemplateTokenizer(vocabulary(), template, {"bos_token": "<s>"}), **options
+    )
 
 
 COUNTERS = {template: counter(template) for template in ADDITIVE}
@@ -170,7 +206,10 @@ CHAT: list[Wire] = [
 
 
 @pytest.mark.parametrize("template", ADDITIVE)
-@given(messages=histories(texts=TRICKY, min_size=1, max_size=8, valid=True), tools=st.sampled_from([[], [TOOL]]))
+@given(
+    messages=histories(texts=TRICKY, min_size=1, max_size=8, valid=True),
+    tools=st.sampled_from([[], [TOOL]]),
+)
 @settings(max_examples=25)
 def test_sums_bound_requests(template: str, messages: list[Wire], tools: list[Wire]) -> None:
     """Base and messages never cost less than the request, whatever the texts."""
@@ -201,7 +240,10 @@ SYSTEM_PROMPT = counter(DEFAULT_SYSTEM, system_prompt=True)
 @pytest.mark.parametrize("template", NOT_ADDITIVE)
 def test_what_sums_cannot_bound_is_found_out(template: str) -> None:
     """System text that moves, tools written twice, numbers that grow, contents that touch."""
-    for tokens in (counter(template), counter(template, system_prompt=template != NUMBERED_PLAINLY)):
+    for tokens in (
+        counter(template),
+        counter(template, system_prompt=template != NUMBERED_PLAINLY),
+    ):
         assert not tokens.additive
         assert "additive=False" in repr(tokens)
 
@@ -233,7 +275,9 @@ def test_wants_are_learnt(template: str, wants: Wants) -> None:
     tokens = counter(template)
     learnt = tokens._wants
     assert set(learnt.parts.values()) == {"text"}
-    assert Wants(learnt.mappings, learnt.empty_content, learnt.short_ids, learnt.no_developer) == wants
+    assert (
+        Wants(learnt.mappings, learnt.empty_content, learnt.short_ids, learnt.no_developer) == wants
+    )
     window = tokens.prepare(CHAT)
     assert tokens.prepare(window) == window
     text = tokens.tokenizer.apply_chat_template(window, add_generation_prompt=True)
@@ -242,26 +286,49 @@ def test_wants_are_learnt(template: str, wants: Wants) -> None:
 
 def test_a_template_that_takes_everything_changes_nothing() -> None:
     """What the template shows as it is meant stays as it came; it never sees a null anyway."""
-    either = (
-        "{% if m.content is string %}{{ m.content }}{% else %}{% for part in m.content %}{{ part.text }}{% endfor %}"
-    )
+    either = "{% if m.content is string %}{{ m.content }}{% else %}{% for part in m.content %}{{ part.text }}{% endfor %}"
     tokens = counter(PLAIN.replace("{{ m.content }}", either + "{% endif %}"))
     assert tokens._wants == Wants()
-    messages: list[Wire] = [asked(), calls("call_1"), result("call_1"), {"role": "user", "content": [TEXT_PART]}]
-    assert tokens.prepare(messages) == [{key: v for key, v in wire.items() if v is not None} for wire in messages]
+    messages: list[Wire] = [
+        asked(),
+        calls("call_1"),
+        result("call_1"),
+        {"role": "user", "content": [TEXT_PART]},
+    ]
+    assert tokens.prepare(messages) == [
+        {key: v for key, v in wire.items() if v is not None} for wire in messages
+    ]
 
 
 @pytest.mark.parametrize(
     ("given_", "prepared"),
     [
-        ({"role": "assistant", "content": None, "name": None}, {"role": "assistant", "content": ""}),
-        ({"role": "user", "content": "\ud83d\ude42 \ud800"}, {"role": "user", "content": "🙂 \ufffd"}),
+        (
+            {"role": "assistant", "content": None, "name": None},
+            {"role": "assistant", "content": ""},
+        ),
+        (
+            {"role": "user", "content": "\ud83d\ude42 \ud800"},
+            {"role": "user", "content": "🙂 \ufffd"},
+        ),
         ({"role": "developer", "content": "be brief"}, {"role": "system", "content": "be brief"}),
-        ({"role": "user", "content": [{"type": "text", "text": t} for t in "ab"]}, {"role": "user", "content": "a\nb"}),
-        ({"role": "user", "content": [{"type": "image_url"}]}, {"role": "user", "content": [{"type": "image_url"}]}),
-        ({"role": "system", "content": "a"}, {"role": "system", "content": [{"type": "text", "text": "a"}]}),
+        (
+            {"role": "user", "content": [{"type": "text", "text": t} for t in "ab"]},
+            {"role": "user", "content": "a\nb"},
+        ),
+        (
+            {"role": "user", "content": [{"type": "image_url"}]},
+            {"role": "user", "content": [{"type": "image_url"}]},
+        ),
+        (
+            {"role": "system", "content": "a"},
+            {"role": "system", "content": [{"type": "text", "text": "a"}]},
+        ),
         ({"role": "system", "content": []}, {"role": "system", "content": []}),
-        ({"role": "tool", "content": "a"}, {"role": "tool", "content": "a", "tool_call_id": "dc937b598"}),
+        (
+            {"role": "tool", "content": "a"},
+            {"role": "tool", "content": "a", "tool_call_id": "dc937b598"},
+        ),
         (
             {"role": "tool", "content": 1.5, "tool_call_id": "abcdefgh9"},
             {"role": "tool", "content": 1.5, "tool_call_id": "abcdefgh9"},
@@ -289,10 +356,15 @@ def test_prepare(given_: Wire, prepared: Wire) -> None:
 )
 def test_arguments_become_a_mapping(arguments: str, parsed: Wire) -> None:
     """What is no JSON object, models being models, goes to the template whole."""
-    message = prepare(calls("call_1", None, arguments=arguments), Wants(mappings=True, short_ids=True))
+    message = prepare(
+        calls("call_1", None, arguments=arguments), Wants(mappings=True, short_ids=True)
+    )
     assert [call["function"]["arguments"] for call in message["tool_calls"]] == [parsed, parsed]
     assert [len(call["id"]) for call in message["tool_calls"]] == [9, 9]
-    custom = {"role": "assistant", "tool_calls": [{"id": "call_1", "custom": {"name": "f", "input": "x"}}]}
+    custom = {
+        "role": "assistant",
+        "tool_calls": [{"id": "call_1", "custom": {"name": "f", "input": "x"}}],
+    }
     assert prepare(custom, Wants(mappings=True)) == custom
 
 
@@ -341,9 +413,9 @@ def test_options_are_part_of_what_is_counted() -> None:
     tokens, silent = counter(PLAIN), counter(PLAIN, add_generation_prompt=False)
     assert tokens.count_request(CHAT) == silent.count_request(CHAT) + 1
     greeting = "{{ greeting }}" + PLAIN
-    assert counter(greeting, template_variables={"greeting": "<s>" * 5}).count_request([asked()]) == 5 + counter(
-        greeting
-    ).count_request([asked()])
+    assert counter(greeting, template_variables={"greeting": "<s>" * 5}).count_request(
+        [asked()]
+    ) == 5 + counter(greeting).count_request([asked()])
 
 
 def test_texts() -> None:
@@ -378,7 +450,11 @@ def test_names_tell_templates_options_and_vocabularies_apart() -> None:
     ("tokenizer", "error", "says"),
     [
         (object(), TypeError, "give a transformers tokenizer"),
-        (type("Slow", (), {"apply_chat_template": print, "is_fast": False})(), TypeError, "load the fast one"),
+        (
+            type("Slow", (), {"apply_chat_template": print, "is_fast": False})(),
+            TypeError,
+            "load the fast one",
+        ),
         (TemplateTokenizer(vocabulary(), ""), ValueError, "set its chat_template"),
         (
             TemplateTokenizer(vocabulary(), "{{ functions.names }}"),
@@ -387,7 +463,9 @@ def test_names_tell_templates_options_and_vocabularies_apart() -> None:
         ),
     ],
 )
-def test_what_cannot_count_is_refused_at_once(tokenizer: Any, error: type[Exception], says: str) -> None:
+def test_what_cannot_count_is_refused_at_once(
+    tokenizer: Any, error: type[Exception], says: str
+) -> None:
     """The error says what to do."""
     with pytest.raises(error, match=says):
         TransformersCounter(tokenizer)
@@ -398,7 +476,10 @@ def test_threads_count_alike() -> None:
     tokens = COUNTERS[THINKING]
     expected = [tokens.count_message(message) for message in CHAT]
     found: list[list[int]] = []
-    threads = [threading.Thread(target=lambda: found.append([tokens.count_message(m) for m in CHAT])) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: found.append([tokens.count_message(m) for m in CHAT]))
+        for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -407,7 +488,9 @@ def test_threads_count_alike() -> None:
 
 
 @pytest.mark.parametrize("template", [*ADDITIVE, MOVING])
-@given(messages=histories(texts=TRICKY, min_size=1, max_size=8, valid=True), share=st.floats(0.2, 1))
+@given(
+    messages=histories(texts=TRICKY, min_size=1, max_size=8, valid=True), share=st.floats(0.2, 1)
+)
 @settings(max_examples=10)
 def test_windows_fit_their_budget(template: str, messages: list[Wire], share: float) -> None:
     """What the manager sends, prepared and rendered, is within the budget."""
@@ -469,21 +552,32 @@ def render(template: str, messages: Sequence[Wire] = (), **options: Any) -> str:
 
 def test_rendering_is_that_of_transformers() -> None:
     """Filters, globals, tags and white space as templates expect them."""
-    assert render("{% for i in [1, 2] %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% endfor %}") == "1"
+    assert (
+        render("{% for i in [1, 2] %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% endfor %}")
+        == "1"
+    )
     assert render("{% generation %}{% set x = 1 %}a{{ x }}{% endgeneration %}{{ x }}") == "a1"
     assert render("  {% if true %}\na\n  {% endif %}\nb") == "a\nb"
     assert render("{{ {'b': '<é>', 'a': 1} | tojson }}") == '{"b": "<é>", "a": 1}'
-    assert render("{{ {'b': 1, 'a': 2} | tojson(indent=1, sort_keys=true) }}") == '{\n "a": 2,\n "b": 1\n}'
-    assert render("{{ strftime_now('%Y') }}") == f"{datetime.now():%Y}"  # noqa: DTZ005 - as the template sees it
     assert (
-        render("{{ messages[0].thinking }}{{ messages[0].reasoning_content }}", [{**asked(), "reasoning": "hm"}])
+        render("{{ {'b': 1, 'a': 2} | tojson(indent=1, sort_keys=true) }}")
+        == '{\n "a": 2,\n "b": 1\n}'
+    )
+    assert render("{{ strftime_now('%Y') }}") == f"{datetime.now():%Y}"
+    assert (
+        render(
+            "{{ messages[0].thinking }}{{ messages[0].reasoning_content }}",
+            [{**asked(), "reasoning": "hm"}],
+        )
         == "hmhm"
     )
     assert render("{{ messages[0].name is defined }}", [{**asked(), "name": None}]) == "False"
     assert render("{{ tools }}{{ documents }}{{ add_generation_prompt }}") == "NoneNoneFalse"
 
 
-@pytest.mark.parametrize("code", ["''.__class__.__mro__", "messages.append(1)", "messages[0].update(a=1)"])
+@pytest.mark.parametrize(
+    "code", ["''.__class__.__mro__", "messages.append(1)", "messages[0].update(a=1)"]
+)
 def test_templates_cannot_leave_the_sandbox(code: str) -> None:
     """They are foreign code: they see data, and change none."""
     with pytest.raises(Exception, match=r"unsafe|immutable"):
@@ -502,7 +596,11 @@ def test_named_templates() -> None:
     """`tool_use` serves requests with tools, `default` the others."""
     both = TemplateTokenizer(vocabulary(), {"default": "d", "tool_use": "t"})
     one = TemplateTokenizer(vocabulary(), {"default": "d"})
-    texts = [t.apply_chat_template([asked()], tools, tokenize=False) for t in (both, one) for tools in (None, [TOOL])]
+    texts = [
+        t.apply_chat_template([asked()], tools, tokenize=False)
+        for t in (both, one)
+        for tools in (None, [TOOL])
+    ]
     assert texts == ["d", "t", "d", "d"]
     with pytest.raises(ValueError, match="'default', not only"):
         TemplateTokenizer(vocabulary(), {"tool_use": "t"})
@@ -527,7 +625,10 @@ def test_a_folder_is_read_as_transformers_reads_it(tmp_path: Path) -> None:
         "bos_token": "<s>",
         "eos_token": {"content": "</s>"},
         "pad_token": None,
-        "added_tokens_decoder": {"9": {"content": "<|call|>"}, "999": {"content": "<new>", "special": True}},
+        "added_tokens_decoder": {
+            "9": {"content": "<|call|>"},
+            "999": {"content": "<new>", "special": True},
+        },
         "chat_template": "of the configuration",
     }
     tokenizer = TemplateTokenizer.from_folder(save(tmp_path, config, chat_template=PLAIN))
@@ -536,14 +637,24 @@ def test_a_folder_is_read_as_transformers_reads_it(tmp_path: Path) -> None:
     assert len(tokenizer("<new><|call|>")["input_ids"]) == 2
     assert len(tokenizer) == len(TemplateTokenizer(vocabulary(), PLAIN)) + 1
     tokens = TransformersCounter.from_folder(tmp_path, add_generation_prompt=False)
-    assert tokens.count_request(CHAT) == counter(PLAIN, add_generation_prompt=False).count_request(CHAT)
+    assert tokens.count_request(CHAT) == counter(PLAIN, add_generation_prompt=False).count_request(
+        CHAT
+    )
 
 
 def test_where_a_folder_keeps_its_templates(tmp_path: Path) -> None:
     """In the configuration, one or named; or in files of their names."""
     save(tmp_path, {"chat_template": PLAIN})
     assert TemplateTokenizer.from_folder(tmp_path).chat_template == PLAIN
-    save(tmp_path, {"chat_template": [{"name": "default", "template": PLAIN}, {"name": "tool_use", "template": "t"}]})
+    save(
+        tmp_path,
+        {
+            "chat_template": [
+                {"name": "default", "template": PLAIN},
+                {"name": "tool_use", "template": "t"},
+            ]
+        },
+    )
     named = {"default": PLAIN, "tool_use": "t"}
     assert TemplateTokenizer.from_folder(tmp_path).chat_template == named
     save(tmp_path, {}, chat_template=PLAIN, additional_chat_templates__tool_use="t")

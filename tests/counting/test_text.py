@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counting.troublemakers import texts
-from ctxwin.counting import text as module
-from ctxwin.counting.encodings import O200K_PATTERN, PATTERNS, load_encoding
-from ctxwin.counting.text import Texts, upper_bound
+from ctxwin.counting.text import text as module
+from ctxwin.counting.text.encodings import O200K_PATTERN, PATTERNS, load_encoding
+from ctxwin.counting.text.text import Texts, upper_bound
 
 CHARACTERS = [
     "a",
@@ -72,19 +72,15 @@ def test_no_text_exceeds_its_upper_bound(text: str) -> None:
 
 def test_upper_bound_is_the_bytes() -> None:
     """By example: ASCII, two, three and four bytes, and three for a lone surrogate."""
-    assert [upper_bound(text) for text in ("", "ab", "é", "中", "👍", "\ud800", "\ud83d\udc4d")] == [
-        0,
-        2,
-        2,
-        3,
-        4,
-        3,
-        6,
-    ]
+    assert [
+        upper_bound(text) for text in ("", "ab", "é", "中", "👍", "\ud800", "\ud83d\udc4d")
+    ] == [0, 2, 2, 3, 4, 3, 6]
 
 
 @given(texts(), st.integers(1, 12), st.integers(1, 30))
-def test_a_piece_too_long_to_encode_counts_its_bytes(text: str, piece_size: int, longest: int) -> None:
+def test_a_piece_too_long_to_encode_counts_its_bytes(
+    text: str, piece_size: int, longest: int
+) -> None:
     """Then the count lies between the true one and the upper bound."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "LONGEST_PIECE", longest)
@@ -161,7 +157,14 @@ def test_long_texts_are_not_kept() -> None:
 def test_long_texts_are_told_apart() -> None:
     """Lone surrogates, which no encoding of the text may replace on the way to its digest."""
     counter = Texts(load_encoding("o200k_base"), piece_size=10)
-    for text in ("?" * 20, "\ud800" * 20, "\ud83d" * 20, "\ufffd" * 20, "\ud83d\udc4d" * 10, "👍" * 20):
+    for text in (
+        "?" * 20,
+        "\ud800" * 20,
+        "\ud83d" * 20,
+        "\ufffd" * 20,
+        "\ud83d\udc4d" * 10,
+        "👍" * 20,
+    ):
         assert counter.count(text) == true_count("o200k_base", text)
 
 
@@ -224,8 +227,12 @@ class PanicException(BaseException):
 
 
 @pytest.mark.parametrize("piece_size", [1, 100])
-@pytest.mark.parametrize("error", [PanicException(), KeyboardInterrupt(), SystemExit(), ValueError(), GeneratorExit()])
-def test_only_a_panic_is_answered_with_the_upper_bound(error: BaseException, piece_size: int) -> None:
+@pytest.mark.parametrize(
+    "error", [PanicException(), KeyboardInterrupt(), SystemExit(), ValueError(), GeneratorExit()]
+)
+def test_only_a_panic_is_answered_with_the_upper_bound(
+    error: BaseException, piece_size: int
+) -> None:
     """Everything else passes through."""
 
     def fail(text: str) -> list[int]:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctxwin.counting import counter_for, tools
-from ctxwin.counting.tools import render_format, render_tools
+from ctxwin.counting import counter_for
+from ctxwin.counting.openai import tools
+from ctxwin.counting.openai.tools import render_format, render_tools
 
 
 def _rendered(properties: dict[str, Any], **parameters: Any) -> str:
@@ -21,8 +22,13 @@ def _rendered(properties: dict[str, Any], **parameters: Any) -> str:
 def test_a_namespace() -> None:
     """What is said of a tool stands above it, in lines without indentation; one without parameters takes none."""
     tool = {"name": "now", "description": "Tell the time.\n\n    Returns:\n        ISO 8601"}
-    custom = {"type": "custom", "custom": {"name": "sum", "description": "", "format": {"type": "text"}}}
-    text, correction = render_tools([{"type": "function", "function": tool}, custom, {"type": "web_search"}])
+    custom = {
+        "type": "custom",
+        "custom": {"name": "sum", "description": "", "format": {"type": "text"}},
+    }
+    text, correction = render_tools(
+        [{"type": "function", "function": tool}, custom, {"type": "web_search"}]
+    )
     assert text == (
         "# Tools\n\n## functions\n\nnamespace functions {\n\n"
         "// Tell the time.\n// Returns:\n// ISO 8601\ntype now = () => any;\n\n"
@@ -47,7 +53,10 @@ def test_a_namespace() -> None:
         ({"type": "string", "format": "date"}, "// format: date\nstring"),
         ({"enum": ["a", "ä", 1]}, '"a" | "ä" | 1'),
         ({"const": "post"}, '"post"'),
-        ({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}, "string | string[]"),
+        (
+            {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+            "string | string[]",
+        ),
         ({"oneOf": [{"type": "string"}]}, "string"),
         ({"type": ["string", "number"]}, "string | number"),
         ({"$ref": "#/$defs/Colour"}, '"red" | "blue"'),
@@ -60,16 +69,22 @@ def test_a_namespace() -> None:
 )
 def test_types(schema: Any, rendered: str) -> None:
     """Each kind of schema as TypeScript; a reference is followed, one to itself not for ever."""
-    definitions = {"Colour": {"enum": ["red", "blue"]}, "Self": {"type": "array", "items": {"$ref": "#/$defs/Self"}}}
+    definitions = {
+        "Colour": {"enum": ["red", "blue"]},
+        "Self": {"type": "array", "items": {"$ref": "#/$defs/Self"}},
+    }
     old = {"Old": {"type": "string"}}
-    assert _rendered({"a": schema}, **{"$defs": definitions, "definitions": old}) == f"{{\na?: {rendered},\n}}"
+    assert (
+        _rendered({"a": schema}, **{"$defs": definitions, "definitions": old})
+        == f"{{\na?: {rendered},\n}}"
+    )
 
 
 def test_comments() -> None:
     """Title and description, a line between them; each variant of a type repeats what is said; a default behind."""
-    assert _rendered({"a": {"type": "string", "title": "A", "description": "First"}}, required=["a"]) == (
-        "{\n// A\n//\n// First\na: string,\n}"
-    )
+    assert _rendered(
+        {"a": {"type": "string", "title": "A", "description": "First"}}, required=["a"]
+    ) == ("{\n// A\n//\n// First\na: string,\n}")
     assert _rendered({"a": {"type": "string", "title": "A", "default": None}}) == (
         "{\n// A\na?: string, // default: null\n}"
     )
@@ -77,7 +92,9 @@ def test_comments() -> None:
         "{\n// Or not\na?: // Or not\nstring | // Or not\nnull,\n}"
     )
     inner = {"type": "object", "title": "Inner", "properties": {"b": {"type": "string"}}}
-    assert _rendered({"a": inner}, title="Outer") == "// Outer\n{\n// Inner\na?: {\nb?: string,\n},\n}"
+    assert (
+        _rendered({"a": inner}, title="Outer") == "// Outer\n{\n// Inner\na?: {\nb?: string,\n},\n}"
+    )
     assert _rendered({"a": {"$ref": "#/$defs/Inner"}}, **{"$defs": {"Inner": inner}}) == (
         "{\na?: // Inner\n{\nb?: string,\n},\n}"
     )
@@ -117,10 +134,15 @@ def _doubling(levels: int, last: dict[str, Any]) -> dict[str, Any]:
     [
         _doubling(60, {"type": "string"}),
         _doubling(14, {"enum": ["some choice or other"] * 200}),
-        {"type": "object", "properties": {"a": {"type": ["string"] * 2000, "description": "word " * 2000}}},
         {
             "type": "object",
-            "properties": {"a": {"type": ["object"] * 1000, "properties": {f"p{i}": {} for i in range(1000)}}},
+            "properties": {"a": {"type": ["string"] * 2000, "description": "word " * 2000}},
+        },
+        {
+            "type": "object",
+            "properties": {
+                "a": {"type": ["object"] * 1000, "properties": {f"p{i}": {} for i in range(1000)}}
+            },
         },
     ],
     ids=["deep", "wide", "described", "listed"],
@@ -137,7 +159,9 @@ def test_schemas_may_be_deep() -> None:
     for _ in range(500):
         nested = {"type": "array", "items": nested}
     assert "any[]" in _rendered({"a": nested})
-    chain: dict[str, Any] = {f"D{level}": {"$ref": f"#/$defs/D{level + 1}"} for level in range(2000)}
+    chain: dict[str, Any] = {
+        f"D{level}": {"$ref": f"#/$defs/D{level + 1}"} for level in range(2000)
+    }
     assert _rendered({"a": {"$ref": "#/$defs/D0"}}, **{"$defs": chain}) == "{\na?: any,\n}"
 
 
@@ -147,7 +171,9 @@ def test_formats() -> None:
         "type": "object",
         "additionalProperties": False,
         "required": ["required"],
-        "properties": {"required": {"type": "number", "minimum": 0, "maximum": 1, "default": 0.5, "title": "R"}},
+        "properties": {
+            "required": {"type": "number", "minimum": 0, "maximum": 1, "default": 0.5, "title": "R"}
+        },
         "items": [{"maxItems": 1}],
         "$defs": {"default": {"type": "string"}},
     }
@@ -157,11 +183,17 @@ def test_formats() -> None:
         "items": [{}],
         "$defs": {"default": {"type": "string"}},
     }
-    given_format = {"type": "json_schema", "json_schema": {"name": "é", "description": "What\nfor", "schema": schema}}
+    given_format = {
+        "type": "json_schema",
+        "json_schema": {"name": "é", "description": "What\nfor", "schema": schema},
+    }
     text, name = render_format(given_format, ascii_only=False)
     shown = json.dumps(kept, separators=(",", ":"))
     assert (text, name) == (f"# Response Formats\n\n## é\n\n// What\n// for\n{shown}", "é")
-    assert render_format({"type": "json_schema"}, ascii_only=True) == ("# Response Formats\n\n## \n\nnull", "")
+    assert render_format({"type": "json_schema"}, ascii_only=True) == (
+        "# Response Formats\n\n## \n\nnull",
+        "",
+    )
 
 
 _KEYS = [
@@ -187,12 +219,19 @@ _KEYS = [
 ]
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=4)
+    ),
     max_leaves=20,
 )
 
 
-@given(st.lists(st.dictionaries(st.sampled_from(["name", "parameters", "function", "type"]), _json), max_size=3))
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(["name", "parameters", "function", "type"]), _json),
+        max_size=3,
+    )
+)
 def test_any_schema_has_a_count(schemas: list[dict[str, Any]]) -> None:
     """Whatever stands in it, a tool costs something and breaks nothing."""
     counter = counter_for("gpt-4o")

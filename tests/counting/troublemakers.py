@@ -27,7 +27,26 @@ ATOMS = (
         "\u20dd",
     ),
     *("0", "42", "1234", "٣", "²", "Ⅷ"),
-    *("/", "//", "/\n", ";\n", "'", "'s", "'LL", "'ſ", "’s", "!", "…", "。", "，", "{", '"', "-", "_", "<|endoftext|>"),
+    *(
+        "/",
+        "//",
+        "/\n",
+        ";\n",
+        "'",
+        "'s",
+        "'LL",
+        "'ſ",
+        "’s",
+        "!",
+        "…",
+        "。",
+        "，",
+        "{",
+        '"',
+        "-",
+        "_",
+        "<|endoftext|>",
+    ),
     *("👍", "👨‍👩‍👧", "🇨🇭", "€", "\ud800", "\udc00", "\ud83d", "\udbff\udfff", "\U0010ffff"),
 )
 
@@ -36,6 +55,6 @@ def texts(max_size: int = 24) -> st.SearchStrategy[str]:
     """Texts of troublemakers, runs of them, and anything else."""
     atoms = st.sampled_from(ATOMS)
     runs = st.builds(str.__mul__, atoms, st.integers(2, 40))
-    return st.one_of(st.lists(atoms, max_size=max_size), st.lists(atoms | runs | st.text(max_size=5), max_size=9)).map(
-        "".join
-    )
+    return st.one_of(
+        st.lists(atoms, max_size=max_size), st.lists(atoms | runs | st.text(max_size=5), max_size=9)
+    ).map("".join)

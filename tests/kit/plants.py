@@ -1,20 +1,22 @@
 """
 Faults planted in the manager, one a law: each switches the law's enforcement off.
 
-A plant is a function that breaks the manager, and the strategies that it takes to see it. `uproot` mends all.
+A plant is a function that breaks the manager, and the strategies that it takes to see it. `uproot`
+mends all.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from ctxwin import laws, pruning
-from ctxwin.conversation import Conversation
-from ctxwin.draft import Draft
-from ctxwin.history import History
+from ctxwin.laws import laws
+from ctxwin.log.conversation import Conversation
+from ctxwin.log.history import History
+from ctxwin.log.window import Window
 from ctxwin.manager import ContextManager
-from ctxwin.messages import Message
-from ctxwin.plan import Drop
-from ctxwin.window import Window
+from ctxwin.pruning import prune as pruning
+from ctxwin.pruning.draft import Draft
+from ctxwin.values.message import Message
+from ctxwin.values.plan import Drop
 from saboteurs import (
     adds_a_note,
     cuts_in_the_middle,
@@ -48,7 +50,11 @@ def _without(law: str) -> Callable[[], None]:
     """The manager no longer asks the law about a plan."""
 
     def plant() -> None:
-        _set(laws, "_PLAN_CHECKS", [(name, check) for name, check in laws._PLAN_CHECKS if name != law])
+        _set(
+            laws,
+            "_PLAN_CHECKS",
+            [(name, check) for name, check in laws._PLAN_CHECKS if name != law],
+        )
 
     return plant
 
@@ -166,7 +172,10 @@ PLANTS: dict[str, list[Plant]] = {
     "L9": [(copies_are_the_thing_itself, [])],
     "L10": [(dry_runs_are_wet, [])],
     "L11": [(cuts_long_before_it_must, [])],
-    "L12": [(counts_a_message_again_with_each_result, []), (asks_for_the_cost_of_what_it_shows, [])],
+    "L12": [
+        (counts_a_message_again_with_each_result, []),
+        (asks_for_the_cost_of_what_it_shows, []),
+    ],
     "L13": [(drops_from_the_log, [])],
     "L14": [(receipts_leave_out_drops, [])],
     "L15": [(_without("L15"), [writes_a_blank])],

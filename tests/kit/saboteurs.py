@@ -1,7 +1,8 @@
 """
 Strategies that break one law each, and strategies that look strange and break none.
 
-`SABOTEURS` gives for each what it claims of itself; the law that it breaks is the beginning of its section.
+`SABOTEURS` gives for each what it claims of itself; the law that it breaks is the beginning of its
+section.
 """
 
 import json
@@ -17,8 +18,8 @@ from time import time as now
 from typing import Any, ClassVar
 
 from ctxwin import Message, Plan, PruneRequest, Receipt, Summarize, SummarizerError, Unit, hookimpl
-from ctxwin.edits import is_json_document
-from ctxwin.graphemes import floor_boundary
+from ctxwin.laws.edits import is_json_document
+from ctxwin.laws.graphemes import floor_boundary
 from ctxwin.testing import FailingSummarizer, ScriptedSummarizer
 
 REASON = "sabotage"
@@ -104,7 +105,9 @@ def drops_the_call_alone(request: PruneRequest) -> Plan | None:
 
 
 def drops_the_last_of_parallel_results(request: PruneRequest) -> Plan | None:
-    return drop([_part(unit, slice(-1)) for unit in request.droppable if len(unit.messages) > 2][:1])
+    return drop(
+        [_part(unit, slice(-1)) for unit in request.droppable if len(unit.messages) > 2][:1]
+    )
 
 
 def drops_two_exchanges_as_one(request: PruneRequest) -> Plan | None:
@@ -115,13 +118,17 @@ def drops_two_exchanges_as_one(request: PruneRequest) -> Plan | None:
 
 
 def drops_results_and_keeps_the_call(request: PruneRequest) -> Plan | None:
-    return drop([_part(unit, slice(1, None)) for unit in request.droppable if len(unit.messages) > 1][:1])
+    return drop(
+        [_part(unit, slice(1, None)) for unit in request.droppable if len(unit.messages) > 1][:1]
+    )
 
 
 # L3.
 
 
-def forgets_pins_when_the_model_fails(request: PruneRequest) -> Generator[Summarize, str, Plan | None]:
+def forgets_pins_when_the_model_fails(
+    request: PruneRequest,
+) -> Generator[Summarize, str, Plan | None]:
     units = oldest(request)
     if sum(unit.tokens for unit in units) < 20:
         return drop(units)
@@ -133,16 +140,26 @@ def forgets_pins_when_the_model_fails(request: PruneRequest) -> Generator[Summar
 
 
 def ignores_pins(request: PruneRequest) -> Plan | None:
-    current = {unit.index for unit in request.units if unit.role == "user"} | {len(request.units) - 1}
+    current = {unit.index for unit in request.units if unit.role == "user"} | {
+        len(request.units) - 1
+    }
     newest = [unit.index for unit in request.units if unit.role not in ("system", "developer")][-1:]
     return drop([unit for unit in request.units if unit.index not in current | set(newest)][:1])
 
 
 def spares_nothing_for_others(request: PruneRequest) -> Plan | None:
     users = [unit.index for unit in request.units if unit.role == "user" and not unit.written]
-    ordinary = [unit.index for unit in request.units if unit.role not in ("system", "developer") and not unit.written]
+    ordinary = [
+        unit.index
+        for unit in request.units
+        if unit.role not in ("system", "developer") and not unit.written
+    ]
     kept = {*users[-1:], *ordinary[-1:]}
-    free = [unit for unit in request.units if unit.index not in kept and not any(m.pinned for m in unit.messages)]
+    free = [
+        unit
+        for unit in request.units
+        if unit.index not in kept and not any(m.pinned for m in unit.messages)
+    ]
     return drop(free[:1])
 
 
@@ -181,14 +198,22 @@ def drops_the_question(request: PruneRequest) -> Plan | None:
 
 
 def drops_the_newest(request: PruneRequest) -> Plan | None:
-    talk = [unit for unit in request.units if unit.role not in ("system", "developer") and not unit.written]
+    talk = [
+        unit
+        for unit in request.units
+        if unit.role not in ("system", "developer") and not unit.written
+    ]
     return drop([unit for unit in talk[-1:] if not unit.pinned])
 
 
 def empties_the_newest_call(request: PruneRequest) -> Plan | None:
     talk = [unit for unit in request.units if unit.role not in ("system", "developer")]
     for unit in talk[-1:]:
-        if unit.role == "assistant" and not unit.pinned and isinstance(unit.messages[0].content, str):
+        if (
+            unit.role == "assistant"
+            and not unit.pinned
+            and isinstance(unit.messages[0].content, str)
+        ):
             return emptied(request, unit.messages[0])
     return None
 
@@ -211,7 +236,9 @@ def drops_what_is_not_there(request: PruneRequest) -> Plan:
 
 
 def edits_what_is_not_there(request: PruneRequest) -> Plan:
-    return Plan.edit(Message(10**6, {"role": "user", "content": "of another conversation"}), "", REASON)
+    return Plan.edit(
+        Message(10**6, {"role": "user", "content": "of another conversation"}), "", REASON
+    )
 
 
 def drops_what_left_long_ago(request: PruneRequest) -> Plan | None:
@@ -278,7 +305,9 @@ def edits_to_the_same(request: PruneRequest) -> Plan | None:
 def adds_a_note(request: PruneRequest) -> Plan | None:
     for message in texts_of(request):
         if not is_json_document(message.content):
-            return Plan.edit(message, f"{message.content} (this is an old message, and may be ignored)", REASON)
+            return Plan.edit(
+                message, f"{message.content} (this is an old message, and may be ignored)", REASON
+            )
     return None
 
 
@@ -287,7 +316,11 @@ def cuts_bytes_of_what_is_very_long(request: PruneRequest) -> Plan | None:
         content = str(message.content)
         if len(content) > 2000 and not is_json_document(content):
             cut = content.encode("utf-8", "surrogatepass")[:1999].decode(errors="ignore")
-            return Plan.edit(message, cut, REASON) if request.count(cut) < request.count(content) else None
+            return (
+                Plan.edit(message, cut, REASON)
+                if request.count(cut) < request.count(content)
+                else None
+            )
     return None
 
 
@@ -306,7 +339,9 @@ def expects_to_be_over_the_budget(request: PruneRequest) -> Plan | None:
     return drop(oldest(request))
 
 
-def _summary_or_error(request: PruneRequest, quoted: slice) -> Generator[Summarize, str, Plan | None]:
+def _summary_or_error(
+    request: PruneRequest, quoted: slice
+) -> Generator[Summarize, str, Plan | None]:
     units = oldest(request)
     if sum(unit.tokens for unit in units) < 30:
         return None
@@ -360,7 +395,11 @@ def leaves_the_process(request: PruneRequest) -> Plan:
 
 
 def expects_content_to_be_given(request: PruneRequest) -> Plan | None:
-    return drop(oldest(request)) if [unit.messages[0].to_dict()["content"] for unit in request.units] else None
+    return (
+        drop(oldest(request))
+        if [unit.messages[0].to_dict()["content"] for unit in request.units]
+        else None
+    )
 
 
 def expects_one_summary_at_most(request: PruneRequest) -> Plan | None:
@@ -390,7 +429,7 @@ def goes_on_when_cancelled(request: PruneRequest) -> Generator[Summarize, str, P
     for _ in range(3):
         try:
             yield Summarize(ScriptedSummarizer("s"), units[0].messages, max_tokens=20)
-        except BaseException:  # noqa: S112 - to be cancelled as well
+        except BaseException:
             continue
         break
     return drop(units)
@@ -503,7 +542,9 @@ class HasAClock:
 
     @hookimpl
     def ctxwin_prune(self, request: PruneRequest) -> Plan | None:
-        return drop(oldest(request)) if int(self.clock() // 3600) % 2 else drop(request.droppable[-1:])
+        return (
+            drop(oldest(request)) if int(self.clock() // 3600) % 2 else drop(request.droppable[-1:])
+        )
 
 
 class ServesOneAtATime:
@@ -531,7 +572,10 @@ class FirstOneWins:
     def ctxwin_prune(self, request: PruneRequest) -> Plan | None:
         if self.limit is None:
             self.limit = request.used_tokens // 3
-        return drop([unit for unit in request.droppable if unit.tokens > (self.limit or 0)] or oldest(request))
+        return drop(
+            [unit for unit in request.droppable if unit.tokens > (self.limit or 0)]
+            or oldest(request)
+        )
 
 
 class SharesItsLimit:
@@ -542,7 +586,9 @@ class SharesItsLimit:
     @hookimpl
     def ctxwin_prune(self, request: PruneRequest) -> Plan | None:
         self.limits.append(request.used_tokens // 3)
-        return drop([unit for unit in request.droppable if unit.tokens > self.limits[0]] or oldest(request))
+        return drop(
+            [unit for unit in request.droppable if unit.tokens > self.limits[0]] or oldest(request)
+        )
 
 
 _COSTS: dict[int, int] = {}
@@ -569,7 +615,10 @@ class LocksTheFirst:
     def ctxwin_prune(self, request: PruneRequest) -> Plan | None:
         with self.lock:
             self.limit = request.used_tokens // 3 if self.limit is None else self.limit
-        return drop([unit for unit in request.droppable if unit.tokens > (self.limit or 0)] or oldest(request))
+        return drop(
+            [unit for unit in request.droppable if unit.tokens > (self.limit or 0)]
+            or oldest(request)
+        )
 
 
 class Alternates:
@@ -592,7 +641,9 @@ class Remembers:
 
     @hookimpl
     def ctxwin_prune(self, request: PruneRequest) -> Plan | None:
-        plan = drop([unit for unit in request.droppable if unit.messages[0].id not in self.seen][:1])
+        plan = drop(
+            [unit for unit in request.droppable if unit.messages[0].id not in self.seen][:1]
+        )
         self.seen.update(unit.messages[0].id for unit in request.units)
         return plan
 
@@ -642,10 +693,16 @@ def sums_up_nothing(request: PruneRequest) -> Plan:
 
 def repeats_in_full(request: PruneRequest) -> Plan | None:
     units = [
-        unit for unit in request.droppable if len(unit.messages) == 1 and isinstance(unit.messages[0].content, str)
+        unit
+        for unit in request.droppable
+        if len(unit.messages) == 1 and isinstance(unit.messages[0].content, str)
     ]
     texts = [str(unit.messages[0].content) for unit in units[:1]]
-    return Plan.replace(units[:1], f"summary: {texts[0]}", reason=REASON) if units and texts[0].strip() else None
+    return (
+        Plan.replace(units[:1], f"summary: {texts[0]}", reason=REASON)
+        if units and texts[0].strip()
+        else None
+    )
 
 
 def asks_for_any_length(request: PruneRequest) -> Generator[Summarize, str, Plan | None]:
@@ -677,25 +734,74 @@ _OF_LAW: dict[str, Sequence[Any]] = {
         drops_two_exchanges_as_one,
     ],
     "L3": [
-        *(forgets_pins_when_the_model_fails, ignores_pins, spares_nothing_for_others, shortens_a_pinned_message),
+        *(
+            forgets_pins_when_the_model_fails,
+            ignores_pins,
+            spares_nothing_for_others,
+            shortens_a_pinned_message,
+        ),
         *(six_pins_at_most, drops_what_system_says_twice),
     ],
     "L4": [drops_the_question, drops_the_newest, empties_the_newest_call, empties_the_question],
     "L5": [drops_what_is_not_there, edits_what_is_not_there, drops_what_left_long_ago],
-    "L6": [cuts_bytes_of_what_is_very_long, cuts_in_the_middle, halves_json, shortens_reasoning, ellipsis_joins_a_mark],
+    "L6": [
+        cuts_bytes_of_what_is_very_long,
+        cuts_in_the_middle,
+        halves_json,
+        shortens_reasoning,
+        ellipsis_joins_a_mark,
+    ],
     "L7": [drops_nothing, plans_nothing, edits_to_the_same, adds_a_note],
     "L8": [
-        *(raises, raises_without_droppable, raises_on_missing_content, returns_units, returns_a_coroutine),
-        *(yields_junk, yields_for_ever, leaves_the_process, keeps_the_error_as_summary, chokes_on_a_failure),
-        *(RaisingObserver, JunkProtector, expects_json_arguments, expects_to_be_over_the_budget, quotes_the_error),
+        *(
+            raises,
+            raises_without_droppable,
+            raises_on_missing_content,
+            returns_units,
+            returns_a_coroutine,
+        ),
+        *(
+            yields_junk,
+            yields_for_ever,
+            leaves_the_process,
+            keeps_the_error_as_summary,
+            chokes_on_a_failure,
+        ),
+        *(
+            RaisingObserver,
+            JunkProtector,
+            expects_json_arguments,
+            expects_to_be_over_the_budget,
+            quotes_the_error,
+        ),
         *(expects_content_to_be_given, expects_one_summary_at_most, expects_its_second_summary),
         goes_on_when_cancelled,
     ],
     "L9": [marks_what_it_saw, takes_one_for_true, takes_protection_off, MarksReceipts],
     "L10": [
-        *(drops_at_random, drops_by_the_clock, drops_by_the_date, drops_by_an_imported_clock, drops_by_address),
-        *(drops_by_the_calendar, gives_up_after_a_while, tells_the_time, HasAClock, ServesOneAtATime),
-        *(Alternates, FirstOneWins, Remembers, Moody, SharesItsLimit, believes_old_costs, LocksTheFirst),
+        *(
+            drops_at_random,
+            drops_by_the_clock,
+            drops_by_the_date,
+            drops_by_an_imported_clock,
+            drops_by_address,
+        ),
+        *(
+            drops_by_the_calendar,
+            gives_up_after_a_while,
+            tells_the_time,
+            HasAClock,
+            ServesOneAtATime,
+        ),
+        *(
+            Alternates,
+            FirstOneWins,
+            Remembers,
+            Moody,
+            SharesItsLimit,
+            believes_old_costs,
+            LocksTheFirst,
+        ),
     ],
     "L14": [gives_no_reason, gives_a_blank_reason, edits_what_it_drops],
     "L15": [
@@ -905,7 +1011,10 @@ class SumsUpInChunks:
 def puts_words_for_pictures(request: PruneRequest) -> Plan | None:
     for message in request.editable:
         parts = message.content if isinstance(message.content, list) else []
-        shown = [{"type": "text", "text": "[image]"} if part["type"] == "image_url" else part for part in parts]
+        shown = [
+            {"type": "text", "text": "[image]"} if part["type"] == "image_url" else part
+            for part in parts
+        ]
         if shown != parts and request.count("[image]") < 40 and len(parts) == 1:
             return Plan.edit(message, shown, REASON)
     return None
@@ -954,8 +1063,19 @@ def as_module() -> types.ModuleType:
 ODDITIES: dict[str, object] = {
     function.__name__: Behaves(function)
     for function in (
-        *(never_helps, drops_all_it_may, drops_newest_first, shuffles_by_content, rolls_seeded_dice),
-        *(generates_without_asking, names_units_twice_and_anew, speaks_as_system, drops_replaces_and_edits),
+        *(
+            never_helps,
+            drops_all_it_may,
+            drops_newest_first,
+            shuffles_by_content,
+            rolls_seeded_dice,
+        ),
+        *(
+            generates_without_asking,
+            names_units_twice_and_anew,
+            speaks_as_system,
+            drops_replaces_and_edits,
+        ),
         *(drops_where_the_model_fails, lets_the_model_fail, awaits_its_model, wraps_the_error),
         *(puts_words_for_pictures, drops_by_date_of_message),
     )

@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
 from ctxwin import Budget, ContextManager, Message, SummarizerError, UnknownStrategyError, hookimpl
-from ctxwin.errors import StrategyError
-from ctxwin.messages import Wire, read_message
 from ctxwin.testing import (
     Case,
     ContractError,
@@ -29,11 +27,16 @@ from ctxwin.testing import (
     check_strategy,
     strategies,
 )
+from ctxwin.values.errors import StrategyError
+from ctxwin.values.message import read_message
+from ctxwin.values.wire import Wire
 from plants import PLANTS, uproot
 from saboteurs import Alternates, gives_no_reason, made, off_by_one
 
 pytest_plugins = ["pytester"]
-QUICK = settings(max_examples=3000, database=None, suppress_health_check=list(HealthCheck), derandomize=True)
+QUICK = settings(
+    max_examples=3000, database=None, suppress_health_check=list(HealthCheck), derandomize=True
+)
 
 
 def ids(wire: Wire) -> list[str | None]:
@@ -46,7 +49,9 @@ def texts(history: Sequence[Wire]) -> str:
 
 REACHED = {
     "parallel calls": lambda history: any(len(set(ids(wire))) > 2 for wire in history),
-    "an id twice in a message": lambda history: any(len(ids(wire)) > len(set(ids(wire))) for wire in history),
+    "an id twice in a message": lambda history: any(
+        len(ids(wire)) > len(set(ids(wire))) for wire in history
+    ),
     "an id again later": lambda history: sum("a" in ids(wire) for wire in history) > 1,
     "calls without ids": lambda history: any(None in ids(wire) for wire in history),
     "a legacy call": lambda history: any("function_call" in wire for wire in history),
@@ -55,15 +60,22 @@ REACHED = {
         for a, b, c in zip(history, history[1:], history[2:], strict=False)
     ),
     "interleaved calls": lambda history: any(
-        ids(a) and ids(b) and c["role"] == "tool" for a, b, c in zip(history, history[1:], history[2:], strict=False)
+        ids(a) and ids(b) and c["role"] == "tool"
+        for a, b, c in zip(history, history[1:], history[2:], strict=False)
     ),
     "a pending call": lambda history: bool(history and ids(history[-1])),
-    "a dead call": lambda history: any(ids(a) and b["role"] == "user" for a, b in pairwise(history)),
+    "a dead call": lambda history: any(
+        ids(a) and b["role"] == "user" for a, b in pairwise(history)
+    ),
     "a result for no call": lambda history: bool(history and history[0]["role"] == "tool"),
-    "tools only": lambda history: len(history) > 5 and all(ids(w) or w["role"] == "tool" for w in history),
+    "tools only": lambda history: (
+        len(history) > 5 and all(ids(w) or w["role"] == "tool" for w in history)
+    ),
     "a giant message": lambda history: "word " * 60 in texts(history),
     "empty content": lambda history: any(wire.get("content", 0) == "" for wire in history),
-    "no content": lambda history: any(wire.get("content", 0) is None and not ids(wire) for wire in history),
+    "no content": lambda history: any(
+        wire.get("content", 0) is None and not ids(wire) for wire in history
+    ),
     "list content": lambda history: any(wire.get("content", 0) == [] for wire in history),
     "a result of parts": lambda history: any(
         w["role"] == "tool" and isinstance(w.get("content", 0), list) for w in history
@@ -114,7 +126,12 @@ def test_cases_reach_pins_and_odd_counters() -> None:
 
     look()
     assert reached == set(range(len(conditions)))
-    assert find(strategies.budgets(), lambda budget: budget.reserve_output > 0, settings=QUICK).max_tokens == 1
+    assert (
+        find(
+            strategies.budgets(), lambda budget: budget.reserve_output > 0, settings=QUICK
+        ).max_tokens
+        == 1
+    )
 
 
 @given(strategies.histories(valid=True))
@@ -137,7 +154,11 @@ def test_valid_histories_are_valid(history: list[Wire]) -> None:
     strategies.counters(odd=False),
 )
 def test_knobs(
-    message: Wire, exchange: list[Wire], valid: list[Wire], history: list[Wire], counter: WordCounter
+    message: Wire,
+    exchange: list[Wire],
+    valid: list[Wire],
+    history: list[Wire],
+    counter: WordCounter,
 ) -> None:
     """Each does what it says."""
     assert message == {"role": "user", "content": "hi"}
@@ -168,7 +189,10 @@ def test_fakes() -> None:
     assert SlowSummarizer("late", seconds=0.001)((), None, 9) == "late"
     assert repr(scripted) == "ScriptedSummarizer('one', 'two')"
     assert WordCounter().count_text("three small words") == 3
-    assert (repr(WordCounter()), repr(WordCounter(exact=True))) == ("WordCounter()", "WordCounter(exact=True)")
+    assert (repr(WordCounter()), repr(WordCounter(exact=True))) == (
+        "WordCounter()",
+        "WordCounter(exact=True)",
+    )
     with pytest.raises(ValueError, match="merging"):
         OddCounter("no such kind")
     with pytest.raises(ValueError, match="raise-panic"):
@@ -190,7 +214,9 @@ def test_bad_subjects_are_refused_at_once() -> None:
 
 def test_expected_failures_of_check_strategy() -> None:
     """A known breach passes with a reason; one that is no longer there does not."""
-    check_strategy(made(gives_no_reason), expected_failures={"L14": "they are all the same"}, max_examples=20)
+    check_strategy(
+        made(gives_no_reason), expected_failures={"L14": "they are all the same"}, max_examples=20
+    )
     with pytest.raises(AssertionError, match="L9 and does not any more"):
         check_strategy("drop-oldest", expected_failures={"L9": "it used to"}, max_examples=5)
     with pytest.raises(ValueError, match="the laws are L1"):
@@ -219,7 +245,9 @@ def test_a_flaky_strategy_breaks_l10() -> None:
 
 def test_cases_of_ones_own() -> None:
     """What a strategy is tried on can be narrowed."""
-    plain = strategies.cases(histories=strategies.histories(tools=False), counters=st.just(WordCounter()), lows=[1.0])
+    plain = strategies.cases(
+        histories=strategies.histories(tools=False), counters=st.just(WordCounter()), lows=[1.0]
+    )
     with pytest.raises(ContractError) as caught:
         check_strategy(made(off_by_one), reaches_target=True, cases=plain)
     case = caught.value.violations[0].case
@@ -234,7 +262,15 @@ def test_a_finding_names_law_table_and_snippet() -> None:
         check_strategy(made(off_by_one), reaches_target=True)
     (finding,) = caught.value.violations
     assert (finding.law, finding.strategy) == ("L1", "off-by-one")
-    assert finding.table.splitlines()[0].split() == ["id", "role", "tokens", "before", "plan", "after", "content"]
+    assert finding.table.splitlines()[0].split() == [
+        "id",
+        "role",
+        "tokens",
+        "before",
+        "plan",
+        "after",
+        "content",
+    ]
     assert "strategies=[Behaves(off_by_one)]" in finding.snippet
     for part in ("off-by-one breaks L1 budget", finding.reason, "Repeat it:"):
         assert part in str(caught.value)
@@ -260,9 +296,13 @@ class TestMissing(StrategyContract):
 def test_escapes_carry_a_reason_and_vanish_loudly(pytester: pytest.Pytester) -> None:
     """An expected failure is an xfail; one that no longer happens fails; a contract without a strategy says so."""
     pytester.makepyfile(test_contracts=CONTRACTS)
-    result = pytester.runpytest_inprocess("-q", "-rxf", "-p", "no:cacheprovider", "-k", "l7_ or l2_ or Missing and l1_")
+    result = pytester.runpytest_inprocess(
+        "-q", "-rxf", "-p", "no:cacheprovider", "-k", "l7_ or l2_ or Missing and l1_"
+    )
     result.assert_outcomes(xfailed=1, failed=4)
-    result.stdout.fnmatch_lines(["*L2 was expected to fail (it used to part exchanges) and no longer does*"])
+    result.stdout.fnmatch_lines(
+        ["*L2 was expected to fail (it used to part exchanges) and no longer does*"]
+    )
     result.stdout.fnmatch_lines(["*TestMissing must define strategy()*"])
     result.stdout.fnmatch_lines(["XFAIL *test_l7_progress*it has nothing better to do*"])
 
@@ -271,7 +311,10 @@ def test_without_hypothesis_it_says_what_to_install() -> None:
     """In a process that has none."""
     code = "import importlib.util as u; f = u.find_spec; u.find_spec = lambda n: f(n) if n != 'hypothesis' else None"
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}\nimport ctxwin.testing"], capture_output=True, text=True, check=False
+        [sys.executable, "-c", f"{code}\nimport ctxwin.testing"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert "pip install 'ctxwin[testing]'" in done.stderr
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ctxwin.laws import LAWS
-from ctxwin.registry import load
-from ctxwin.testing.search import search
-from ctxwin.testing.subjects import Subject
+from ctxwin.hooks.installed import load
+from ctxwin.laws.laws import LAWS
+from ctxwin.testing.trials.search import search
+from ctxwin.testing.trials.subjects import Subject
 from plants import PLANTS, behind, uproot
 
 pytest_plugins = ["pytester"]
@@ -25,7 +25,9 @@ def test_every_law_has_a_plant() -> None:
     assert set(PLANTS) == {law.id for law in LAWS}
 
 
-@pytest.mark.parametrize(("law", "number"), [(law, number) for law in PLANTS for number in range(len(PLANTS[law]))])
+@pytest.mark.parametrize(
+    ("law", "number"), [(law, number) for law in PLANTS for number in range(len(PLANTS[law]))]
+)
 def test_plants_are_found(law: str, number: int) -> None:
     """With an honest strategy under test: it is the manager who breaks the law."""
     plant = PLANTS[law][number]
@@ -47,7 +49,9 @@ class TestDropOldest(StrategyContract):
 
 
 @pytest.mark.parametrize("law", ["L11", "L12", "L13", "L16"])
-def test_faults_of_the_manager_fail_the_test_of_their_law(law: str, pytester: pytest.Pytester) -> None:
+def test_faults_of_the_manager_fail_the_test_of_their_law(
+    law: str, pytester: pytest.Pytester
+) -> None:
     """In a third party's own test session."""
     folder = str(Path(__file__).parent)
     pytester.makeconftest(
@@ -56,4 +60,6 @@ def test_faults_of_the_manager_fail_the_test_of_their_law(law: str, pytester: py
     pytester.makepyfile(test_contract=CONTRACT)
     result = pytester.runpytest_subprocess("-q", "-k", f"{law.lower()}_ or l3_")
     result.assert_outcomes(failed=1, passed=1)
-    result.stdout.fnmatch_lines([f"*drop-oldest breaks {law} *", "*Repeat it:*", f"FAILED *test_{law.lower()}_*"])
+    result.stdout.fnmatch_lines(
+        [f"*drop-oldest breaks {law} *", "*Repeat it:*", f"FAILED *test_{law.lower()}_*"]
+    )

@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import settings
 
-from ctxwin.laws import LAWS
+from ctxwin.laws.laws import LAWS
 from ctxwin.testing import check_strategy
-from ctxwin.testing.search import CHECKS, search
-from ctxwin.testing.subjects import Capabilities, Subject
+from ctxwin.testing.trials.search import CHECKS, search
+from ctxwin.testing.trials.subjects import Capabilities, Subject
 from saboteurs import ODDITIES, SABOTEURS, made
 
 

@@ -9,7 +9,7 @@ from hypothesis import settings
 
 from ctxwin.sessions import NOWHERE, MemoryStore, Page, Position, SessionStore, StaleError
 from ctxwin.testing import StoreContract, check_store
-from ctxwin.testing.stores import CLAUSES
+from ctxwin.testing.stores.contract import CLAUSES
 
 
 class TestMemoryStore(StoreContract):
@@ -53,7 +53,11 @@ class Delegating:
         return page
 
     def compact(
-        self, session: str, position: Position, checkpoint: bytes | None, changes: Mapping[int, bytes | None]
+        self,
+        session: str,
+        position: Position,
+        checkpoint: bytes | None,
+        changes: Mapping[int, bytes | None],
     ) -> bool:
         return self.inner.compact(session, position, checkpoint, changes)
 
@@ -126,7 +130,9 @@ class Overwrites(Delegating):
 class IgnoresLives(Delegating):
     def append(self, session: str, records: Sequence[bytes], expected: Position) -> Position:
         here = self.read(session).position
-        return super().append(session, records, here if here.number == expected.number else expected)
+        return super().append(
+            session, records, here if here.number == expected.number else expected
+        )
 
 
 class CreatesAnywhere(Delegating):
@@ -169,7 +175,11 @@ class ForgetsFloors(Delegating):
 
 class ForgetsCheckpoints(Delegating):
     def compact(
-        self, session: str, position: Position, checkpoint: bytes | None, changes: Mapping[int, bytes | None]
+        self,
+        session: str,
+        position: Position,
+        checkpoint: bytes | None,
+        changes: Mapping[int, bytes | None],
     ) -> bool:
         return super().compact(session, position, None, changes)
 
@@ -178,7 +188,11 @@ class GoesBack(MemoryStore):
     """An earlier checkpoint takes the place of a later."""
 
     def compact(
-        self, session: str, position: Position, checkpoint: bytes | None, changes: Mapping[int, bytes | None]
+        self,
+        session: str,
+        position: Position,
+        checkpoint: bytes | None,
+        changes: Mapping[int, bytes | None],
     ) -> bool:
         log = self._logs.get(session)
         if log is not None and log.position.life == position.life:
@@ -188,7 +202,11 @@ class GoesBack(MemoryStore):
 
 class DropsTooMuch(Delegating):
     def compact(
-        self, session: str, position: Position, checkpoint: bytes | None, changes: Mapping[int, bytes | None]
+        self,
+        session: str,
+        position: Position,
+        checkpoint: bytes | None,
+        changes: Mapping[int, bytes | None],
     ) -> bool:
         dropped = dict.fromkeys(range(max(changes, default=0)), None)
         return super().compact(session, position, checkpoint, {**dropped, **changes})
@@ -198,11 +216,17 @@ class BringsBack(MemoryStore):
     """What was dropped is rewritten all the same."""
 
     def compact(
-        self, session: str, position: Position, checkpoint: bytes | None, changes: Mapping[int, bytes | None]
+        self,
+        session: str,
+        position: Position,
+        checkpoint: bytes | None,
+        changes: Mapping[int, bytes | None],
     ) -> bool:
         done = super().compact(session, position, checkpoint, changes)
         if done:
-            self._logs[session].records.update({number: body for number, body in changes.items() if body is not None})
+            self._logs[session].records.update(
+                {number: body for number, body in changes.items() if body is not None}
+            )
         return done
 
 
@@ -210,7 +234,11 @@ class ReusesNumbers(MemoryStore):
     """The next number is one more than that of the newest record which is still there."""
 
     def compact(
-        self, session: str, position: Position, checkpoint: bytes | None, changes: Mapping[int, bytes | None]
+        self,
+        session: str,
+        position: Position,
+        checkpoint: bytes | None,
+        changes: Mapping[int, bytes | None],
     ) -> bool:
         done = super().compact(session, position, checkpoint, changes)
         if done:
@@ -225,7 +253,11 @@ class SetsCheckpointsLast(Delegating):
     inner: MemoryStore
 
     def compact(
-        self, session: str, position: Position, checkpoint: bytes | None, changes: Mapping[int, bytes | None]
+        self,
+        session: str,
+        position: Position,
+        checkpoint: bytes | None,
+        changes: Mapping[int, bytes | None],
     ) -> bool:
         done = super().compact(session, position, checkpoint, changes)
         log = self.inner._logs[session]
@@ -248,7 +280,11 @@ class DropsFirst(Delegating):
     """Drops records in one step, and sets the checkpoint in the next."""
 
     def compact(
-        self, session: str, position: Position, checkpoint: bytes | None, changes: Mapping[int, bytes | None]
+        self,
+        session: str,
+        position: Position,
+        checkpoint: bytes | None,
+        changes: Mapping[int, bytes | None],
     ) -> bool:
         super().compact(session, position, None, changes)
         self.between()
@@ -341,7 +377,10 @@ SABOTAGE: list[tuple[str, Callable[[], SessionStore]]] = [
     ("sessions_do_not_touch", lambda: RenamesSessions(lambda session: normalize("NFC", session))),
     ("sessions_do_not_touch", lambda: RenamesSessions(lambda session: session[:5000])),
     ("sessions_do_not_touch", lambda: RenamesSessions(lambda session: session.split("\0")[0])),
-    ("sessions_do_not_touch", lambda: RenamesSessions(lambda session: session.encode(errors="replace").decode())),
+    (
+        "sessions_do_not_touch",
+        lambda: RenamesSessions(lambda session: session.encode(errors="replace").decode()),
+    ),
     ("reading_by_number", IgnoresLimits),
     ("reading_by_number", BeginsTooLate),
     ("checkpoints", ForgetsFloors),
@@ -378,7 +417,9 @@ def derandomized() -> Iterator[None]:
 
 @pytest.mark.usefixtures("derandomized")
 @pytest.mark.parametrize(("clause", "sabotaged"), SABOTAGE, ids=range(len(SABOTAGE)))
-def test_a_sabotaged_store_is_caught_by_its_clause(clause: str, sabotaged: Callable[[], SessionStore]) -> None:
+def test_a_sabotaged_store_is_caught_by_its_clause(
+    clause: str, sabotaged: Callable[[], SessionStore]
+) -> None:
     """Each clause finds what it is there for, and says what it saw."""
     store = sabotaged()
     contract = StoreContract()

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 
 from ctxwin import Budget, BudgetError, ContextManager, Message, TokenCounter
-from ctxwin.messages import Wire
 from ctxwin.testing import InvalidWindowError, WordCounter, assert_valid_window
-from ctxwin.testing.cases import Case
-from ctxwin.testing.grouping import kept_messages
+from ctxwin.testing.data.cases import Case
+from ctxwin.testing.judge.grouping import kept_messages
+from ctxwin.testing.judge.windows import count_request, window_faults
 from ctxwin.testing.strategies import cases, counters, histories
-from ctxwin.testing.windows import count_request, window_faults
+from ctxwin.values.wire import Wire
 
 SYSTEM: Wire = {"role": "system", "content": "be kind"}
 FIRST: Wire = {"role": "user", "content": "hello there"}
@@ -51,7 +51,10 @@ def laws(before: list[Wire], after: list[Wire], **knobs: Any) -> list[str]:
         ([QUESTION, call("a")], [QUESTION, call("a")]),  # pending
         ([FIRST, call("a"), QUESTION], [FIRST, QUESTION]),  # open
         ([FIRST, result("z"), QUESTION], [FIRST, QUESTION]),  # a result without its call
-        ([call("a"), QUESTION, result("a")], [call("a"), result("a"), QUESTION]),  # deferred: behind its call
+        (
+            [call("a"), QUESTION, result("a")],
+            [call("a"), result("a"), QUESTION],
+        ),  # deferred: behind its call
         ([REPLY, REPLY, REPLY, QUESTION], [REPLY, QUESTION]),  # equal messages: any of them will do
     ],
 )
@@ -94,7 +97,9 @@ def test_l1_and_who_counts() -> None:
     assert laws(PLAIN, PLAIN, budget=10) == ["L1"]
     assert laws(PLAIN, PLAIN, budget=Budget(40, reserve_output=30)) == ["L1"]
     assert_valid_window(PLAIN, PLAIN, 60, len)
-    with pytest.raises(InvalidWindowError, match=r"L1: the window costs 53 tokens, the budget is 52"):
+    with pytest.raises(
+        InvalidWindowError, match=r"L1: the window costs 53 tokens, the budget is 52"
+    ):
         assert_valid_window(PLAIN, PLAIN, 52, len)
     assert laws(PLAIN, PLAIN, budget=28) == []
     assert laws(PLAIN, PLAIN, budget=28, tools=[{"a tool": "with words"}]) == ["L1"]
@@ -133,7 +138,9 @@ def test_messages_of_a_manager_and_any_mapping() -> None:
     manager = ContextManager(1000, counter=WordCounter())
     manager.extend(PLAIN)
     assert_valid_window(manager.conversation_history, tuple(manager), 1000, WordCounter())
-    assert_valid_window([MappingProxyType(wire) for wire in TOOLS], manager_window(TOOLS), 1000, WordCounter())
+    assert_valid_window(
+        [MappingProxyType(wire) for wire in TOOLS], manager_window(TOOLS), 1000, WordCounter()
+    )
 
 
 def manager_window(history: list[Wire]) -> list[Wire]:
@@ -143,7 +150,9 @@ def manager_window(history: list[Wire]) -> list[Wire]:
 
 
 @given(histories(), counters())
-def test_what_must_be_kept_is_a_valid_window_of_its_own(history: list[Wire], counter: TokenCounter) -> None:
+def test_what_must_be_kept_is_a_valid_window_of_its_own(
+    history: list[Wire], counter: TokenCounter
+) -> None:
     """And the least one: where it fits, a manager finds a window; where it does not, nobody can."""
     kept = list(map(dict, kept_messages(history)))
     cost = max(1, count_request(counter, kept))
@@ -160,7 +169,7 @@ def test_cases_can_be_repeated(case: Case) -> None:
     assert code.count("ctx.append(") == len(case.history)
     namespace: dict[str, Any] = {}
     try:
-        exec(code.removesuffix("print(ctx.last_receipt)"), namespace)  # noqa: S102 - our own
+        exec(code.removesuffix("print(ctx.last_receipt)"), namespace)
     except BudgetError:
         return
     manager = case.manager(["clear-tool-results"])
@@ -180,4 +189,6 @@ def test_summaries_are_known_by_their_sources() -> None:
     window = [summary, Message(2, log[1]), Message(4, log[3])]
     assert_valid_window(log, window, 100, WordCounter(), pinned=[1], edits=True)
     with pytest.raises(InvalidWindowError, match="L3"):
-        assert_valid_window(log, [summary, Message(4, log[3])], 100, WordCounter(), pinned=[1], edits=True)
+        assert_valid_window(
+            log, [summary, Message(4, log[3])], 100, WordCounter(), pinned=[1], edits=True
+        )

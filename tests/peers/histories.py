@@ -1,9 +1,11 @@
 """
-The histories that every library is given, the same on each run, and what they are in each library's own types.
+The histories that every library is given, the same on each run, and what they are in each library's
+own types.
 
-Histories come from `ctxwin.testing.strategies`, budgets are 10 to 110 % of what a history costs. Every history ends
-where a request is sent, with a user message or with tool results: what libraries do behind an answer that nobody has
-replied to yet is no matter of validity, and some drop it on purpose.
+Histories come from `ctxwin.testing.strategies`, budgets are 10 to 110 % of what a history costs.
+Every history ends where a request is sent, with a user message or with tool results: what libraries
+do behind an answer that nobody has replied to yet is no matter of validity, and some drop it on
+purpose.
 """
 
 import json
@@ -24,8 +26,8 @@ from bench.corpus import WORDS as VOCABULARY
 from ctxwin.counting import TokenCounter
 from ctxwin.counting.chat import ChatCounter
 from ctxwin.testing import WordCounter
+from ctxwin.testing.judge.windows import count_request
 from ctxwin.testing.strategies import histories
-from ctxwin.testing.windows import count_request
 
 Wire: TypeAlias = dict[str, Any]
 
@@ -80,7 +82,9 @@ def draw_cases(count: int) -> list[Case]:
         history = _draw(number)
         found.setdefault(json.dumps(history), history)
         number += 1
-    chance = random.Random(SEED)  # Hypothesis prefers the ends of a range, and budgets should be spread evenly
+    chance = random.Random(
+        SEED
+    )  # Hypothesis prefers the ends of a range, and budgets should be spread evenly
     return [Case(history, chance.randint(10, 110)) for history in found.values()]
 
 
@@ -90,7 +94,10 @@ def langchain_message(place: int, wire: Wire) -> langchain.BaseMessage:
     if wire["role"] == "tool":
         return langchain.ToolMessage(content=content, tool_call_id=wire["tool_call_id"], id=uid)
     if wire["role"] == "assistant":
-        calls = [{"id": call, "name": name, "args": json.loads(args)} for call, name, args in _calls(wire)]
+        calls = [
+            {"id": call, "name": name, "args": json.loads(args)}
+            for call, name, args in _calls(wire)
+        ]
         return langchain.AIMessage(content=content, tool_calls=calls, id=uid)
     kind = langchain.HumanMessage if wire["role"] == "user" else langchain.SystemMessage
     return kind(content=content, id=uid)
@@ -106,7 +113,10 @@ def llama_messages(history: Sequence[Wire], *, tagged: bool = False) -> list[Any
             llama.ToolCallBlock(tool_call_id=call, tool_name=name, tool_kwargs=args)
             for call, name, args in _calls(wire)
         ]
-        kwargs = {"place": place, **({"tool_call_id": wire["tool_call_id"]} if wire["role"] == "tool" else {})}
+        kwargs = {
+            "place": place,
+            **({"tool_call_id": wire["tool_call_id"]} if wire["role"] == "tool" else {}),
+        }
         made.append(llama.ChatMessage(role=wire["role"], blocks=blocks, additional_kwargs=kwargs))
     return made
 
@@ -118,7 +128,9 @@ def autogen_messages(history: Sequence[Wire]) -> list[tuple[Any, list[Wire]]]:
         if wire["role"] != "tool":
             made.append((_autogen_message(wire), [wire]))
             continue
-        result = autogen.FunctionExecutionResult(content=wire["content"], name="look", call_id=wire["tool_call_id"])
+        result = autogen.FunctionExecutionResult(
+            content=wire["content"], name="look", call_id=wire["tool_call_id"]
+        )
         if isinstance(made[-1][0], autogen.FunctionExecutionResultMessage):
             made[-1][0].content.append(result)
             made[-1][1].append(wire)
@@ -132,13 +144,18 @@ def agent_message(place: int, wire: Wire) -> Any:
     contents = [] if wire["content"] is None else [af.Content.from_text(wire["content"])]
     if wire["role"] == "tool":
         contents = [af.Content.from_function_result(wire["tool_call_id"], result=wire["content"])]
-    contents += [af.Content.from_function_call(call, name, arguments=args) for call, name, args in _calls(wire)]
+    contents += [
+        af.Content.from_function_call(call, name, arguments=args)
+        for call, name, args in _calls(wire)
+    ]
     return af.Message(wire["role"], contents, message_id=str(place))
 
 
 def _autogen_message(wire: Wire) -> Any:
     content, source = wire["content"], wire["role"]
-    if calls := [FunctionCall(id=call, name=name, arguments=args) for call, name, args in _calls(wire)]:
+    if calls := [
+        FunctionCall(id=call, name=name, arguments=args) for call, name, args in _calls(wire)
+    ]:
         return autogen.AssistantMessage(content=calls, thought=content, source=source)
     if wire["role"] == "system":
         return autogen.SystemMessage(content=content)
@@ -156,14 +173,18 @@ def _draw(number: int) -> list[Wire]:
     """
     Draw one history, with a seed of that number.
 
-    Of many drawn with one seed most would be variations of others. The first that Hypothesis draws is the simplest
-    there is, so the second is taken.
+    Of many drawn with one seed most would be variations of others. The first that Hypothesis draws
+    is the simplest there is, so the second is taken.
     """
     drawn: list[list[Wire]] = []
 
     @seed(number)
     @settings(
-        max_examples=2, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+        max_examples=2,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
     )
     @given(histories(valid=True, texts=TEXTS, min_size=6, max_size=16))
     def collect(history: list[Wire]) -> None:

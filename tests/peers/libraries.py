@@ -1,9 +1,9 @@
 """
 The libraries that are compared, each told the same cost through its own extension point.
 
-A message is found again by its position, carried as an id or in a side table, never by reading it back: so an
-untouched message is equal to what went in. Where a library counts message by message, what every request costs beside
-its messages is taken off the budget once.
+A message is found again by its position, carried as an id or in a side table, never by reading it
+back: so an untouched message is equal to what went in. Where a library counts message by message,
+what every request costs beside its messages is taken off the budget once.
 """
 
 import asyncio
@@ -20,7 +20,14 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from ctxwin import ContextManager
 from ctxwin.counting.chat import PRIMING
-from peers.histories import FULL_COST, Wire, agent_message, autogen_messages, langchain_message, llama_messages
+from peers.histories import (
+    FULL_COST,
+    Wire,
+    agent_message,
+    autogen_messages,
+    langchain_message,
+    llama_messages,
+)
 
 Trim: TypeAlias = Callable[[Sequence[Wire], int], list[Wire]]
 """Given a history and what a request may cost, returns the window."""
@@ -104,7 +111,9 @@ def autogen(history: Sequence[Wire], budget: int) -> list[Wire]:
     context = model_context.TokenLimitedChatCompletionContext(
         client, token_limit=budget, initial_messages=[message for message, _ in table]
     )
-    return [wire for message in asyncio.run(context.get_messages()) for wire in originals[id(message)]]
+    return [
+        wire for message in asyncio.run(context.get_messages()) for wire in originals[id(message)]
+    ]
 
 
 def agent_framework(strategy: Callable[[int, Any], Any]) -> Trim:
@@ -127,7 +136,9 @@ def truncation(budget: int, tokenizer: Any) -> Any:
 def composed(budget: int, tokenizer: Any) -> Any:
     """Return the strategy that runs others first: drop all tool calls but the newest, then the oldest groups."""
     strategies = [af.SelectiveToolCallCompactionStrategy(), truncation(budget, tokenizer)]
-    return af.TokenBudgetComposedStrategy(token_budget=budget, tokenizer=tokenizer, strategies=strategies)
+    return af.TokenBudgetComposedStrategy(
+        token_budget=budget, tokenizer=tokenizer, strategies=strategies
+    )
 
 
 class _AutogenClient:
@@ -137,7 +148,9 @@ class _AutogenClient:
         self._originals = originals
 
     def count_tokens(self, messages: Sequence[object], *, tools: Sequence[object] = ()) -> int:
-        return FULL_COST.count_request([wire for message in messages for wire in self._originals[id(message)]])
+        return FULL_COST.count_request(
+            [wire for message in messages for wire in self._originals[id(message)]]
+        )
 
 
 class _AgentTokenizer:

@@ -1,9 +1,10 @@
 """
 ctxwin beside its peers: how often a window is invalid although a valid one exists.
 
-All get the same generated histories and the same cost, and one judge asks of every window whether it keeps the laws:
-L1 it fits, L2 calls and results stand together, L3 system messages stay, L4 so do the current question and the newest
-unit, L5 the rest is the history's own, in order. A peer that raises an error for such a history has failed too.
+All get the same generated histories and the same cost, and one judge asks of every window whether
+it keeps the laws: L1 it fits, L2 calls and results stand together, L3 system messages stay, L4 so
+do the current question and the newest unit, L5 the rest is the history's own, in order. A peer that
+raises an error for such a history has failed too.
 
     python tests/peers/table.py [--histories 1000]
 """
@@ -20,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.corpus import print_table
 from ctxwin.counting import TokenCounter
-from ctxwin.testing.grouping import kept_messages
-from ctxwin.testing.windows import count_request, window_faults
+from ctxwin.testing.judge.grouping import kept_messages
+from ctxwin.testing.judge.windows import count_request, window_faults
 from peers.histories import FULL_COST, Case, TextCost, Wire, draw_cases
 from peers.libraries import (
     Trim,
@@ -87,12 +88,25 @@ def contenders() -> list[Contender]:
         Contender("langchain-core", "`trim_messages`, `include_system` only", langchain()),
         Contender("llama-index-core", f"{buffer}, system message inside", llama_buffer),
         Contender("llama-index-core", f"{buffer}, no system messages", llama_buffer, system=False),
-        Contender("llama-index-core", f"{buffer}, counts text, judged by text", llama_text, system=False, counter=text),
-        Contender("llama-index-core", f"{buffer}, counts text, judged by full cost", llama_text, system=False),
+        Contender(
+            "llama-index-core",
+            f"{buffer}, counts text, judged by text",
+            llama_text,
+            system=False,
+            counter=text,
+        ),
+        Contender(
+            "llama-index-core",
+            f"{buffer}, counts text, judged by full cost",
+            llama_text,
+            system=False,
+        ),
         Contender("llama-index-core", "`Memory`, no system messages", llama_memory, system=False),
         Contender("autogen-core", "`TokenLimitedChatCompletionContext`", autogen),
         Contender("agent-framework-core", "`TruncationStrategy`", agent_framework(truncation)),
-        Contender("agent-framework-core", "`TokenBudgetComposedStrategy`", agent_framework(composed)),
+        Contender(
+            "agent-framework-core", "`TokenBudgetComposedStrategy`", agent_framework(composed)
+        ),
     ]
 
 
@@ -106,7 +120,8 @@ class Tally:
         invalid: for how many the window was invalid, or none came back.
         errors: for how many an error was raised instead.
         laws: for how many windows each law was broken; one may break several.
-        easy: for how many even the system message and the whole last turn fit, with every step since the question.
+        easy: for how many even the system message and the whole last turn fit, with every step
+            since the question.
         easy_invalid: how many of these were invalid.
     """
 
@@ -145,13 +160,18 @@ def _outcome(contender: Contender, case: Case, budget: int) -> set[str]:
     except Exception:
         return {"error"}
     # Everyone may shorten what need not stay byte for byte; it is only ctxwin's chain that does.
-    return {fault.law for fault in window_faults(case.history, window, budget, contender.counter, edits=True)}
+    return {
+        fault.law
+        for fault in window_faults(case.history, window, budget, contender.counter, edits=True)
+    }
 
 
 def _last_turn(history: Sequence[Wire]) -> Iterator[Wire]:
     """Yield the system message, and all from the current question on."""
     question = max(place for place, wire in enumerate(history) if wire["role"] == "user")
-    yield from (wire for place, wire in enumerate(history) if wire["role"] == "system" or place >= question)
+    yield from (
+        wire for place, wire in enumerate(history) if wire["role"] == "system" or place >= question
+    )
 
 
 def summary(cases: Sequence[Case]) -> str:
@@ -180,7 +200,9 @@ def main() -> None:
     parser.add_argument("--histories", type=int, default=1000)
     arguments = parser.parse_args()
     cases = draw_cases(arguments.histories)
-    print(f"## Invalid windows where a valid one exists\n\n{summary(cases)} hypothesis {version('hypothesis')}.\n")
+    print(
+        f"## Invalid windows where a valid one exists\n\n{summary(cases)} hypothesis {version('hypothesis')}.\n"
+    )
     print_table(HEADER, [row(contender, judge(contender, cases)) for contender in contenders()])
     print(NOTES)
 

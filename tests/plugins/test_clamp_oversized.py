@@ -8,10 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctxwin import BudgetError, ContextManager
-from ctxwin.graphemes import is_boundary
+from ctxwin.laws.graphemes import is_boundary
 from ctxwin_plugins.clamp_oversized import ClampOversized
 
-PIECES = ["word ", "é", "e\u0301", "👨‍👩‍👧", "🇨🇭", "中文", "\r\n", "\n", "\ud800", "x" * 30, "क्षि", "각"]
+PIECES = [
+    "word ",
+    "é",
+    "e\u0301",
+    "👨‍👩‍👧",
+    "🇨🇭",
+    "中文",
+    "\r\n",
+    "\n",
+    "\ud800",
+    "x" * 30,
+    "क्षि",
+    "각",
+]
 TEXTS = st.lists(st.sampled_from(PIECES), min_size=30, max_size=80).map("".join)
 
 
@@ -44,7 +57,9 @@ def test_head_and_tail_are_kept_between_graphemes(text: str, head_share: float) 
 
 VALUES = st.recursive(
     st.none() | st.integers() | st.text(max_size=60) | st.booleans(),
-    lambda inner: st.lists(inner, max_size=12) | st.dictionaries(st.text(max_size=8), inner, max_size=12),
+    lambda inner: (
+        st.lists(inner, max_size=12) | st.dictionaries(st.text(max_size=8), inner, max_size=12)
+    ),
     max_leaves=60,
 ).filter(lambda value: isinstance(value, list | dict) and len(json.dumps(value)) > 150)
 
@@ -87,7 +102,10 @@ def test_the_current_question_is_never_clamped_unless_asked_to() -> None:
     for asked in (False, True):
         for allowed in (False, True):
             manager = ContextManager(
-                300, counter=len, strategies=[ClampOversized(clamp_question=asked)], allow_question_edit=allowed
+                300,
+                counter=len,
+                strategies=[ClampOversized(clamp_question=asked)],
+                allow_question_edit=allowed,
             )
             manager.add_message("user", "x" * 900)
             if asked and allowed:
@@ -110,13 +128,17 @@ def test_longest_first_and_no_more_than_needed() -> None:
 
 def test_a_counter_that_nothing_satisfies() -> None:
     """Where no cut is short enough by the counter, the message is left to the next strategy."""
-    manager = ContextManager(200, counter=lambda text: 300 if len(text) > 10 else 1, strategies=["clamp-oversized"])
+    manager = ContextManager(
+        200, counter=lambda text: 300 if len(text) > 10 else 1, strategies=["clamp-oversized"]
+    )
     manager.add_message("assistant", "x" * 500)
     manager.add_message("user", "and?")
     assert len(manager.messages()) == 1
 
 
-@pytest.mark.parametrize("bad", [{"max_message_tokens": 0}, {"head_share": 1.1}, {"head_share": -0.1}])
+@pytest.mark.parametrize(
+    "bad", [{"max_message_tokens": 0}, {"head_share": 1.1}, {"head_share": -0.1}]
+)
 def test_bad_arguments_are_refused(bad: dict[str, Any]) -> None:
     """On construction."""
     with pytest.raises(ValueError, match=r"\d"):
@@ -171,4 +193,7 @@ def test_a_text_that_only_its_escapes_make_long() -> None:
     manager = ContextManager(180, counter=len, strategies=[ClampOversized(150)])
     manager.add_message("assistant", content)
     manager.add_message("user", "go on")
-    assert all(wire["content"] in (content, "go on") or json.loads(wire["content"]) for wire in manager.messages())
+    assert all(
+        wire["content"] in (content, "go on") or json.loads(wire["content"])
+        for wire in manager.messages()
+    )

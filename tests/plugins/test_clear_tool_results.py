@@ -9,7 +9,9 @@ from ctxwin import Budget, ContextManager
 from ctxwin_plugins.clear_tool_results import ClearToolResults
 
 
-def agent(strategy: ClearToolResults, content: Any = "r" * 200, budget: int = 1050) -> ContextManager:
+def agent(
+    strategy: ClearToolResults, content: Any = "r" * 200, budget: int = 1050
+) -> ContextManager:
     """Six exchanges of two tools."""
     manager = ContextManager(budget=Budget(budget, low=1.0), counter=len, strategies=[strategy])
     manager.add_message("user", "do it")
@@ -63,9 +65,13 @@ def test_json_stays_json() -> None:
 
 def test_function_results_and_custom_tools() -> None:
     """Legacy calls are cleared too, by the name on the result; custom tools by the name on the call."""
-    manager = ContextManager(300, counter=len, strategies=[ClearToolResults(keep_last=0, exclude_tools=["keep"])])
+    manager = ContextManager(
+        300, counter=len, strategies=[ClearToolResults(keep_last=0, exclude_tools=["keep"])]
+    )
     manager.add_message("user", "do it")
-    manager.append({"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}})
+    manager.append(
+        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+    )
     manager.append({"role": "function", "name": "f", "content": "r" * 200})
     custom = {"id": "c", "type": "custom", "custom": {"name": "keep", "input": ""}}
     manager.append({"role": "assistant", "content": None, "tool_calls": [custom]})
@@ -85,7 +91,11 @@ def test_already_cleared_is_left_alone() -> None:
 
 @pytest.mark.parametrize(
     ("bad", "error"),
-    [({"keep_last": -1}, ValueError), ({"min_freed_tokens": -1}, ValueError), ({"exclude_tools": "f"}, TypeError)],
+    [
+        ({"keep_last": -1}, ValueError),
+        ({"min_freed_tokens": -1}, ValueError),
+        ({"exclude_tools": "f"}, TypeError),
+    ],
 )
 def test_bad_arguments_are_refused(bad: dict[str, Any], error: type[Exception]) -> None:
     """On construction."""

@@ -28,7 +28,11 @@ class TestKeepPinned(StrategyContract):
 
     def strategy(self) -> KeepPinned:
         return KeepPinned(
-            ["assistant"], ["ada"], first_turns=1, last_turns=1, where=lambda message: not message.content
+            ["assistant"],
+            ["ada"],
+            first_turns=1,
+            last_turns=1,
+            where=lambda message: not message.content,
         )
 
 
@@ -64,7 +68,11 @@ class TestSummarizeHistoryInChunks(StrategyContract):
 
     def strategy(self) -> SummarizeHistory:
         return SummarizeHistory(
-            ScriptedSummarizer(), keep_last_turns=1, keep_user_messages=True, max_source_tokens=40, role="assistant"
+            ScriptedSummarizer(),
+            keep_last_turns=1,
+            keep_user_messages=True,
+            max_source_tokens=40,
+            role="assistant",
         )
 
 
@@ -78,10 +86,20 @@ STRATEGIES: dict[str, Any] = {
 PAIRS = [(first, second) for first, second in permutations(STRATEGIES, 2) if first != "drop-oldest"]
 
 
-@pytest.mark.parametrize(("first", "second"), PAIRS, ids=[f"{first}, {second}" for first, second in PAIRS])
+@pytest.mark.parametrize(
+    ("first", "second"), PAIRS, ids=[f"{first}, {second}" for first, second in PAIRS]
+)
 def test_chains_of_two(first: str, second: str) -> None:
     """The second is shown what the first has left."""
     reaches = second == "drop-oldest"
-    # Each alone is tried on all; with a summary in it a case takes long: models that fail, texts that fill their bound.
-    examples = max(10, settings().max_examples // (3 if "summarize-history" in (first, second) else 2))
-    check_strategy(STRATEGIES[second], before=[STRATEGIES[first]], reaches_target=reaches, max_examples=examples)
+    # Each alone is tried on all; with a summary in it a case takes long: models that fail, texts
+    # that fill their bound.
+    examples = max(
+        10, settings().max_examples // (3 if "summarize-history" in (first, second) else 2)
+    )
+    check_strategy(
+        STRATEGIES[second],
+        before=[STRATEGIES[first]],
+        reaches_target=reaches,
+        max_examples=examples,
+    )

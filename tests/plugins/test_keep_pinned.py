@@ -41,7 +41,11 @@ def test_spared_units_go_where_nothing_else_can() -> None:
 
 @pytest.mark.parametrize(
     ("rule", "error"),
-    [({"roles": "user"}, TypeError), ({"names": "ada"}, TypeError), ({"first_turns": -1}, ValueError)],
+    [
+        ({"roles": "user"}, TypeError),
+        ({"names": "ada"}, TypeError),
+        ({"first_turns": -1}, ValueError),
+    ],
 )
 def test_bad_rules_are_refused(rule: dict[str, Any], error: type[Exception]) -> None:
     """On construction."""

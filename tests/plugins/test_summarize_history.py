@@ -18,8 +18,12 @@ def full(messages: Sequence[Message], previous: str | None, max_tokens: int) -> 
     return "fact " * max_tokens
 
 
-def conversation(strategy: SummarizeHistory, max_tokens: int = 1000, **options: Any) -> ContextManager:
-    return ContextManager(budget=Budget(max_tokens, **options), counter=WordCounter(), strategies=[strategy])
+def conversation(
+    strategy: SummarizeHistory, max_tokens: int = 1000, **options: Any
+) -> ContextManager:
+    return ContextManager(
+        budget=Budget(max_tokens, **options), counter=WordCounter(), strategies=[strategy]
+    )
 
 
 def talk(ctx: ContextManager, turns: int, words: int = 20) -> None:
@@ -59,7 +63,13 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
-@given(OPTIONS, st.integers(150, 1500), st.sampled_from([0.4, 0.7, 0.9]), st.integers(1, 40), st.integers(0, 100))
+@given(
+    OPTIONS,
+    st.integers(150, 1500),
+    st.sampled_from([0.4, 0.7, 0.9]),
+    st.integers(1, 40),
+    st.integers(0, 100),
+)
 def test_no_summary_is_written_in_vain(
     options: dict[str, Any], tokens: int, low: float, words: int, floor: int
 ) -> None:
@@ -92,7 +102,11 @@ def test_an_agent_run_of_one_turn_is_summarised_too() -> None:
     ctx = conversation(SummarizeHistory(full))
     ctx.add_message("user", "find the bug")
     for number in range(60):
-        call = {"id": f"c{number}", "type": "function", "function": {"name": "run", "arguments": "{}"}}
+        call = {
+            "id": f"c{number}",
+            "type": "function",
+            "function": {"name": "run", "arguments": "{}"},
+        }
         ctx.append({"role": "assistant", "content": None, "tool_calls": [call]})
         ctx.append({"role": "tool", "tool_call_id": f"c{number}", "content": "output " * 20})
     window = ctx.messages()
@@ -135,7 +149,9 @@ def test_several_summaries_become_one() -> None:
 
     summarizer = ScriptedSummarizer("all")
     ctx = ContextManager(
-        budget=Budget(300, low=0.5), counter=WordCounter(), strategies=[Folding(), SummarizeHistory(summarizer)]
+        budget=Budget(300, low=0.5),
+        counter=WordCounter(),
+        strategies=[Folding(), SummarizeHistory(summarizer)],
     )
     talk(ctx, 12)
     ctx.messages()
@@ -156,18 +172,25 @@ def test_a_summary_from_when_more_could_be_taken() -> None:
     talk(ctx, 21)
     ctx.messages()
     assert kinds(ctx) == [("replace", "summarize-history")]
-    assert all(sum(len(str(m.content).split()) for m in messages) <= 300 for messages, _, _ in summarizer.calls)
+    assert all(
+        sum(len(str(m.content).split()) for m in messages) <= 300
+        for messages, _, _ in summarizer.calls
+    )
     assert len(summarizer.calls) > 2
 
 
 def test_nothing_to_summarise() -> None:
     """No droppable unit, only a summary, next to no room: the next strategy is asked."""
-    ctx = ContextManager(20, counter=WordCounter(), strategies=[SummarizeHistory(ScriptedSummarizer())])
+    ctx = ContextManager(
+        20, counter=WordCounter(), strategies=[SummarizeHistory(ScriptedSummarizer())]
+    )
     ctx.add_message("user", "x " * 5)
     ctx.add_message("user", "y " * 9)
     assert len(ctx.messages()) == 1
     assert kinds(ctx) == [("drop", "drop-oldest")]
-    ctx = ContextManager(60, counter=WordCounter(), strategies=[SummarizeHistory(ScriptedSummarizer("s " * 9))])
+    ctx = ContextManager(
+        60, counter=WordCounter(), strategies=[SummarizeHistory(ScriptedSummarizer("s " * 9))]
+    )
     talk(ctx, 4, words=9)
     ctx.messages()
     ctx.add_message("user", "z " * 45)
@@ -179,9 +202,13 @@ def test_nothing_to_summarise() -> None:
 
 def test_messages_of_parts_alone() -> None:
     """Where no message tells what it costs beside its text, a usual figure is taken."""
-    ctx = ContextManager(300, counter=WordCounter(), strategies=[SummarizeHistory(ScriptedSummarizer("told"))])
+    ctx = ContextManager(
+        300, counter=WordCounter(), strategies=[SummarizeHistory(ScriptedSummarizer("told"))]
+    )
     for number in range(30):
-        ctx.append({"role": "user", "content": [{"type": "text", "text": f"part {number} " + "word " * 9}]})
+        ctx.append(
+            {"role": "user", "content": [{"type": "text", "text": f"part {number} " + "word " * 9}]}
+        )
     assert ctx.messages()[0]["content"] == "told"
 
 

@@ -53,7 +53,10 @@ class Server:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -61,7 +64,12 @@ class Server:
     def start(self) -> None:
         with (self.folder / "output").open("ab") as output:
             self.process = subprocess.Popen(
-                self.command(), user=self.user(), cwd=self.folder, stdout=output, stderr=output, start_new_session=True
+                self.command(),
+                user=self.user(),
+                cwd=self.folder,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
         for _ in range(600):
             if self.process.poll() is not None:  # another may have taken the port, and would answer
@@ -69,7 +77,9 @@ class Server:
             if self.answers():
                 return
             time.sleep(0.05)
-        raise RuntimeError(f"{self.command()[0]} does not answer: {(self.folder / 'output').read_text()[-2000:]}")
+        raise RuntimeError(
+            f"{self.command()[0]} does not answer: {(self.folder / 'output').read_text()[-2000:]}"
+        )
 
     def answers(self) -> bool:
         with socket.socket() as knock:
@@ -89,7 +99,9 @@ class Server:
         """SIGKILL, to all of its processes; returns when they are gone, so that another may have their folder."""
         if self.process is not None:
             self.process.send_signal(signal.SIGSTOP)  # it starts no more of them
-            children = [os.pidfd_open(child) for child in _children(self.process.pid)]  # zombies stay, as it is stopped
+            children = [
+                os.pidfd_open(child) for child in _children(self.process.pid)
+            ]  # zombies stay, as it is stopped
             self.process.kill()
             self.process.wait()
             self.process = None
@@ -109,15 +121,28 @@ class Redis(Server):
 
     @staticmethod
     def lacks() -> str | None:
-        return None if shutil.which("redis-server") else "no redis-server: apt-get install redis-server"
+        return (
+            None
+            if shutil.which("redis-server")
+            else "no redis-server: apt-get install redis-server"
+        )
 
     @property
     def url(self) -> str:  # type: ignore[override]
         return f"redis://127.0.0.1:{self.port}/0"
 
     def command(self) -> list[str]:
-        options = {"port": self.port, "bind": "127.0.0.1", "save": "", "appendonly": "yes", "appendfsync": "always"}
-        return ["redis-server", *(word for name, value in options.items() for word in (f"--{name}", str(value)))]
+        options = {
+            "port": self.port,
+            "bind": "127.0.0.1",
+            "save": "",
+            "appendonly": "yes",
+            "appendfsync": "always",
+        }
+        return [
+            "redis-server",
+            *(word for name, value in options.items() for word in (f"--{name}", str(value))),
+        ]
 
 
 class PostgreSQL(Server):
@@ -127,7 +152,9 @@ class PostgreSQL(Server):
 
     @staticmethod
     def lacks() -> str | None:
-        return None if _postgresql("postgres") else "no PostgreSQL server: apt-get install postgresql"
+        return (
+            None if _postgresql("postgres") else "no PostgreSQL server: apt-get install postgresql"
+        )
 
     @property
     def url(self) -> str:  # type: ignore[override]
@@ -143,7 +170,18 @@ class PostgreSQL(Server):
         user = self.user()
         if user is not None:
             shutil.chown(self.folder, user)
-        command = [_postgresql("initdb"), "-D", "data", "-U", "ctxwin", "-A", "trust", "-E", "UTF8", "--no-locale"]
+        command = [
+            _postgresql("initdb"),
+            "-D",
+            "data",
+            "-U",
+            "ctxwin",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-locale",
+        ]
         subprocess.run(command, user=user, cwd=self.folder, check=True, capture_output=True)
 
     def command(self) -> list[str]:

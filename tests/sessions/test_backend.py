@@ -1,8 +1,8 @@
 """
 The example backend, with several workers and real HTTP: no error, and no message lost.
 
-`CTXWIN_LOAD_SECONDS` has eight workers (or `CTXWIN_LOAD_WORKERS`) serve for that long, on each store, and prints
-figures; by default two of them answer two hundred requests on a SQLite file.
+`CTXWIN_LOAD_SECONDS` has eight workers (or `CTXWIN_LOAD_WORKERS`) serve for that long, on each
+store, and prints figures; by default two of them answer two hundred requests on a SQLite file.
 """
 
 import asyncio
@@ -52,11 +52,20 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Any:
 def serving(url: str, folder: Path) -> Iterator[int]:
     """Run the backend; yields its port."""
     port, output = free_port(), folder / "output"
-    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(Path(__file__).parent), "backend:app"]
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "--app-dir",
+        str(Path(__file__).parent),
+        "backend:app",
+    ]
     command += ["--port", str(port), "--workers", str(WORKERS), "--log-level", "warning"]
     environment = {**os.environ, "CTXWIN_STORE": url}
     with output.open("wb") as written:
-        process = subprocess.Popen(command, env=environment, stdout=written, stderr=written, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=environment, stdout=written, stderr=written, start_new_session=True
+        )
         try:
             while not answers(port):
                 assert process.poll() is None, output.read_text()
@@ -121,25 +130,37 @@ class Client:
         self.told[session] += [text, answer.strip()]
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql", "redis_server"] if SECONDS else ["sqlite"])
-def test_workers_answer(engine: str, request: pytest.FixtureRequest, tmp_path: Path, example: Any) -> None:
+@pytest.mark.parametrize(
+    "engine", ["sqlite", "postgresql", "redis_server"] if SECONDS else ["sqlite"]
+)
+def test_workers_answer(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Path, example: Any
+) -> None:
     """Every question and every answer is in its session once, each client's own in their order."""
-    url = f"sqlite:///{tmp_path}/chats.db" if engine == "sqlite" else request.getfixturevalue(engine)
+    url = (
+        f"sqlite:///{tmp_path}/chats.db" if engine == "sqlite" else request.getfixturevalue(engine)
+    )
     run = token_hex(4)
     sessions = [f"{run} {number}" for number in range(SESSIONS)]
     with serving(url, tmp_path) as port, ThreadPoolExecutor(CLIENTS) as pool:
-        turned = [sessions[start % SESSIONS :] + sessions[: start % SESSIONS] for start in range(CLIENTS)]
+        turned = [
+            sessions[start % SESSIONS :] + sessions[: start % SESSIONS] for start in range(CLIENTS)
+        ]
         clients = [Client(port, f"c{number}", turn) for number, turn in enumerate(turned)]
         begun = time.monotonic()
         running = [pool.submit(client.run, begun + SECONDS) for client in clients]
         errors = [error for each in running if (error := each.exception()) is not None]
         took = time.monotonic() - begun
-    report(engine, sorted(seconds for client in clients for seconds in client.times), took, len(errors))
+    report(
+        engine, sorted(seconds for client in clients for seconds in client.times), took, len(errors)
+    )
     assert errors == []
     with open_store(url) as store:
         for session in sessions:
             with store.open(session, **example.OPTIONS) as ctx:
-                check(ctx, [client.told[session] for client in clients], example.OPTIONS["max_tokens"])
+                check(
+                    ctx, [client.told[session] for client in clients], example.OPTIONS["max_tokens"]
+                )
             store.delete(session)
 
 
@@ -161,7 +182,9 @@ def check(ctx: Any, told: list[list[str]], budget: int) -> None:
         assert all(text in rest for text in own), "not in the order in which it was said"
     before: set[str] = set()
     for message, text in zip(history, log, strict=True):
-        assert message.role == "user" or (text.startswith(ANSWER) and text.removeprefix(ANSWER) in before)
+        assert message.role == "user" or (
+            text.startswith(ANSWER) and text.removeprefix(ANSWER) in before
+        )
         before.add(text)
     ctx.messages()
     assert_valid_window(history, list(ctx), budget, counter_for("gpt-4o"))

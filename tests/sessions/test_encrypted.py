@@ -21,7 +21,7 @@ from ctxwin.sessions import (
     journal,
     open_store,
 )
-from ctxwin.sessions.encrypted import EncryptedStore
+from ctxwin.sessions.stores.encrypted import EncryptedStore
 from ctxwin.testing import StoreContract, WordCounter
 
 KEY, NEW_KEY, OTHER_KEY = (Fernet.generate_key() for _ in range(3))
@@ -62,7 +62,9 @@ def test_nothing_said_is_readable(plain: MemoryStore, monkeypatch: pytest.Monkey
     fill(sessions, monkeypatch)
     assert plain._logs["a"].checkpoint is not None
     assert b"secret" not in everything(plain, "a")
-    assert [message.content for message in sessions.read("a")] == [f"my secret {number}" for number in range(6)]
+    assert [message.content for message in sessions.read("a")] == [
+        f"my secret {number}" for number in range(6)
+    ]
     assert list(sessions.list()) == ["a"]
     assert sessions.delete("a")
 
@@ -78,7 +80,10 @@ def test_the_wrong_key_is_an_error_that_names_it(
     before = everything(plain, "a")
     with pytest.raises(RecordError, match="by none of the keys") as caught:
         Sessions(EncryptedStore(plain, [OTHER_KEY])).open("a", **OPTIONS)
-    assert (caught.value.session, caught.value.number) == ("a", None if reading == "checkpoint" else 1)
+    assert (caught.value.session, caught.value.number) == (
+        "a",
+        None if reading == "checkpoint" else 1,
+    )
     assert everything(plain, "a") == before
 
 
@@ -89,7 +94,10 @@ def test_what_was_moved_is_found_out(plain: MemoryStore) -> None:
         store.append(session, [b"one", b"two"], NOWHERE)
     logs = plain._logs
     logs["a"].records[2] = logs["a"].records[1]
-    with pytest.raises(RecordError, match="record 2 of session 'a' cannot be read: it was written for another place"):
+    with pytest.raises(
+        RecordError,
+        match="record 2 of session 'a' cannot be read: it was written for another place",
+    ):
         store.read("a")
     logs["b"].records[1] = logs["a"].records[1]
     with pytest.raises(RecordError, match="record 1 of session 'b'"):
@@ -109,7 +117,10 @@ def test_a_checkpoint_put_back_is_found_out(plain: MemoryStore) -> None:
     store.compact("a", store.append("a", [b"two"], first), b"of two", {})
     assert store.read("a").checkpoint == b"of two"
     plain._logs["a"].checkpoint = earlier
-    with pytest.raises(RecordError, match="the checkpoint of session 'a' cannot be read: it was written for another"):
+    with pytest.raises(
+        RecordError,
+        match="the checkpoint of session 'a' cannot be read: it was written for another",
+    ):
         store.read("a")
 
 
@@ -165,19 +176,23 @@ def test_rotating_renews_nothing(plain: MemoryStore, monkeypatch: pytest.MonkeyP
 def test_keys_are_rotated(plain: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Afterwards the old key reads nothing, and the new one everything; a session that is not there is none."""
     fill(Sessions(EncryptedStore(plain, [KEY])), monkeypatch)
-    monkeypatch.setattr("ctxwin.sessions.encrypted.AT_ONCE", 2)
+    monkeypatch.setattr("ctxwin.sessions.stores.encrypted.AT_ONCE", 2)
     both = EncryptedStore(plain, [NEW_KEY, KEY])
     assert len(Sessions(both).read("a")) == 6
     both.rotate("a")
     both.rotate("nowhere")
     only = EncryptedStore(plain, [NEW_KEY])
     assert only.read("a").checkpoint is not None
-    assert [message.content for message in Sessions(only).read("a")] == [f"my secret {number}" for number in range(6)]
+    assert [message.content for message in Sessions(only).read("a")] == [
+        f"my secret {number}" for number in range(6)
+    ]
     with pytest.raises(RecordError):
         EncryptedStore(plain, [KEY]).read("a", 1)
 
 
-def test_keys_are_rotated_while_others_write(plain: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_are_rotated_while_others_write(
+    plain: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A checkpoint that is written meanwhile is not overwritten by an older one."""
     old = Sessions(EncryptedStore(plain, [KEY]))
     fill(old, monkeypatch)
@@ -195,10 +210,12 @@ def test_keys_are_rotated_while_others_write(plain: MemoryStore, monkeypatch: py
     assert len(Sessions(EncryptedStore(plain, [NEW_KEY])).read("a")) == 12
 
 
-def test_a_page_that_was_refused_is_rotated_again(plain: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_was_refused_is_rotated_again(
+    plain: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where another writes a checkpoint between reading a page and rewriting it, no record keeps the old key."""
     EncryptedStore(plain, [KEY]).append("a", [b"%d" % number for number in range(1, 7)], NOWHERE)
-    monkeypatch.setattr("ctxwin.sessions.encrypted.AT_ONCE", 2)
+    monkeypatch.setattr("ctxwin.sessions.stores.encrypted.AT_ONCE", 2)
     both = EncryptedStore(plain, [NEW_KEY, KEY])
     compact = plain.compact
     done: list[bool] = []
@@ -215,7 +232,9 @@ def test_a_page_that_was_refused_is_rotated_again(plain: MemoryStore, monkeypatc
     both.rotate("a")
     assert done == [True, False]
     only = EncryptedStore(plain, [NEW_KEY])
-    assert only.read("a", 1).records == tuple((number, b"%d" % number) for number in (1, 2, 4, 5, 6, 7))
+    assert only.read("a", 1).records == tuple(
+        (number, b"%d" % number) for number in (1, 2, 4, 5, 6, 7)
+    )
     assert only.read("a").checkpoint == b"checkpoint"
 
 
@@ -245,6 +264,6 @@ def test_a_url_with_keys() -> None:
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever lacks it is told what to install."""
     monkeypatch.setitem(sys.modules, "cryptography.fernet", None)
-    monkeypatch.delitem(sys.modules, "ctxwin.sessions.encrypted")
+    monkeypatch.delitem(sys.modules, "ctxwin.sessions.stores.encrypted")
     with pytest.raises(ImportError, match=r"pip install 'ctxwin\[encryption\]'"):
-        importlib.import_module("ctxwin.sessions.encrypted")
+        importlib.import_module("ctxwin.sessions.stores.encrypted")

@@ -51,7 +51,11 @@ class Faulty(MemoryStore):
         return super().read(session, start, limit)
 
     def compact(
-        self, session: str, position: Position, checkpoint: bytes | None, changes: Mapping[int, bytes | None]
+        self,
+        session: str,
+        position: Position,
+        checkpoint: bytes | None,
+        changes: Mapping[int, bytes | None],
     ) -> bool:
         self.threads.add(threading.get_ident())
         run(self.compacting)
@@ -78,7 +82,9 @@ def sessions(store: Faulty) -> Sessions:
 
 
 def texts(messages: Sequence[Any]) -> list[Any]:
-    return [message["content"] if isinstance(message, dict) else message.content for message in messages]
+    return [
+        message["content"] if isinstance(message, dict) else message.content for message in messages
+    ]
 
 
 def test_a_store_that_fails_changes_nothing(store: Faulty, sessions: Sessions) -> None:
@@ -135,7 +141,9 @@ def checkpoint(ctx: Any) -> Record:
     return Record("checkpoint", ctx._state.dump())
 
 
-def test_another_writers_equal_message_is_another_message(store: Faulty, sessions: Sessions) -> None:
+def test_another_writers_equal_message_is_another_message(
+    store: Faulty, sessions: Sessions
+) -> None:
     """Two users who both say "yes" have said it twice."""
     ctx, other = sessions.open("a", **OPTIONS), sessions.open("a", **OPTIONS)
     store.before.append(lambda: other.add_message("user", "yes"))
@@ -162,7 +170,9 @@ def fill(ctx: ContextManager, count: int = 10) -> None:
 def test_a_prune_is_worked_out_again_where_others_have_written(sessions: Sessions) -> None:
     """What they said is in the window; what they cut is not cut twice."""
     other = sessions.open("a", **OPTIONS)
-    ctx = sessions.open("a", **OPTIONS, strategies=[Meddling(lambda: other.add_message("user", "meanwhile"))])
+    ctx = sessions.open(
+        "a", **OPTIONS, strategies=[Meddling(lambda: other.add_message("user", "meanwhile"))]
+    )
     fill(ctx)
     other.refresh()
     assert texts(ctx.messages())[-1] == "meanwhile"
@@ -182,7 +192,9 @@ def test_two_prunes_at_once_are_one(store: Faulty, sessions: Sessions) -> None:
     assert ctx._state.position == other._state.position
 
 
-def test_a_ticket_is_committed_on_what_others_have_written(store: Faulty, sessions: Sessions) -> None:
+def test_a_ticket_is_committed_on_what_others_have_written(
+    store: Faulty, sessions: Sessions
+) -> None:
     """A summary made ahead stands beside what was said meanwhile; one of what was cut meanwhile is stale."""
     options = {**OPTIONS, "strategies": [SummarizeHistory()], "max_tokens": 200}
     ctx, other = sessions.open("a", **options), sessions.open("a", **options)
@@ -278,7 +290,10 @@ def test_a_counter_that_fails_is_no_reason_to_lose_a_message(sessions: Sessions)
 
 
 def test_a_checkpoint_that_fails_is_tried_again(
-    store: Faulty, sessions: Sessions, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    store: Faulty,
+    sessions: Sessions,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Appending goes on; the log says why there is no checkpoint."""
     monkeypatch.setattr(journal, "MIN_TAIL", 1)
@@ -386,7 +401,9 @@ def test_a_record_that_is_missing_is_named(store: Faulty, sessions: Sessions, mi
     with sessions.open("a", **OPTIONS) as ctx:
         ctx.extend([{"role": "user", "content": "one"}] * 3)
     del store._logs["a"].records[missing]
-    with pytest.raises(RecordError, match=f"record {missing} of session 'a' cannot be read: it is missing"):
+    with pytest.raises(
+        RecordError, match=f"record {missing} of session 'a' cannot be read: it is missing"
+    ):
         sessions.open("a", **OPTIONS)
 
 
@@ -416,7 +433,22 @@ def test_messages_that_never_were(sessions: Sessions) -> None:
 
 def test_ids_of_sessions_are_any_text(sessions: Sessions) -> None:
     """No id is another's, however alike they look."""
-    ids = ["a", "A", "a ", "\0", "a\0", "\ud800", "é", "e\u0301", "", "../a", "'; drop table", "{a}", "*", "a" * 10_000]
+    ids = [
+        "a",
+        "A",
+        "a ",
+        "\0",
+        "a\0",
+        "\ud800",
+        "é",
+        "e\u0301",
+        "",
+        "../a",
+        "'; drop table",
+        "{a}",
+        "*",
+        "a" * 10_000,
+    ]
     for session in ids:
         with sessions.open(session, **OPTIONS) as ctx:
             ctx.add_message("user", f"I am {session!r}")
@@ -443,7 +475,9 @@ def test_urls_of_stores(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "secret" not in str(caught.value)
     with pytest.raises(ValueError, match="schemes"):
         open_store("chats.db")
-    found = metadata.EntryPoint("mine", "ctxwin.sessions.memory:MemoryStore", "ctxwin.stores")
+    found = metadata.EntryPoint(
+        "mine", "ctxwin.sessions.stores.memory:MemoryStore", "ctxwin.stores"
+    )
     monkeypatch.setattr(metadata, "entry_points", lambda **_: [found])
     with pytest.raises(TypeError):
         open_store("mine://x")  # its factory is called with the URL
@@ -459,7 +493,9 @@ def test_an_event_loop_never_waits_for_the_store(store: Faulty, sessions: Sessio
         async with sessions.aopen("a", **OPTIONS, strategies=[SummarizeHistory(asummary)]) as ctx:
             await ctx.aadd_message("user", "one", name="Ann")
             await ctx.aappend({"role": "user", "content": "two"}, pinned=True)
-            await ctx.aextend([{"role": "user", "content": f"message {number} " * 3} for number in range(20)])
+            await ctx.aextend(
+                [{"role": "user", "content": f"message {number} " * 3} for number in range(20)]
+            )
             await ctx.apin(1)
             await ctx.aunpin(2)
             before = await ctx.amessages()
@@ -503,8 +539,12 @@ def test_a_ticket_is_committed_from_an_event_loop(sessions: Sessions) -> None:
     """`acommit`."""
 
     async def use() -> list[Any]:
-        async with sessions.aopen("a", 200, counter=WordCounter(), strategies=[SummarizeHistory()]) as ctx:
-            await ctx.aextend([{"role": "user", "content": f"message {number} " * 5} for number in range(30)])
+        async with sessions.aopen(
+            "a", 200, counter=WordCounter(), strategies=[SummarizeHistory()]
+        ) as ctx:
+            await ctx.aextend(
+                [{"role": "user", "content": f"message {number} " * 5} for number in range(30)]
+            )
             ticket = ctx.prepare()
             assert ticket is not None
             await ctx.acommit(await ticket.arun(asummary))
@@ -514,7 +554,9 @@ def test_a_ticket_is_committed_from_an_event_loop(sessions: Sessions) -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_cancelled_prune_is_over_when_it_says_so(store: Faulty, sessions: Sessions, fails: bool) -> None:
+def test_a_cancelled_prune_is_over_when_it_says_so(
+    store: Faulty, sessions: Sessions, fails: bool
+) -> None:
     """Nothing goes on behind the caller's back: the cut that was being written is written, or has failed."""
     entered, go_on = threading.Event(), threading.Event()
 
@@ -526,7 +568,9 @@ def test_a_cancelled_prune_is_over_when_it_says_so(store: Faulty, sessions: Sess
 
     async def use() -> tuple[int, int]:
         async with sessions.aopen("a", **OPTIONS) as ctx:
-            await ctx.aextend([{"role": "user", "content": f"message {number} " * 5} for number in range(10)])
+            await ctx.aextend(
+                [{"role": "user", "content": f"message {number} " * 5} for number in range(10)]
+            )
             store.before.append(wait)
             task = asyncio.ensure_future(ctx.amessages())
             await asyncio.to_thread(entered.wait)
@@ -573,14 +617,16 @@ def test_threads_on_one_session(sessions: Sessions) -> None:
     said = texts(ctx.conversation_history)
     assert sorted(said) == sorted(f"{name} {number}" for name in "xyz" for number in range(25))
     for name in "xyz":
-        assert [text for text in said if text.startswith(name)] == [f"{name} {number}" for number in range(25)]
+        assert [text for text in said if text.startswith(name)] == [
+            f"{name} {number}" for number in range(25)
+        ]
 
 
 def test_errors_are_of_one_tree_and_pickle() -> None:
     """So that a worker can hand them on."""
     import pickle
 
-    error = pickle.loads(pickle.dumps(RecordError("a", 3, "corrupt")))  # noqa: S301 - our own
+    error = pickle.loads(pickle.dumps(RecordError("a", 3, "corrupt")))
     assert (error.session, error.number, error.reason, str(error)) == (
         "a",
         3,
@@ -731,12 +777,14 @@ def test_a_checkpoint_of_another_is_taken_notice_of(store: Faulty, sessions: Ses
 @pytest.mark.parametrize(
     ("module", "needs", "extra"),
     [
-        ("ctxwin.sessions.sql", "sqlalchemy", "sql"),
-        ("ctxwin.sessions.redis", "redis", "redis"),
-        ("ctxwin.sessions.encrypted", "cryptography.fernet", "encryption"),
+        ("ctxwin.sessions.stores.sql", "sqlalchemy", "sql"),
+        ("ctxwin.sessions.stores.redis", "redis", "redis"),
+        ("ctxwin.sessions.stores.encrypted", "cryptography.fernet", "encryption"),
     ],
 )
-def test_what_is_not_installed_is_said(module: str, needs: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_installed_is_said(
+    module: str, needs: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the extra that brings it."""
     import sys
     from importlib import import_module

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from ctxwin.sessions import NOWHERE, Page, SessionStore, StoreError, open_store
-from ctxwin.sessions.redis import RedisStore
+from ctxwin.sessions.stores.redis import RedisStore
 from sessions.contracts import OpenedStores
 from sessions.servers import Redis
 
@@ -84,7 +84,10 @@ def test_a_time_to_live_is_renewed_by_each_append(redis_server: str) -> None:
 def test_the_latest_append_decides_how_long_a_session_lives(redis_server: str) -> None:
     """Nor does one that has lost all its records leave them to its successor."""
     prefix = uuid4().hex
-    brief, lasting = RedisStore(redis_server, ttl=1000, prefix=prefix), RedisStore(redis_server, prefix=prefix)
+    brief, lasting = (
+        RedisStore(redis_server, ttl=1000, prefix=prefix),
+        RedisStore(redis_server, prefix=prefix),
+    )
     here = brief.append("a", [b"1"], NOWHERE)
     here = lasting.append("a", [b"2"], here)
     head, log = lasting._keys("a")
@@ -96,7 +99,9 @@ def test_the_latest_append_decides_how_long_a_session_lives(redis_server: str) -
     lasting.close()
 
 
-def test_a_session_that_expires_while_it_is_listed(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_that_expires_while_it_is_listed(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is left out, and one that is met twice is listed once."""
     store.append("a", [b"1"], NOWHERE)
     head, gone = (store._keys(session)[0].encode() for session in ("a", "gone"))
@@ -110,10 +115,14 @@ def test_records_behind_many_that_were_dropped(server: Redis) -> None:
     store = RedisStore(server.url)
     here = store.append("a", [b"%d" % number for number in range(1, 5001)], NOWHERE)
     kept = (2, 4000, 4001, 4999, 5000)
-    store.compact("a", here, None, {number: None for number in range(1, 5001) if number not in kept})
+    store.compact(
+        "a", here, None, {number: None for number in range(1, 5001) if number not in kept}
+    )
     for limit in (1, 3, 2000):
         store._client.config_resetstat()
-        assert store.read("a", 1, limit).records == tuple((number, b"%d" % number) for number in kept[:limit])
+        assert store.read("a", 1, limit).records == tuple(
+            (number, b"%d" % number) for number in kept[:limit]
+        )
         assert store._client.info("commandstats")["cmdstat_hmget"]["calls"] <= 20
     store.close()
 
@@ -127,7 +136,9 @@ def test_scripts_are_loaded_again(store: RedisStore) -> None:
     assert store.read("a").position == here
 
 
-def test_an_append_whose_answer_is_lost_is_stored_once(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_append_whose_answer_is_lost_is_stored_once(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It may be sent again, and then finds itself there already."""
     here = store.append("a", [b"1"], NOWHERE)
     read_response: Callable[..., object] = store._client.parse_response
@@ -152,7 +163,9 @@ def test_a_time_to_live_is_positive(ttl: int) -> None:
         RedisStore("redis://127.0.0.1", ttl=ttl)
 
 
-@pytest.mark.parametrize("url", ["http://:secret@127.0.0.1", "redis://:secret/x@127.0.0.1", "redis://:secret@[::1/0"])
+@pytest.mark.parametrize(
+    "url", ["http://:secret@127.0.0.1", "redis://:secret/x@127.0.0.1", "redis://:secret@[::1/0"]
+)
 def test_urls_that_are_none(url: str) -> None:
     """Nothing of a password is told, though a part of it may be taken for a port."""
     with pytest.raises(ValueError, match="no URL of a Redis server") as caught:
@@ -193,7 +206,9 @@ def test_a_password_is_given_and_never_told() -> None:
             store = RedisStore(server.url.replace("://", f"://{userinfo}"), protocol=protocol)
             with pytest.raises(StoreError, match=text) as caught:
                 store.read("a")
-            assert not {"s3cret", "wr0ng"} & set(re.split(r"\W+", "".join(format_exception(caught.value))))
+            assert not {"s3cret", "wr0ng"} & set(
+                re.split(r"\W+", "".join(format_exception(caught.value)))
+            )
             store.close()
         store = RedisStore(server.url.replace("://", "://:s3cret@"))
         assert store.append("a", [b"1"], NOWHERE).number == 1

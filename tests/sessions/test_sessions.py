@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ctxwin import BudgetError, ContextManager, Message
-from ctxwin import state as states
+from ctxwin.log import state as states
 from ctxwin.sessions import MemoryStore, Session, Sessions, journal
 from ctxwin.testing import Folding, WordCounter
 from ctxwin.testing.strategies import messages as any_message
@@ -21,7 +21,8 @@ CHAINS: list[list[Any]] = [
     [Folding()],
     [ClearToolResults(keep_last=0, min_freed_tokens=1), ClampOversized(max_message_tokens=5)],
 ]
-# What one process alone knows of, or names by number; and which strategies failed, where nothing could be cut.
+# What one process alone knows of, or names by number; and which strategies failed, where nothing
+# could be cut.
 LOCAL = ("sent_tokens", "prepared", "settled", "next_id", "failures")
 
 
@@ -33,11 +34,15 @@ class SharedSession(RuleBasedStateMachine):
     """
     Several handles on one session, and beside them a plain manager that is told the same.
 
-    The plain one never forgets. A handle chosen at random does each step: what others did it must take in first.
+    The plain one never forgets. A handle chosen at random does each step: what others did it must
+    take in first.
     """
 
     @initialize(
-        budget=st.integers(8, 60), chain=st.sampled_from(CHAINS), named=st.booleans(), tail=st.sampled_from([1, 3, 32])
+        budget=st.integers(8, 60),
+        chain=st.sampled_from(CHAINS),
+        named=st.booleans(),
+        tail=st.sampled_from([1, 3, 32]),
     )
     def begin(self, budget: int, chain: Sequence[Any], named: bool, tail: int) -> None:
         journal.MIN_TAIL = tail
@@ -74,11 +79,16 @@ class SharedSession(RuleBasedStateMachine):
         self.append(which, message, pinned)
 
     def append(self, which: int, message: dict[str, Any], pinned: bool) -> None:
-        self.both(self.plain.append(message, pinned=pinned), self.handle(which).append(message, pinned=pinned))
+        self.both(
+            self.plain.append(message, pinned=pinned),
+            self.handle(which).append(message, pinned=pinned),
+        )
 
     @rule(which=st.integers(0, 1), batch=st.lists(any_message(), max_size=4))
     def extend(self, which: int, batch: list[dict[str, Any]]) -> None:
-        for plain, stored in zip(self.plain.extend(batch), self.handle(which).extend(batch), strict=True):
+        for plain, stored in zip(
+            self.plain.extend(batch), self.handle(which).extend(batch), strict=True
+        ):
             self.both(plain, stored)
 
     @rule(which=st.integers(0, 1), turns=st.integers(1, 8), size=st.integers(1, 8))
@@ -86,10 +96,17 @@ class SharedSession(RuleBasedStateMachine):
         """Turns as a backend has them, each worker in its turn; windows are cut."""
         for turn in range(turns):
             for role in ("user", "assistant"):
-                self.append(which + turn, {"role": role, "content": f"{role} {turn} " * size}, pinned=False)
+                self.append(
+                    which + turn, {"role": role, "content": f"{role} {turn} " * size}, pinned=False
+                )
             self.send(which + turn)
 
-    @rule(which=st.integers(0, 1), exchange=tool_exchanges(), missing=st.integers(0, 2), late=st.booleans())
+    @rule(
+        which=st.integers(0, 1),
+        exchange=tool_exchanges(),
+        missing=st.integers(0, 2),
+        late=st.booleans(),
+    )
     def call(self, which: int, exchange: list[dict[str, Any]], missing: int, late: bool) -> None:
         """A tool exchange; some of its results are missing, a system message may come before the last one."""
         exchange = exchange[: max(1, len(exchange) - missing)]
@@ -159,7 +176,10 @@ class SharedSession(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_lost(self) -> None:
-        log = [(self.ids[message.id], message.to_dict(), message.pinned) for message in self.plain.conversation_history]
+        log = [
+            (self.ids[message.id], message.to_dict(), message.pinned)
+            for message in self.plain.conversation_history
+        ]
         for handle in self.handles:
             assert [(m.id, m.to_dict(), m.pinned) for m in handle.conversation_history] == log
         assert [(m.id, m.to_dict(), m.pinned) for m in self.pages()] == log
@@ -167,9 +187,13 @@ class SharedSession(RuleBasedStateMachine):
     @invariant()
     def the_window_is_the_plain_managers(self) -> None:
         for handle in self.handles:
-            assert [(m.to_dict(), m.pinned) for m in handle] == [(m.to_dict(), m.pinned) for m in self.plain]
+            assert [(m.to_dict(), m.pinned) for m in handle] == [
+                (m.to_dict(), m.pinned) for m in self.plain
+            ]
             assert handle.total_tokens == self.plain.total_tokens
-            assert [m.to_dict() for m in handle.left_out] == [m.to_dict() for m in self.plain.left_out]
+            assert [m.to_dict() for m in handle.left_out] == [
+                m.to_dict() for m in self.plain.left_out
+            ]
 
     @invariant()
     def memory_is_bounded_by_the_window(self) -> None:
@@ -194,9 +218,11 @@ def outcome(act: Any) -> Any:
 
 
 def dump(handle: Session) -> dict[str, Any]:
-    handle.total_tokens  # noqa: B018 - settles the window, so that all is counted
+    handle.total_tokens
     state = states.dump(handle._state)
-    return {key: value for key, value in state.items() if key not in LOCAL} | {"position": handle._state.position}
+    return {key: value for key, value in state.items() if key not in LOCAL} | {
+        "position": handle._state.position
+    }
 
 
 TestSharedSession = SharedSession.TestCase

@@ -24,18 +24,20 @@ pytest.importorskip("psycopg", reason="needs the extra `sql`")
 
 from sqlalchemy import create_engine, make_url
 
-from ctxwin.errors import StaleError, StoreError
-from ctxwin.sessions import engine as engines
-from ctxwin.sessions import schema
-from ctxwin.sessions import sql as stores
-from ctxwin.sessions.memory import MemoryStore
-from ctxwin.sessions.protocol import NOWHERE, Page, Position, SessionStore
-from ctxwin.sessions.sql import SQLStore
+from ctxwin.sessions.stores import engine as engines
+from ctxwin.sessions.stores import schema
+from ctxwin.sessions.stores import sql as stores
+from ctxwin.sessions.stores.memory import MemoryStore
+from ctxwin.sessions.stores.protocol import NOWHERE, Page, Position, SessionStore
+from ctxwin.sessions.stores.sql import SQLStore
+from ctxwin.values.errors import StaleError, StoreError
 from sessions.contracts import OpenedStores
 from sessions.servers import PostgreSQL
 
 ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=()), max_size=20)
-on_one_database = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+on_one_database = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 def run(engine_url: str, *statements: str) -> None:
@@ -59,7 +61,11 @@ def new_schema(server: str) -> str:
     """Return a URL by which a server's database looks empty."""
     name = f"s{uuid4().hex}"
     run(server, f"CREATE SCHEMA {name}")
-    return make_url(server).update_query_dict({"options": f"-csearch_path={name}"}).render_as_string(False)
+    return (
+        make_url(server)
+        .update_query_dict({"options": f"-csearch_path={name}"})
+        .render_as_string(False)
+    )
 
 
 @pytest.fixture
@@ -84,7 +90,22 @@ class TestContract(OpenedStores):
 
 @on_one_database
 @given(sessions=st.lists(ANY_TEXT, min_size=1, max_size=5, unique=True))
-@example(["", "\0", "a", "a\0", "A", "\ud800", "\udfff", "é", "e\u0301", "%", "_", "'; DROP TABLE ctxwin_records; --"])
+@example(
+    [
+        "",
+        "\0",
+        "a",
+        "a\0",
+        "A",
+        "\ud800",
+        "\udfff",
+        "é",
+        "e\u0301",
+        "%",
+        "_",
+        "'; DROP TABLE ctxwin_records; --",
+    ]
+)
 @example(["x" * 3_000_000, "x" * 2_999_999, ":key", "%(key)s", "$1", "?"])
 def test_a_session_id_is_any_text(store: SQLStore, sessions: list[str]) -> None:
     for number, session in enumerate(sessions):
@@ -127,7 +148,9 @@ class Pair:
             assert found[0].number == found[1].number
             self.positions.append((found[0], found[1]))
 
-    def compact(self, which: int, checkpoint: bytes | None, changes: dict[int, bytes | None]) -> None:
+    def compact(
+        self, which: int, checkpoint: bytes | None, changes: dict[int, bytes | None]
+    ) -> None:
         mine, theirs = self.positions[which % len(self.positions)]
         done = self.store.compact("s", mine, checkpoint, changes)
         assert done == self.memory.compact("s", theirs, checkpoint, changes)
@@ -172,7 +195,9 @@ STEPS = st.one_of(
 
 @on_one_database
 @given(steps=st.lists(STEPS, max_size=15))
-def test_it_does_what_the_store_in_memory_does(store: SQLStore, steps: list[tuple[Any, ...]]) -> None:
+def test_it_does_what_the_store_in_memory_does(
+    store: SQLStore, steps: list[tuple[Any, ...]]
+) -> None:
     store.delete("s")
     pair = Pair(store)
     for name, *arguments in steps:
@@ -184,7 +209,9 @@ def test_it_does_what_the_store_in_memory_does(store: SQLStore, steps: list[tupl
 def test_only_records_are_changed(store: SQLStore) -> None:
     first = store.append("s", [b"1", b"2"], NOWHERE)
     second = store.append("s", [b"3"], first)
-    assert store.compact("s", first, b"c", {-1: b"", 0: b"no checkpoint", 1: None, 2: b"two", 4: b"", 2**70: None})
+    assert store.compact(
+        "s", first, b"c", {-1: b"", 0: b"no checkpoint", 1: None, 2: b"two", 4: b"", 2**70: None}
+    )
     assert store.read("s", 0) == Page(second, 2, ((2, b"two"), (3, b"3")))
     assert store.read("s") == Page(second, 2, ((3, b"3"),), b"c")
 
@@ -203,7 +230,13 @@ def test_a_successor_is_not_its_predecessor(store: SQLStore) -> None:
 def test_who_has_not_seen_all_stores_nothing(store: SQLStore) -> None:
     first = store.append("s", [b"1"], NOWHERE)
     second = store.append("s", [b"2"], first)
-    for stale in (NOWHERE, first, Position("", 2), Position(second.life, 3), Position("another", 2)):
+    for stale in (
+        NOWHERE,
+        first,
+        Position("", 2),
+        Position(second.life, 3),
+        Position("another", 2),
+    ):
         with pytest.raises(StaleError, match="'s' is not at"):
             store.append("s", [b"3"], stale)
     with pytest.raises(StaleError):
@@ -280,7 +313,10 @@ def test_an_older_checkpoint_waits_for_a_newer_one_and_then_gives_way(postgresql
 
 
 def test_a_writer_of_a_file_has_its_lock_from_the_beginning(file: Path) -> None:
-    with closing(SQLStore(f"sqlite:///{file}")) as store, closing(sqlite3.connect(file, timeout=0)) as other:
+    with (
+        closing(SQLStore(f"sqlite:///{file}")) as store,
+        closing(sqlite3.connect(file, timeout=0)) as other,
+    ):
         with store._writing(), pytest.raises(sqlite3.OperationalError, match="locked"):
             other.execute("BEGIN IMMEDIATE")
         other.execute("BEGIN IMMEDIATE")
@@ -314,12 +350,16 @@ store.close()
 
 
 def test_processes_make_a_database_and_a_session_at_once(url: str) -> None:
-    writers = [subprocess.Popen([sys.executable, "-c", WRITER, url, str(number)]) for number in range(4)]
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, url, str(number)]) for number in range(4)
+    ]
     assert [writer.wait(60) for writer in writers] == [0] * 4
     with closing(SQLStore(url)) as store:
         found = [body.decode() for _, body in store.read("shared").records]
     for number in range(4):
-        assert [body for body in found if body[0] == str(number)] == [f"{number}-{turn}" for turn in range(10)]
+        assert [body for body in found if body[0] == str(number)] == [
+            f"{number}-{turn}" for turn in range(10)
+        ]
     assert len(found) == 40
 
 
@@ -337,7 +377,11 @@ def test_a_database_is_made_while_another_waits_to_make_it(postgresql: str) -> N
 
 def test_one_at_a_time_migrates(postgresql: str) -> None:
     try_lock = schema.POSTGRESQL.lock.replace("pg_advisory", "pg_try_advisory")
-    with closing(SQLStore(new_schema(postgresql))) as store, store._writing() as one, store._writing() as other:
+    with (
+        closing(SQLStore(new_schema(postgresql))) as store,
+        store._writing() as one,
+        store._writing() as other,
+    ):
         schema.migrate(one, store._dialect)
         other.execute(try_lock)
         assert other.fetchall() == [(False,)]
@@ -345,8 +389,13 @@ def test_one_at_a_time_migrates(postgresql: str) -> None:
 
 def test_a_database_of_any_encoding(postgresql: str) -> None:
     name = f"s{uuid4().hex}"
-    run(postgresql, f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
-    with closing(SQLStore(make_url(postgresql).set(database=name).render_as_string(False))) as store:
+    run(
+        postgresql,
+        f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
+    )
+    with closing(
+        SQLStore(make_url(postgresql).set(database=name).render_as_string(False))
+    ) as store:
         position = store.append("s", [b"\xff"], NOWHERE)
         assert store.read("s") == Page(position, 0, ((1, b"\xff"),))
     run(postgresql, f"DROP DATABASE {name}")
@@ -373,7 +422,11 @@ store.close()
 def test_a_forked_child_has_connections_of_its_own(url: str) -> None:
     subprocess.run([sys.executable, "-c", FORKER, url], check=True, timeout=60)
     with closing(SQLStore(url)) as store:
-        assert [body for _, body in store.read("s").records] == [b"parent", b"child", b"parent again"]
+        assert [body for _, body in store.read("s").records] == [
+            b"parent",
+            b"child",
+            b"parent again",
+        ]
 
 
 def test_what_a_child_inherited_is_left_as_it_is(store: SQLStore) -> None:
@@ -404,20 +457,25 @@ def make_version_1(url: str) -> None:
         " life TEXT NOT NULL, head BIGINT NOT NULL, floor BIGINT NOT NULL)",
         f"CREATE TABLE ctxwin_records (session_id BIGINT NOT NULL, number BIGINT NOT NULL, body {binary} NOT NULL,"
         f" PRIMARY KEY (session_id, number)) {clustered}",
-        "INSERT INTO ctxwin_sessions (key, name, life, head, floor)"  # noqa: S608 - constants
+        "INSERT INTO ctxwin_sessions (key, name, life, head, floor)"
         f" VALUES ({literal.format(key)}, {literal.format(b'key'.hex())}, 'a life', 3, 2)",
         *(
-            f"INSERT INTO ctxwin_records SELECT id, {number}, {literal.format(body.hex())} FROM ctxwin_sessions"  # noqa: S608
+            f"INSERT INTO ctxwin_records SELECT id, {number}, {literal.format(body.hex())} FROM ctxwin_sessions"
             for number, body in ((0, b"checkpoint"), (2, b"two"), (3, b"three"))
         ),
     )
 
 
-LATER = ("ALTER TABLE ctxwin_sessions ADD COLUMN title TEXT", "UPDATE ctxwin_sessions SET title = 'none yet'")
+LATER = (
+    "ALTER TABLE ctxwin_sessions ADD COLUMN title TEXT",
+    "UPDATE ctxwin_sessions SET title = 'none yet'",
+)
 
 
 @pytest.mark.parametrize("later", [(), (LATER,)])
-def test_a_database_of_version_1_is_brought_forward(url: str, later: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_of_version_1_is_brought_forward(
+    url: str, later: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_version_1(url)
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS[:1], *later))
     for _ in range(2):
@@ -433,10 +491,14 @@ def test_a_database_of_version_1_is_brought_forward(url: str, later: Any, monkey
         assert store.append("key", [b"four"], page.position) == Position("a life", 4)
 
 
-def test_a_migration_that_fails_leaves_everything_as_it_was(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_migration_that_fails_leaves_everything_as_it_was(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_version_1(url)
     released = schema.MIGRATIONS
-    monkeypatch.setattr(schema, "MIGRATIONS", (*released, LATER, ("ALTER TABLE nothing ADD COLUMN x TEXT",)))
+    monkeypatch.setattr(
+        schema, "MIGRATIONS", (*released, LATER, ("ALTER TABLE nothing ADD COLUMN x TEXT",))
+    )
     with pytest.raises(StoreError, match="nothing"):
         SQLStore(url)
     monkeypatch.setattr(schema, "MIGRATIONS", released)
@@ -536,7 +598,9 @@ def folder() -> Iterator[Path]:
 
 @pytest.mark.parametrize("locks_folder", [False, True])
 @pytest.mark.parametrize("reopens", [False, True])
-def test_what_is_read_only_is_read_and_written_to_later(folder: Path, locks_folder: bool, reopens: bool) -> None:
+def test_what_is_read_only_is_read_and_written_to_later(
+    folder: Path, locks_folder: bool, reopens: bool
+) -> None:
     file = folder / "chats.db"
     store = SQLStore(f"sqlite:///{file}")
     position = store.append("s", [b"1"], NOWHERE)
@@ -565,10 +629,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "disk"
     disk.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
-    if shutil.which("mount") is None or subprocess.run(command, check=False, capture_output=True).returncode:
+    if (
+        shutil.which("mount") is None
+        or subprocess.run(command, check=False, capture_output=True).returncode
+    ):
         pytest.skip("a small disk takes the right to mount one")
     yield disk
-    subprocess.run(["umount", str(disk)], check=True)  # noqa: S607
+    subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_full_disk_loses_nothing(small_disk: Path) -> None:
@@ -576,7 +643,7 @@ def test_a_full_disk_loses_nothing(small_disk: Path) -> None:
         position = store.append("s", [b"1" * 1000], NOWHERE)
         filler = small_disk / "filler"
         filler.write_bytes(bytes(1_000_000))
-        with pytest.raises(StoreError, match=r"full|disk I/O"):  # noqa: PT012 - which one fails is not known
+        with pytest.raises(StoreError, match=r"full|disk I/O"):
             while True:
                 position = store.append("s", [b"%d" % position.number * 5000], position)
         page = store.read("s")
@@ -602,7 +669,7 @@ def test_a_server_that_is_killed_and_restarted() -> None:
             SQLStore(server.url)
         server.start()
         assert store.append("s", [b"2"], position) == Position(position.life, 2)
-        with pytest.raises(StoreError), store._writing() as cursor:  # noqa: PT012 - it dies in the middle
+        with pytest.raises(StoreError), store._writing() as cursor:
             cursor.execute("UPDATE ctxwin_sessions SET head = 3")
             server.restart()
             cursor.execute("SELECT 1")
@@ -617,7 +684,7 @@ def test_a_dropped_connection_is_met_with_a_fresh_one(postgresql: str) -> None:
         assert store.read("none") == Page(NOWHERE, 0)
 
 
-SECRET = "hunter2"  # noqa: S105 - not one
+SECRET = "hunter2"
 
 
 @pytest.mark.parametrize(

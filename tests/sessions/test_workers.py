@@ -1,8 +1,9 @@
 """
-Workers that share a session, are killed, and lose their server: what was acknowledged is there, once, in order.
+Workers that share a session, are killed, and lose their server: what was acknowledged is there,
+once, in order.
 
-`CTXWIN_CRASHES` says how often to kill one, `CTXWIN_WORKER_MESSAGES` how many messages many of them write; by default
-few, since each store goes through it.
+`CTXWIN_CRASHES` says how often to kill one, `CTXWIN_WORKER_MESSAGES` how many messages many of them
+write; by default few, since each store goes through it.
 """
 
 import os
@@ -30,14 +31,20 @@ from sessions.servers import PostgreSQL, Redis, Server
 CRASHES = int(os.environ.get("CTXWIN_CRASHES", "8"))
 MESSAGES = int(os.environ.get("CTXWIN_WORKER_MESSAGES", "160"))
 BUDGET = Budget(100, low=0.5, soft=0.6)
-OPTIONS: dict[str, Any] = {"budget": BUDGET, "counter": WordCounter(), "strategies": ["summarize-history"]}
+OPTIONS: dict[str, Any] = {
+    "budget": BUDGET,
+    "counter": WordCounter(),
+    "strategies": ["summarize-history"],
+}
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "redis"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/chats.db"
-    given: str = request.getfixturevalue("postgresql" if request.param == "postgresql" else "redis_server")
+    given: str = request.getfixturevalue(
+        "postgresql" if request.param == "postgresql" else "redis_server"
+    )
     return given
 
 
@@ -46,7 +53,11 @@ def message(name: str, number: int) -> dict[str, Any]:
     text = f"{name} {number} says that parcel {number} is on its way to Lyon"
     kind = number % 6
     if kind == 3:
-        call = {"id": f"{name}-{number}", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+        call = {
+            "id": f"{name}-{number}",
+            "type": "function",
+            "function": {"name": "look", "arguments": "{}"},
+        }
         return {"role": "assistant", "content": text, "tool_calls": [call]}
     if kind == 4:
         return {"role": "tool", "content": text, "tool_call_id": f"{name}-{number - 1}"}
@@ -68,7 +79,12 @@ def forked(work: Callable[[], None]) -> int:
     return child
 
 
-def check(sessions: Sessions, session: str, expected: dict[str, int], at_least: dict[str, int] | None = None) -> None:
+def check(
+    sessions: Sessions,
+    session: str,
+    expected: dict[str, int],
+    at_least: dict[str, int] | None = None,
+) -> None:
     """Check that each writer's messages are there once and in order, and that the window is valid."""
     with sessions.open(session, **OPTIONS) as ctx:
         texts = [str(found.content) for found in ctx.conversation_history]
@@ -174,7 +190,9 @@ def test_the_server_is_killed_in_the_middle(kind: type[PostgreSQL] | type[Redis]
                 ctx.messages()
         done.set()
         thread.join()
-        check(sessions, "a", {"worker": number + 1}, {"worker": number})  # the last one may have failed and be there
+        check(
+            sessions, "a", {"worker": number + 1}, {"worker": number}
+        )  # the last one may have failed and be there
 
 
 def test_a_dropped_connection_is_replaced(url: str) -> None:
@@ -227,7 +245,10 @@ def test_a_small_disk_fills_up(tmp_path: Path) -> None:
         pytest.skip("mounting a small file system takes root")
     try:
         (tmp_path / "ballast").write_bytes(b"x" * 1_500_000)
-        with open_store(f"sqlite:///{tmp_path}/chats.db") as sessions, sessions.open("a", **OPTIONS) as ctx:
+        with (
+            open_store(f"sqlite:///{tmp_path}/chats.db") as sessions,
+            sessions.open("a", **OPTIONS) as ctx,
+        ):
             stored = fill(ctx)
             assert len(ctx.conversation_history) == stored > 0
             (tmp_path / "ballast").unlink()
@@ -236,4 +257,4 @@ def test_a_small_disk_fills_up(tmp_path: Path) -> None:
                 ctx.messages()
             check(sessions, "a", {"worker": stored + 20})
     finally:
-        subprocess.run(["umount", "-l", str(tmp_path)], check=True)  # noqa: S607 - as above
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)

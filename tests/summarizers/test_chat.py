@@ -37,7 +37,11 @@ def test_a_summary_is_asked_for() -> None:
     summarizer = OpenAISummarizer(client, "gpt-x", limit="max_completion_tokens", temperature=0)
     assert summarizer(MESSAGES, "before", 50) == "as agreed"
     (asked,) = client.asked
-    assert (asked["model"], asked["max_completion_tokens"], asked["temperature"]) == ("gpt-x", 50, 0)
+    assert (asked["model"], asked["max_completion_tokens"], asked["temperature"]) == (
+        "gpt-x",
+        50,
+        0,
+    )
     assert [message["role"] for message in asked["messages"]] == ["system", "user"]
     assert "before" in asked["messages"][1]["content"]
     assert repr(summarizer) == "OpenAISummarizer(Client, 'gpt-x')"

@@ -1,5 +1,6 @@
 """
-Summaries over HTTP: a server of one's own, the real `openai` client, sync and async, and the server killed meanwhile.
+Summaries over HTTP: a server of one's own, the real `openai` client, sync and async, and the server
+killed meanwhile.
 
 The server is a FastAPI application in a process of its own, on a port that the system chose.
 """
@@ -64,7 +65,7 @@ class Server:
         self.process = subprocess.Popen(command, pass_fds=[listening.fileno()])
         listening.close()
         ready = f"{self.url}/ready"
-        with urllib.request.urlopen(ready, timeout=60) as answer:  # noqa: S310 - waits in the backlog until it is up
+        with urllib.request.urlopen(ready, timeout=60) as answer:
             assert answer.status == 200
 
     def kill(self) -> None:
@@ -93,10 +94,16 @@ def server() -> Iterator[Server]:
 def conversation(summarizer: Any) -> ContextManager:
     """Return a conversation above its budget."""
     chain = [SummarizeHistory(summarizer, max_summary_tokens=60)]
-    ctx = ContextManager(budget=Budget(200, low=0.6, soft=0.5), counter=WordCounter(), strategies=chain)
+    ctx = ContextManager(
+        budget=Budget(200, low=0.6, soft=0.5), counter=WordCounter(), strategies=chain
+    )
     for number in range(12):
-        ctx.add_message("user", f"question {number} about the invoice of last month and the one before")
-        ctx.add_message("assistant", f"answer {number} about the invoice of last month and the one before")
+        ctx.add_message(
+            "user", f"question {number} about the invoice of last month and the one before"
+        )
+        ctx.add_message(
+            "assistant", f"answer {number} about the invoice of last month and the one before"
+        )
     return ctx
 
 
@@ -169,7 +176,10 @@ def test_the_server_is_killed_while_it_answers() -> None:
     async def go() -> None:
         with serving() as dying:
             sync, awaited = openai.OpenAI(**dying.options()), openai.AsyncOpenAI(**dying.options())
-            one, two, three = (conversation(OpenAISummarizer(client, "hangs")) for client in (sync, awaited, awaited))
+            one, two, three = (
+                conversation(OpenAISummarizer(client, "hangs"))
+                for client in (sync, awaited, awaited)
+            )
             ticket = three.prepare()
             assert ticket is not None
             states = [ctx.to_dict() for ctx in (one, two, three)]

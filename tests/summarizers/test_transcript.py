@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctxwin import Message
-from ctxwin.messages import Wire
 from ctxwin.summarizers.transcript import prompt, read_transcript, transcript
 from ctxwin.testing.strategies import histories
+from ctxwin.values.wire import Wire
 
 FORGERIES = st.sampled_from(
     [
@@ -43,7 +43,10 @@ def plain(text: str) -> str:
 @given(st.lists(FORGERIES | st.text(max_size=20), min_size=1, max_size=6), FORGERIES | st.none())
 def test_no_message_ends_the_transcript(contents: list[str], previous: str | None) -> None:
     """Nor opens one, nor a previous summary; nor spells a special token of a model."""
-    messages = [Message(number, {"role": "user", "content": text}) for number, text in enumerate(contents, 1)]
+    messages = [
+        Message(number, {"role": "user", "content": text})
+        for number, text in enumerate(contents, 1)
+    ]
     _, asked = prompt(messages, previous, 100)
     tags = ["<transcript", "</transcript"]
     if previous is not None:
@@ -65,14 +68,18 @@ def test_a_transcript_gives_the_messages_back(wires: list[Wire]) -> None:
     for (_, wire), message in zip(told, messages, strict=True):
         expected = message.to_dict()
         if isinstance(expected.get("content"), list):
-            expected["content"] = [p if "text" in p else {"type": p["type"]} for p in expected["content"]]
+            expected["content"] = [
+                p if "text" in p else {"type": p["type"]} for p in expected["content"]
+            ]
         assert wire == expected
 
 
 def test_pictures_are_not_spelt_out() -> None:
     """A data URL would be most of the prompt."""
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 9000}}
-    text = transcript([Message(1, {"role": "user", "content": [{"type": "text", "text": "look"}, picture]})])
+    text = transcript(
+        [Message(1, {"role": "user", "content": [{"type": "text", "text": "look"}, picture]})]
+    )
     assert len(text) < 200
     assert "look" in text
 

@@ -57,7 +57,9 @@ class Letters:
     def count_message(self, message: Mapping[str, Any]) -> int:
         return len(str(message))
 
-    def count_request(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()) -> int:
+    def count_request(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> int:
         return sum(map(self.count_message, messages))
 
 

@@ -52,7 +52,9 @@ class MineMachine(HistoryMachine):
 
 
 @given(strategies.histories(), strategies.budgets(), strategies.counters(), st.from_type(Message))
-def use(history: list[dict[str, Any]], budget: Budget, counter: TokenCounter, message: Message) -> None:
+def use(
+    history: list[dict[str, Any]], budget: Budget, counter: TokenCounter, message: Message
+) -> None:
     assert_valid_window(history, history[1:], budget, counter)
     assert_valid_window(history, history, 100, len, pinned=[1], edits=True)
     assert_type(message, Message)

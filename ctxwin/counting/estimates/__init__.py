@@ -1,0 +1,1 @@
+"""Estimates for models without a public tokenizer, by family, with a bound."""

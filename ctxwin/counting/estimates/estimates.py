@@ -1,0 +1,177 @@
+"""Estimates for models whose tokenizer is not public: an embedded vocabulary, scaled and framed as a family bills."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ctxwin.counting.chat import TEXT_FIELDS, compact, read_part
+from ctxwin.counting.estimates.families import VERSION, Family, family_of
+from ctxwin.counting.openai.media import image_size
+from ctxwin.counting.openai.tools import definition_of
+from ctxwin.counting.text.text import texts_of
+
+FIELDS = (*TEXT_FIELDS, "name")
+NO_TURN = ("system", "developer", "tool")  # their framing is in the base, or in the call
+CLAUSES = (
+    "enum",
+    "examples",
+    "const",
+    "default",
+)  # of a schema, whose values are shown to the model
+NAMED = ("properties", "$defs", "definitions")
+
+
+class EstimateCounter:
+    """
+    Estimates what messages and requests cost at a family of models, or bounds it.
+
+    Without a quantile it aims at the middle: half of all requests cost more. With `quantile=0.95`
+    it gives a count that 95 % of requests do not exceed, whatever the choice of a tool and whether
+    or not thinking is on. Measured on requests of code bases that the fit had not seen, English
+    prose, Markdown, JSON and a little code, for Claude up to 4.6 and Gemini. Claude from 4.7 on
+    (twelve requests of one code base) and Mistral's bound are not: no other source exists. Both
+    stay estimates, `exact` is False, and `ContextManager.observe` corrects them by what was billed:
+    a repeated word or letter can cost twice as much. Audio and files are roughly priced by length
+    and pages; server-side tools and output schemas, which only the provider sees, are not in it.
+
+    Messages are chat messages; content blocks of the Messages API inside them (`tool_use`,
+    `tool_result`, `image`, `thinking`) are counted as what they are, and blocks of no known shape
+    as their JSON.
+
+    Args:
+        family: the coefficients, see `ctxwin.counting.families`.
+        quantile: the share of requests that shall cost no more than counted; None for the estimate.
+
+    Raises:
+        ValueError: the family has no bound for the quantile.
+    """
+
+    exact = False
+    additive = True
+
+    def __init__(self, family: Family, *, quantile: float | None = None) -> None:
+        self.family = family if quantile is None else family.bound(quantile)
+        self.name = f"estimate:{self.family.name}:{VERSION}"
+        self._texts = texts_of(family.encoding)
+
+    def __repr__(self) -> str:
+        return f"EstimateCounter({self.family.name!r})"
+
+    def count_text(self, text: str) -> int:
+        """Return the tokens of a bare text, as the family counts them."""
+        return round(self._text(text))
+
+    def count_message(self, message: Mapping[str, Any]) -> int:
+        """Return the tokens that the message adds to a request."""
+        tokens = 0.0 if message["role"] in NO_TURN else self.family.turn
+        tokens += sum(self._content(message.get(key)) for key in FIELDS)
+        return round(tokens + sum(map(self._call, _calls(message))))
+
+    def count_request(
+        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> int:
+        """Return the tokens of a whole request: base, tools and the sum of the messages."""
+        family = self.family
+        tokens = family.base + (family.tools if tools else 0)
+        tokens += sum(family.tool + self._tool(tool) for tool in tools)
+        return round(tokens) + sum(map(self.count_message, messages))
+
+    def _text(self, text: str) -> float:
+        return self.family.text * self._texts.count(text)
+
+    def _content(self, value: object) -> float:
+        """Return the tokens of a text, or of a list of content parts."""
+        if isinstance(value, str):
+            return self._text(value)
+        return sum(map(self._part, value)) if isinstance(value, Sequence) else 0
+
+    def _part(self, part: object) -> float:
+        """Return the tokens of one content part; a tool's use and result are blocks of Anthropic's."""
+        if isinstance(part, Mapping) and part.get("type") == "tool_use":
+            return self._call(part)
+        if isinstance(part, Mapping) and part.get("type") == "tool_result":
+            return self._content(part.get("content"))
+        kind, value = read_part(part)
+        if kind == "image":
+            return self._image(value)
+        return self._text(value) if isinstance(value, str) else value
+
+    def _image(self, part: Mapping[str, Any]) -> float:
+        """Return the tokens of an image: by its size where that is known, and never more than the dearest."""
+        size = image_size(part) if self.family.pixels else None
+        return (
+            self.family.image
+            if size is None
+            else min(self.family.image, size[0] * size[1] / self.family.pixels)
+        )
+
+    def _call(self, call: Mapping[str, Any]) -> float:
+        """Return the tokens of a call: a function, a custom tool, or a `tool_use` block."""
+        function = definition_of(call)
+        payload = function.get("arguments", function.get("input", ""))
+        text = payload if isinstance(payload, str) else compact(payload)
+        signature = self.family.signature and len(_signature(call))
+        return (
+            self.family.call
+            + self._text(f"{function.get('name') or ''}{text}")
+            + self.family.signature * signature
+        )
+
+    def _tool(self, tool: Mapping[str, Any]) -> float:
+        """Return the tokens of a declared tool: its words, and the objects of its schema."""
+        function = definition_of(tool)
+        schema = function.get("parameters") or function.get("input_schema") or {}
+        name, told = function.get("name"), function.get("description")
+        words = [
+            name if isinstance(name, str) else compact(tool),
+            told if isinstance(told, str) else "",
+        ]
+        objects = _read(schema, words)
+        return self.family.word * sum(map(self._texts.count, words)) + self.family.node * objects
+
+
+def estimate_for(model: str, *, quantile: float | None = None) -> EstimateCounter | None:
+    """
+    Return the estimate for a model's name, or None where no family's coefficients are known.
+
+    Prefixes and suffixes of providers are seen through: `anthropic/claude-sonnet-4.5`,
+    `us.anthropic.claude-...-v1:0`. A model that is newer than the coefficients counts as the newest
+    generation of its family; for requests with tools an older one may be dearer.
+
+    Raises:
+        ValueError: the family has no bound for the quantile.
+    """
+    family = family_of(model)
+    return None if family is None else EstimateCounter(family, quantile=quantile)
+
+
+def _calls(message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield from message.get("tool_calls") or ()
+    if message.get("function_call"):
+        yield message["function_call"]
+
+
+def _signature(call: Mapping[str, Any]) -> str:
+    """Return the thought signature that Gemini wants back with a call, where its chat completions put it."""
+    extra = call.get("extra_content")
+    google = extra.get("google") if isinstance(extra, Mapping) else None
+    return str(google.get("thought_signature") or "") if isinstance(google, Mapping) else ""
+
+
+def _read(schema: object, words: list[str]) -> int:
+    """Add the texts that the model reads in a JSON schema to `words`, and return its number of objects."""
+    if isinstance(schema, list | tuple):
+        return sum(_read(each, words) for each in schema)
+    if not isinstance(schema, Mapping):
+        return 0
+    objects = 1
+    for key, value in schema.items():
+        if key in NAMED and isinstance(value, Mapping):
+            words += value
+            objects += _read([*value.values()], words)
+        elif key in CLAUSES:
+            words.append(compact(value))
+        elif key == "description" and isinstance(value, str):
+            words.append(value)
+        else:
+            objects += _read(value, words)
+    return objects

@@ -1,0 +1,136 @@
+"""
+What is in a message beside text: images, whose size is read from their bytes, and audio and files,
+which are estimated.
+
+Nothing is downloaded. Of a file that is not at hand, behind a URL or an id, nothing is known but
+its kind.
+"""
+
+import binascii
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+AUDIO_PER_SECOND = (
+    10  # a token for each 100 ms; source: OpenAI's guide to audio, and two recorded requests
+)
+AUDIO_FRAME = 4
+COMPRESSED_PER_SECOND = 8_000  # bytes: 64 kbit/s, below which speech is seldom recorded
+# A page is sent as its text and as a picture. An estimate: recorded pages cost 220 (a line of text)
+# to 960 (full).
+PAGE_TOKENS = 1_000
+PDF_PAGE = re.compile(rb"/Type\s*/Page(?!s)")
+PNG = b"\x89PNG\r\n\x1a\n"
+# Markers that begin a frame, which states the size: SOF0 to SOF15 without the tables DHT, JPG and
+# DAC between them.
+JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+HEADER = (
+    1 << 18
+)  # characters of base64 that are read: a JPEG's size stands behind its colour profile and thumbnail
+
+Part = Mapping[str, Any]
+
+
+def image_size(part: Part) -> tuple[int, int] | None:
+    """
+    Return width and height of the image in a content part, in pixels; None where its bytes are not
+    at hand.
+
+    Args:
+        part: an `image_url` part of chat completions or an `input_image` of Responses with a data
+            URL, or an `image` block of Anthropic with a base64 source.
+    """
+    source = part.get("image_url") or part.get("source")
+    stated = (source.get("url") or source.get("data")) if isinstance(source, Mapping) else source
+    return size_of(_decoded(stated, HEADER))
+
+
+def is_low(part: Part) -> bool:
+    """Return whether the part asks for low detail."""
+    image = part.get("image_url")
+    return (image if isinstance(image, Mapping) else part).get("detail") == "low"
+
+
+def size_of(data: bytes) -> tuple[int, int] | None:
+    """Return width and height of a PNG, GIF, JPEG or WebP, given its first bytes; None for any other."""
+    if data.startswith(PNG) and len(data) >= 24:
+        return _positive(int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big"))
+    if data.startswith((b"GIF87a", b"GIF89a")) and len(data) >= 10:
+        return _positive(int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little"))
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP" and len(data) >= 30:
+        return _positive(*_webp_size(data))
+    return next(_jpeg_sizes(data), None) if data.startswith(b"\xff\xd8") else None
+
+
+def audio_tokens(part: Part) -> int:
+    """Return the tokens of an `input_audio` part, by its length in seconds; compressed audio is taken at 64 kbit/s."""
+    given = part.get("input_audio")
+    stated = given.get("data") if isinstance(given, Mapping) else None
+    head = _decoded(stated, HEADER)
+    rate = (
+        int.from_bytes(head[28:32], "little")
+        if head.startswith(b"RIFF") and head[8:12] == b"WAVE"
+        else 0
+    )
+    size = len(stated) * 3 // 4 if isinstance(stated, str) else 0
+    return AUDIO_FRAME - (-size * AUDIO_PER_SECOND // (rate or COMPRESSED_PER_SECOND))
+
+
+def file_content(part: Part) -> str | int:
+    """Return the text of a file's part (`file`, `input_file`, Anthropic's `document`), or how many pages it is."""
+    source = part.get("source")
+    if isinstance(source, Mapping):
+        data = source.get("data")
+        return data if source.get("type") == "text" and isinstance(data, str) else _pages(data)
+    given = part.get("file")
+    stated = (given if isinstance(given, Mapping) else part).get("file_data")
+    if isinstance(stated, str) and stated.startswith("data:text/"):
+        header, _, payload = stated.partition(",")
+        text = _decoded(stated) if header.endswith(";base64") else unquote_to_bytes(payload)
+        return text.decode("utf-8", "replace")
+    return _pages(stated)
+
+
+def _pages(stated: object) -> int:
+    return max(1, len(PDF_PAGE.findall(_decoded(stated))))
+
+
+def _decoded(stated: object, most: int | None = None) -> bytes:
+    """Return the bytes of a data URL or of bare base64, so many characters of it; none where it is neither."""
+    if not isinstance(stated, str) or stated.startswith("http"):
+        return b""
+    encoded = stated.partition("base64,")[2] if stated.startswith("data:") else stated
+    encoded = encoded if most is None else encoded[:most]
+    try:
+        return binascii.a2b_base64(encoded[: len(encoded) // 4 * 4])
+    except ValueError:
+        return b""
+
+
+def _positive(width: int, height: int) -> tuple[int, int] | None:
+    return (width, height) if width and height else None
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Return the size that a WebP states: lossy, lossless or extended."""
+    if data[12:16] == b"VP8X":
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if data[12:16] == b"VP8L":
+        packed = int.from_bytes(data[21:25], "little")
+        return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
+    if data[12:16] != b"VP8 ":
+        return 0, 0
+    return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(
+        data[28:30], "little"
+    ) & 0x3FFF
+
+
+def _jpeg_sizes(data: bytes) -> Iterator[tuple[int, int] | None]:
+    """Yield each frame's width and height, None where they are stated later; segments follow one another."""
+    start = 2
+    while start + 9 <= len(data) and data[start] == 0xFF:
+        if data[start + 1] in JPEG_FRAMES:
+            width, height = data[start + 7 : start + 9], data[start + 5 : start + 7]
+            yield _positive(int.from_bytes(width, "big"), int.from_bytes(height, "big"))
+        start += 2 + int.from_bytes(data[start + 2 : start + 4], "big")

@@ -1,0 +1,245 @@
+"""
+Counting for OpenAI's models: what the API bills, message by message.
+
+A tool exchange is what is hard: a call and its results are rendered together, the results of
+parallel calls even as one JSON list. Each message is counted once and by itself all the same. The
+message with the calls takes all frames of its exchange; a result takes its text, in the form that
+its call gives it.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ctxwin.counting.chat import PER_MESSAGE, ROLE, ChatCounter, compact, payload_of, tools_called
+from ctxwin.counting.openai import media
+from ctxwin.counting.openai.bodies import read_body
+from ctxwin.counting.openai.rules import COMMON, Rules
+from ctxwin.counting.openai.tools import is_format, render_format, render_tools
+from ctxwin.counting.text.text import Texts
+from ctxwin.values.wire import RESULT_ROLES
+
+if TYPE_CHECKING:
+    import tiktoken
+
+TAIL = 64  # characters of a system message: only its end can merge with what is put behind it
+PARALLEL = "multi_tool_use.parallel"
+# In tokens, beside the texts; fitted like the figures of `rules.py`, but the same for every family.
+PER_PARALLEL = 9  # beside the frames of one call; the results share a frame
+PER_FORMAT = 2
+LEGACY_CALL = 3
+
+
+class TiktokenCounter(ChatCounter):
+    """
+    Counts with a `tiktoken.Encoding` and the rules of a family of OpenAI's models.
+
+    Plain chat is counted as it is billed; tools, formats and exchanges nearly so
+    (`tests/bench/billed.py` prints how nearly); images by the family's price, their size read from
+    the bytes; audio and files are estimated.
+
+    Args:
+        encoding: an encoding, a function that makes one when the first text is counted, or texts to
+            share.
+        name: the name under which counts are stored.
+        exact: False where encoding and rules are only a stand-in for the model's own.
+        rules: what the family adds to the text.
+    """
+
+    def __init__(
+        self,
+        encoding: "tiktoken.Encoding | Callable[[], tiktoken.Encoding] | Texts",
+        *,
+        name: str,
+        exact: bool = True,
+        rules: Rules = COMMON,
+    ) -> None:
+        self._texts = encoding if isinstance(encoding, Texts) else Texts(encoding)
+        self.name = name
+        self.exact = exact
+        self.rules = rules
+
+    def __repr__(self) -> str:
+        return f"TiktokenCounter({self.name!r}, exact={self.exact})"
+
+    def count_text(self, text: str) -> int:
+        """
+        Return the tokens of the text; special-token spellings count as the plain text they are.
+
+        Half a million characters without a safe cut (of one kind, or of kana and kanji), which the
+        tokenizer takes badly or not at all, are answered with the bound of every byte-level
+        vocabulary: one token a byte.
+        """
+        return self._texts.count(text)
+
+    def count_message(self, message: Mapping[str, Any]) -> int:
+        """
+        Return the tokens that the message adds to a request.
+
+        A message with calls pays for the frames of their results too. Of a tool result this is the
+        most that it may cost: whether its call has others beside it, `count_result` knows.
+        """
+        content, role = message.get("content"), message["role"]
+        if len(message) == 2 and isinstance(content, str) and role not in RESULT_ROLES:
+            return (
+                self.rules.per_message + ROLE + self._texts.count(content)
+            )  # plain text, which most messages are
+        tokens = self.rules.per_message + ROLE + self._fields(message)
+        name = message.get("name") or ""
+        if role == "tool":
+            return max(tokens, self._listed(message))
+        if role == "function":
+            return tokens - ROLE + self.count_text(name)  # its name is its role
+        if name:
+            tokens += self.rules.per_name + self.count_text(name) - (name == role)
+        legacy = message.get("function_call")
+        if legacy:
+            tokens += (
+                LEGACY_CALL + self.count_text(legacy["name"]) + self.count_text(payload_of(legacy))
+            )
+        calls = tools_called(message)
+        if not calls:
+            return tokens
+        # Text and calls are rendered as two messages.
+        return tokens + self._exchange(calls) + PER_MESSAGE * bool(content)
+
+    def count_result(self, result: Mapping[str, Any], call: Mapping[str, Any]) -> int:
+        """Return the tokens that a result adds behind the message with its call."""
+        if result["role"] != "tool":
+            return self.count_message(result)
+        if len(call.get("tool_calls") or ()) > 1:
+            return self._listed(result)
+        return self.rules.per_message + ROLE + self._fields(result)
+
+    def count_base(
+        self, tools: Sequence[Mapping[str, Any]], system: Mapping[str, Any] | None = None
+    ) -> int:
+        """
+        Return the tokens of a request without messages.
+
+        Args:
+            tools: tool schemas, and a `response_format` of the type `json_schema` if the request
+                has one.
+            system: the system message that the request begins with, if it does: tools and format
+                share its frame.
+        """
+        functions = [tool for tool in tools if not is_format(tool)]
+        tokens = self.rules.priming if functions else self.rules.priming - self.rules.bare_discount
+        if functions:
+            text, correction = render_tools(functions)
+            tokens += self.count_text(text) + correction + self.rules.tools
+        for tool in filter(is_format, tools):
+            text, name = render_format(tool, ascii_only=self.rules.ascii_results)
+            tokens += self.count_text(text) + self.count_text(name) + PER_FORMAT
+        return tokens + self._frame(system) * any(
+            self.rules.joins_system or is_format(tool) for tool in tools
+        )
+
+    def _frame(self, system: Mapping[str, Any] | None) -> int:
+        """Return what holds tools and formats: a message, or what parts them from the system message they join."""
+        if system is None:
+            return PER_MESSAGE
+        content = system.get("content")
+        ending = content[-TAIL:] if isinstance(content, str) else ""
+        return min(PER_MESSAGE, self.count_text(f"{ending}\n\n") - self.count_text(ending))
+
+    def count_body(self, body: Mapping[str, Any]) -> int:
+        """
+        Return the tokens of a request body, as it is sent to chat completions or to Responses.
+
+        Read are `messages`, or `instructions` and `input`; `tools` or `functions`; `tool_choice`;
+        `response_format` or `text.format`. What the server keeps or adds (a previous response, a
+        stored prompt, its own tools) is not seen.
+
+        Raises:
+            KeyError: a message lacks its role, or a call its name.
+        """
+        messages, tools, choice = read_body(body)
+        counter = self
+        if (
+            "messages" not in body
+        ):  # Responses shows tools in a shorter form, and never in the system message
+            counter = copy(self)
+            counter.rules = replace(
+                self.rules, tools=self.rules.responses_tools, joins_system=False
+            )
+        return counter.count_request(messages, tools) + self._choice(
+            choice, legacy="functions" in body
+        )
+
+    def _choice(self, choice: object, *, legacy: bool) -> int:
+        """Return what a forced choice adds: of one tool, or of none."""
+        fixed = self.rules.named_choice
+        if fixed is None or choice is None:
+            return 0
+        if isinstance(choice, Mapping):
+            name = choice.get("name")
+            return (
+                (LEGACY_CALL if legacy else fixed) + self.count_text(f"functions.{name}")
+                if name
+                else 0
+            )
+        return int(choice == "none")
+
+    def _exchange(self, calls: Sequence[Mapping[str, Any]]) -> int:
+        """Return the tokens of calls, and of all frames of their exchange but the messages' own."""
+        if len(calls) == 1:
+            name, payload = calls[0]["name"], _json_or_text(payload_of(calls[0]))
+            shown = payload if isinstance(payload, str) else compact(payload)
+            return self.rules.exchange + sum(
+                map(self.count_text, (f"functions.{name}", shown, name))
+            )
+        uses = [
+            {
+                "recipient_name": f"functions.{call['name']}",
+                "parameters": _json_or_text(payload_of(call)),
+            }
+            for call in calls
+        ]
+        shown = compact({"tool_uses": uses})
+        return (
+            self.rules.exchange + PER_PARALLEL + self.count_text(PARALLEL) + self.count_text(shown)
+        )
+
+    def _listed(self, result: Mapping[str, Any]) -> int:
+        """Return the tokens of a result in the list that those of parallel calls make."""
+        content = result.get("content")
+        parts = (
+            [{"type": "text", "text": content}] if isinstance(content, str) else list(content or ())
+        )
+        text = "".join(part["text"] for part in parts if _is_text(part))
+        listed = json.dumps(_json_or_text(text), ensure_ascii=self.rules.ascii_results)
+        # In the list a space stands before each item and a comma behind it: no token reaches from
+        # one into the next.
+        return self.count_text(f" {listed},") + sum(
+            self._part(part) for part in parts if not _is_text(part)
+        )
+
+    def _image(self, part: Mapping[str, Any]) -> int:
+        return self.rules.images.tokens(media.image_size(part), low=media.is_low(part))
+
+
+def _json_or_text(text: str) -> Any:
+    """Return the object or list that the text is the JSON of, else the text; that of JSON which loses or breaks too."""
+    if not text.lstrip().startswith(("{", "[")):
+        return text
+    try:
+        value = json.loads(text, object_pairs_hook=_unique)
+        compact([[[[value]]]])  # as deep as it will stand in what is counted
+    except (ValueError, RecursionError):
+        return text
+    return value
+
+
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the pairs as a mapping; raises `ValueError` where a key would hide another."""
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        raise ValueError("a key is there twice")
+    return mapping
+
+
+def _is_text(part: object) -> bool:
+    return isinstance(part, Mapping) and isinstance(part.get("text"), str)

@@ -1,0 +1,1 @@
+"""Requests rendered by a model's own chat template and counted by its tokenizer."""

@@ -1,0 +1,281 @@
+"""What a message adds to a request, learnt from a chat template by probing it with neutral messages."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from ctxwin.counting.template.neutral import (
+    BASES,
+    NEUTRAL,
+    OFFERS,
+    SYSTEM_WINDOWS,
+    UNASKED,
+    VARIANTS,
+    WINDOWS,
+    kind_of,
+    spell,
+)
+from ctxwin.counting.template.preparing import WORD
+from ctxwin.values.wire import Wire
+
+Render: TypeAlias = Callable[[Sequence[Wire], Sequence[Wire]], str | None]
+"""Renders the request of messages and tools; None where the template refuses them."""
+
+MARK = WORD[::-1]
+LONG_HEAD = 200  # characters of a default system message, say
+BESIDE = 4  # characters that a token may share with a content
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """
+    A window of probes around a message.
+
+    Attributes:
+        before, after: the other messages, without the results of the message's calls.
+        answered: whether those stand behind it.
+        tools: the tools on offer.
+        tokens: what the window costs beside the message and the results beyond the first.
+        head: how its text begins, up to a special token, whatever the message; `""` where that is
+            short.
+        head_tokens: what that costs.
+    """
+
+    before: Sequence[Wire]
+    after: Sequence[Wire]
+    answered: bool
+    tools: Sequence[Wire]
+    tokens: int
+    head: str = ""
+    head_tokens: int = 0
+
+
+class Probes:
+    """
+    What messages of each kind cost with a template.
+
+    Args:
+        render: renders a request.
+        count: counts a text.
+        marks: special tokens, at which a text may be cut and its parts counted one by one.
+        system_prompt: whether each request begins with a system message: what stands in for one
+            then never does.
+
+    Attributes:
+        tools_repeated: whether messages are the dearer the more tools there are: no figure of
+            theirs is a bound then.
+        more: by how much messages of a kind may be dearer than they are in the windows of probes.
+    """
+
+    def __init__(
+        self,
+        render: Render,
+        count: Callable[[str], int],
+        marks: Sequence[str] = (),
+        *,
+        system_prompt: bool = False,
+    ) -> None:
+        self._render = render
+        self._count_text = count
+        self._marks = marks
+        self._system_prompt = system_prompt
+        self.tools_repeated = False
+        self.more: Mapping[str, int] = {}
+        self._answers = self._learn_answers()
+        self._known: dict[str, int] = {}
+        self._contexts: dict[str, list[Context]] = {}
+        self._spare: dict[str, list[Context]] = {}
+        for kind, pairs in WINDOWS.items():
+            self._learn(kind, SYSTEM_WINDOWS if system_prompt and kind == "s" else pairs)
+
+    def cost(self, message: Wire) -> int | None:
+        """Return what the message adds at most; None where the template refuses it in all that was tried."""
+        kind = kind_of(message)
+        for contexts in (self._contexts[kind], self._spare[kind]):
+            costs = [
+                cost for context in contexts if (cost := self._in(context, message)) is not None
+            ]
+            if costs:
+                return max(0, *costs) + self.more.get(kind, 0) * len(
+                    message.get("tool_calls") or "1"
+                )
+        return None
+
+    def base(self, tools: Sequence[Wire]) -> int | None:
+        """Return what a request costs beside its messages; None where the template refuses all that was tried."""
+        bases = {self.allowed(base) for base in BASES}
+        return max(
+            (excess for base in bases if (excess := self.excess(base, tools)) is not None),
+            default=None,
+        )
+
+    def allowed(self, letters: str) -> str:
+        """Return a window, behind a system message if each request begins with one."""
+        return f"s{letters}" if self._system_prompt and letters[0] not in "snh" else letters
+
+    def excess(self, letters: str, tools: Sequence[Wire], *, alike: bool = False) -> int | None:
+        """Return what a window costs beside its messages; None where it is refused."""
+        tokens = self._count(spell(letters, alike=alike), tools)
+        costs = [
+            self._known[letter] if letter in self._known else self.cost(NEUTRAL[letter])
+            for letter in letters
+        ]
+        return (
+            None if tokens is None or None in costs else tokens - sum(cost or 0 for cost in costs)
+        )
+
+    def _count(self, window: Sequence[Wire], tools: Sequence[Wire]) -> int | None:
+        text = self._render(window, tools)
+        return None if text is None else self._count_text(text)
+
+    def _around(self, context: Context, message: Wire) -> list[Wire]:
+        """Return the window of a context with the message in it."""
+        calls = message["tool_calls"] if context.answered else ()
+        results = [
+            {**NEUTRAL["t"], "tool_call_id": call.get("id") if self._answers else UNASKED}
+            for call in calls
+        ]
+        before = context.before
+        if self._answers and kind_of(message) == "t":
+            before = _calling(before, message.get("tool_call_id"))
+        return [*before, message, *results, *context.after]
+
+    def _in(self, context: Context, message: Wire) -> int | None:
+        """Return what the message adds in a context; None where it is refused."""
+        text = self._render(self._around(context, message), context.tools)
+        if text is None:
+            return None
+        headed = bool(context.head) and text.startswith(context.head)
+        tokens = (
+            context.head_tokens + self._count_text(text[len(context.head) :])
+            if headed
+            else self._count_text(text)
+        )
+        more_results = len(message["tool_calls"]) - 1 if context.answered else 0
+        return tokens - context.tokens - more_results * self._known.get("t", 0)
+
+    def _learn_answers(self) -> bool:
+        """Return whether the template finds a result's call by its id, and not only shows that."""
+        user, call, result = spell("uAt")
+        for tools in OFFERS[:2]:
+            known, unknown = (
+                self._render([user, call, {**result, "tool_call_id": call_id}], tools)
+                for call_id in (result["tool_call_id"], UNASKED)
+            )
+            if known is not None:
+                return unknown is None or unknown.replace(UNASKED, result["tool_call_id"]) != known
+        return False
+
+    def _learn(self, kind: str, pairs: Sequence[tuple[str, str]]) -> None:
+        """Learn what a kind of message costs, and in which contexts that is to be looked for."""
+        neutral = NEUTRAL[kind]
+        found = [
+            context
+            for pair in pairs
+            if kind not in _others(*pair)
+            for context in self._compare(kind, *pair)
+        ]
+        costs = [self._in(context, neutral) or 0 for context in found]
+        self._known[kind] = (
+            max(0, *costs) if costs else self._count_text(str(neutral.get("content")))
+        )
+        found += [
+            context
+            for pair in pairs
+            if kind in _others(*pair)
+            for context in self._compare(kind, *pair)
+        ]
+        self._contexts[kind] = [
+            self._beheaded(kind, context) for context in self._needed(kind, found)
+        ]
+        self._spare[kind] = found
+        if not found:
+            del self._known[kind]
+
+    def _compare(self, kind: str, letters: str, base: str) -> list[Context]:
+        """Return the contexts of one pair of windows: one for each offer of tools that makes the message dearer."""
+        others = _others(letters, base)
+        if not all(letter in self._known for letter in others):
+            return []
+        other_tokens = sum(number * self._known[letter] for letter, number in others.items())
+        window = spell(letters.replace("*", kind))
+        before, after = window[: letters.index("*")], window[letters.index("*") + 1 :]
+        contexts: dict[int, Context] = {}
+        for tools in OFFERS:
+            tokens = self._count(spell(base), tools)
+            if tokens is None:
+                continue
+            context = Context(
+                before, after[kind == "A" :], kind == "A", tools, tokens + other_tokens
+            )
+            cost = self._in(context, NEUTRAL[kind])
+            if cost is not None and cost > max(contexts, default=cost - 1):
+                contexts[cost] = context
+        found = list(contexts.values())
+        if len(found) > 1 and found[-1].tools is OFFERS[-1]:
+            self.tools_repeated = True
+            return found[:1]
+        return found
+
+    def _needed(self, kind: str, found: Sequence[Context]) -> list[Context]:
+        """Return contexts of all kinds of neighbours, and those that are the dearest for a variant of a message."""
+        marked = {**NEUTRAL[kind], "content": MARK}
+        needed = list(
+            {self._neighbours(context, marked): context for context in reversed(found)}.values()
+        )[::-1]
+        for variant in ({}, *VARIANTS[kind]):
+            costs = [
+                (self._in(context, {**NEUTRAL[kind], **variant}) or 0, context) for context in found
+            ]
+            best = max((cost for cost, _ in costs), default=0)
+            if all(cost < best for cost, context in costs if context in needed):
+                needed += [context for cost, context in costs if cost == best][:1]
+        return needed
+
+    def _beheaded(self, kind: str, context: Context) -> Context:
+        """Return the context with its head counted once and for all, if that is long and can be counted apart."""
+        messages = [{**NEUTRAL[kind], **variant} for variant in ({}, *VARIANTS[kind])]
+        texts = [
+            text
+            for wire in messages
+            if (text := self._render(self._around(context, wire), context.tools))
+        ]
+        head = _common(min(texts), max(texts))
+        head = head[: max([0, *(head.rfind(mark) for mark in self._marks)])]
+        tokens = self._count_text(head)
+        if len(head) < LONG_HEAD or any(
+            self._count_text(t) != tokens + self._count_text(t[len(head) :]) for t in texts
+        ):
+            return context
+        return replace(context, head=head, head_tokens=tokens)
+
+    def _neighbours(self, context: Context, message: Wire) -> str:
+        """Return what stands beside a content, which may be encoded together with its ends."""
+        before, _, after = (
+            self._render(self._around(context, message), context.tools) or ""
+        ).partition(MARK)
+        return before[-BESIDE:] + after[:BESIDE]
+
+
+def _common(first: str, second: str) -> str:
+    """Return how both texts begin."""
+    differing = (
+        place for place, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1]
+    )
+    return first[: next(differing, min(len(first), len(second)))]
+
+
+def _calling(window: Sequence[Wire], call_id: object) -> list[Wire]:
+    """Return the window with its last call given another id."""
+    place = max(place for place, wire in enumerate(window) if "tool_calls" in wire)
+    calls = window[place]["tool_calls"]
+    asking = {**window[place], "tool_calls": [*calls[:-1], {**calls[-1], "id": call_id}]}
+    return [*window[:place], asking, *window[place + 1 :]]
+
+
+def _others(letters: str, base: str) -> Counter[str]:
+    """Return by how many messages of each kind, the one to be costed apart, a window differs from its base."""
+    others = Counter(letters.replace("*", ""))
+    others.subtract(base)
+    return Counter({letter: number for letter, number in others.items() if number})

@@ -1,0 +1,1 @@
+"""Tokens of text: encodings, cuts between tokens, and the counter of bare text."""

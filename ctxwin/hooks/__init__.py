@@ -1,0 +1,1 @@
+"""Plugins: what they may implement, how they are found, checked and called."""

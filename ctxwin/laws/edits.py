@@ -1,0 +1,92 @@
+"""What makes an edit of content a good one: whole graphemes, JSON stays JSON, reasoning whole or not at all."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from ctxwin.laws.graphemes import ceil_boundary, floor_boundary, is_boundary
+from ctxwin.values.wire import Content
+
+REASONING_TYPES = frozenset({"reasoning", "redacted_thinking", "thinking"})
+
+
+def edit_faults(old: Content, new: Content) -> Iterator[str]:
+    """Yield what is wrong with an edit of content from `old` to `new`."""
+    old_texts, new_texts = _changed(_texts(old), _texts(new))
+    for new_text in new_texts:
+        origin = max(old_texts, key=lambda text: sum(_kept(text, new_text)), default="")
+        if not _ends_on_graphemes(origin, new_text):
+            yield "a part of the old text ends inside a grapheme"
+    if len(old_texts) == len(new_texts):
+        pairs = list(zip(old_texts, new_texts, strict=True))
+    else:
+        pairs = [(text, new_text) for text in old_texts for new_text in new_texts]
+    if any(is_json_document(text) and not _is_json(new_text) for text, new_text in pairs):
+        yield "the old text was JSON, the new text is not"
+    old_blocks = _reasoning(old)
+    if any(block not in old_blocks for block in _reasoning(new)):
+        yield "reasoning blocks are kept whole or dropped whole"
+
+
+def is_json_document(text: object) -> bool:
+    """Return whether a text is a JSON object or array; a bare number or word is text."""
+    return isinstance(text, str) and text.lstrip()[:1] in ("{", "[") and _is_json(text)
+
+
+def _texts(content: Content) -> list[str]:
+    if isinstance(content, str):
+        return [content]
+    return [part["text"] for part in content or () if part["type"] == "text"]
+
+
+def _changed(old: list[str], new: list[str]) -> tuple[list[str], list[str]]:
+    """Return the texts of either side that do not stand on the other as they are."""
+    old, new = list(old), list(new)
+    for text in (Counter(old) & Counter(new)).elements():
+        old.remove(text)
+        new.remove(text)
+    return old, new
+
+
+def _reasoning(content: Content) -> list[dict[str, Any]]:
+    parts = content if isinstance(content, list) else ()
+    return [part for part in parts if part["type"] in REASONING_TYPES or "signature" in part]
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, parse_int=str)  # as Python's int, a number of 5,000 digits is an error
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _kept(old: str, new: str) -> tuple[int, int]:
+    """Return how many characters `new` keeps of `old`: at its head, and at its tail."""
+    return _common_prefix(old, new), _common_prefix(old[::-1], new[::-1])
+
+
+def _ends_on_graphemes(old: str, new: str) -> bool:
+    """Return whether what `new` keeps of `old` was cut between graphemes, and merges with nothing new."""
+    head, tail = _kept(old, new)
+    # Two different graphemes may have a part in common, as two emoji have their last character:
+    # that keeps nothing.
+    if head and head < min(ceil_boundary(old, 1), ceil_boundary(new, 1)):
+        head = 0
+    if tail and tail < min(len(text) - floor_boundary(text, len(text) - 1) for text in (old, new)):
+        tail = 0
+    ends = [(old, head), (old, len(old) - tail), (new, head), (new, len(new) - tail)]
+    return all(is_boundary(text, position) for text, position in ends)
+
+
+def _common_prefix(left: str, right: str) -> int:
+    size = min(len(left), len(right))
+    low, high = 0, size
+    while low < high:  # bisect: comparing slices is quicker than comparing characters
+        middle = (low + high + 1) // 2
+        if left[:middle] == right[:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

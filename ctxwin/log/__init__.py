@@ -1,0 +1,1 @@
+"""What was said, and what is sent of it. `Conversation` is the only writer."""

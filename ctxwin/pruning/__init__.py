@@ -1,0 +1,1 @@
+"""How a window gets smaller. Everything here proposes; the conversation alone applies."""

@@ -1,0 +1,118 @@
+"""Connections for `SQLStore`: what URLs it takes, and how a SQLite file is opened."""
+
+import os
+import sqlite3
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+from ctxwin.values.errors import StoreError
+
+try:
+    from sqlalchemy import URL, Engine, create_engine, event, make_url
+    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+except ImportError as error:
+    raise ImportError("SQLStore needs SQLAlchemy: pip install 'ctxwin[sql]'") from error
+
+DRIVERS = {
+    "sqlite": "sqlite+pysqlite",
+    "sqlite+pysqlite": "sqlite+pysqlite",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+}
+
+
+def read_url(url: str) -> URL:
+    """Return a URL with its driver. Raises `ValueError`, which does not tell the password: it is none of ours."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ValueError(
+            "this is not a database URL: dialect://user:password@host/database"
+        ) from None
+    if parsed.drivername not in DRIVERS:
+        raise ValueError(f"SQLStore takes {', '.join(DRIVERS)}, not {parsed.drivername}")
+    if parsed.drivername.startswith("sqlite") and parsed.database in {None, "", ":memory:"}:
+        raise ValueError(
+            "a database in memory cannot be shared: sqlite:///chats.db, or memory:// for trying out"
+        )
+    return parsed.set(drivername=DRIVERS[parsed.drivername])
+
+
+def make_engine(url: URL, busy_timeout: float, options: dict[str, Any]) -> Engine:
+    """
+    Return an engine whose connections are in no transaction until one is begun.
+
+    Raises:
+        ImportError: the driver is not installed.
+    """
+    sqlite = url.drivername.startswith("sqlite")
+    given: dict[str, object] = {"timeout": busy_timeout} if sqlite else {"client_encoding": "utf8"}
+    arguments = {**given, **options.get("connect_args", {})}
+    # A restarted server is met with a fresh connection; a file does not restart.
+    options = {
+        "pool_pre_ping": not sqlite,
+        **options,
+        "connect_args": arguments,
+        "isolation_level": "AUTOCOMMIT",
+    }
+    try:
+        engine = create_engine(url, **options)
+    except ImportError as error:
+        raise ImportError("SQLStore needs psycopg 3: pip install 'ctxwin[sql]'") from error
+    if sqlite:
+        event.listen(engine, "do_connect", _open_file)
+    return engine
+
+
+def errors_of(engine: Engine) -> tuple[type[Exception], ...]:
+    """Return what an engine and its driver raise; a number too large for SQLite is an `OverflowError`."""
+    return engine.dialect.loaded_dbapi.Error, SQLAlchemyError, OverflowError
+
+
+class Snapshot(sqlite3.Connection):
+    """A connection to a file as it lies there, of which later changes would not be seen: to be used once."""
+
+
+def _open_file(
+    _dialect: object, _record: object, args: list[Any], options: dict[str, Any]
+) -> sqlite3.Connection:
+    path = Path(args[0])
+    if _is_frozen(path):
+        uri = f"{path.absolute().as_uri()}?immutable=1"
+        return sqlite3.connect(uri, **{**options, "uri": True, "factory": Snapshot})  # type: ignore[no-any-return]
+    connection: sqlite3.Connection = sqlite3.connect(*args, **options)
+    connection.execute("PRAGMA synchronous = FULL").close()
+    return connection
+
+
+def _is_frozen(path: Path) -> bool:
+    """
+    Whether nobody writes to a file, and this process cannot.
+
+    SQLite would share memory with writers by files beside it, which cannot be made, or would be
+    left read-only too.
+    """
+    if not path.is_file() or Path(f"{path}-wal").exists():
+        return False
+    effective = os.access in os.supports_effective_ids
+    return not all(
+        os.access(place, os.W_OK, effective_ids=effective) for place in (path, path.parent)
+    )
+
+
+def prepare_file(cursor: sqlite3.Cursor, busy_timeout: float) -> None:
+    """Put a SQLite file into WAL mode, if it can be. Raises `StoreError`: it is no file, and would not last."""
+    if not cursor.execute("PRAGMA database_list").fetchall()[0][2]:
+        raise StoreError("the URL names a database in memory, which cannot be shared")
+    deadline = monotonic() + busy_timeout
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL").fetchall()
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error) and monotonic() < deadline:
+                sleep(0.01)  # SQLite waits for no lock here
+                continue
+            if "readonly" not in str(error):
+                raise
+        return

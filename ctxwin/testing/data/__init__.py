@@ -1,0 +1,1 @@
+"""Cases: histories, budgets, counters and summarisers to try a strategy with."""

@@ -1,0 +1,1 @@
+"""The judge of windows. It shares no code with what it judges."""

@@ -1,0 +1,152 @@
+"""
+How a history groups into units, found by looking at the whole of it again.
+
+It shares no code with `ctxwin.history`, which groups messages one by one as they come.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, TypeAlias
+
+from ctxwin.counting import TokenCounter
+
+SYSTEM = ("system", "developer")
+RESULT = ("tool", "function")
+
+AnyMessage: TypeAlias = Mapping[str, Any]
+
+
+@dataclass
+class LogUnit:
+    """A message with all results that answer it, by position in the history."""
+
+    positions: list[int]
+    lacks: Counter[str]
+    orphan: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it lacks results."""
+        return bool(+self.lacks)
+
+
+def is_tool(wire: AnyMessage) -> bool:
+    """Return whether a message calls a tool or answers a call."""
+    return wire["role"] in RESULT or bool(wanted(wire))
+
+
+def pins_of(
+    before: Sequence[AnyMessage], pinned: Collection[int], unpinned: Collection[int] = ()
+) -> set[int]:
+    """Return the positions of all that is pinned: system and developer messages too, unless they were unpinned."""
+    system = {position for position, wire in enumerate(before) if wire["role"] in SYSTEM}
+    return (system - set(unpinned)) | set(pinned)
+
+
+def kept_messages(
+    before: Sequence[AnyMessage], pinned: Collection[int] = (), unpinned: Collection[int] = ()
+) -> list[AnyMessage]:
+    """Return the messages that no window may lack: if these do not fit, no window is valid."""
+    units = kept_units(before, pins_of(before, pinned, unpinned))
+    return [before[position] for unit in units for position in unit.positions]
+
+
+def units_of(before: Sequence[AnyMessage]) -> list[LogUnit]:
+    """Group a history: each result goes to the nearest call before it that still lacks it; orphans come last."""
+    units: list[LogUnit] = []
+    orphans: list[LogUnit] = []
+    for position, wire in enumerate(before):
+        if wire["role"] not in RESULT:
+            units.append(LogUnit([position], Counter(wanted(wire))))
+            continue
+        key = answers(wire)
+        unit = next((unit for unit in reversed(units) if unit.lacks[key] > 0), None)
+        if unit is None:
+            orphans.append(LogUnit([position], Counter(), orphan=True))
+            continue
+        unit.positions.append(position)
+        unit.lacks[key] -= 1
+    return orphans + units
+
+
+def sendable(before: Sequence[AnyMessage]) -> list[LogUnit]:
+    """Return the units that a window may hold: complete ones, and a pending one at the very end."""
+    units = [unit for unit in units_of(before) if not unit.orphan]
+    return [unit for unit in units if not unit.is_open or unit is units[-1]]
+
+
+def kept_units(before: Sequence[AnyMessage], pinned: Collection[int]) -> list[LogUnit]:
+    """Return the units that no window may lack: system, developer and pinned ones, the question, the newest."""
+    units = sendable(before)
+    current = _current(before, units)
+    return [
+        unit
+        for unit in units
+        if unit in current or any(place in pinned for place in unit.positions)
+    ]
+
+
+def current_positions(before: Sequence[AnyMessage], ask_every: int) -> set[int]:
+    """Return the positions of the question and the newest unit: at the end, and after so many messages each."""
+    found: set[int] = set()
+    for length in {len(before), *(range(ask_every, len(before), ask_every) if ask_every else ())}:
+        for unit in _current(before, sendable(before[:length])):
+            found.update(unit.positions if unit is not None else ())
+    return found
+
+
+def costs_left(
+    counter: TokenCounter, before: Sequence[AnyMessage], pinned: Collection[int]
+) -> list[int]:
+    """Return what a window costs: of all that can be sent, without the oldest droppable unit, without two ..."""
+    units, kept = sendable(before), kept_units(before, pins_of(before, pinned))
+    costs = [
+        sum(counter.count_message(before[position]) for position in unit.positions)
+        for unit in units
+    ]
+    droppable = [-cost for unit, cost in zip(units, costs, strict=True) if unit not in kept]
+    return list(accumulate(droppable, initial=counter.count_request(()) + sum(costs)))
+
+
+def frozen_positions(
+    before: Sequence[AnyMessage], pinned: Collection[int], *, question_edits: bool
+) -> set[int]:
+    """Return the positions whose messages stay byte for byte, whatever a plan declares."""
+    units = sendable(before)
+    question, newest = _current(before, units)
+    frozen: set[int] = set()
+    for unit in units:
+        frozen.update(place for place in unit.positions if place in pinned)
+        if (unit is question and not question_edits) or (unit is newest and unit is not question):
+            frozen.add(unit.positions[0])
+    return frozen
+
+
+def _current(
+    before: Sequence[AnyMessage], units: Sequence[LogUnit]
+) -> tuple[LogUnit | None, LogUnit | None]:
+    """Return the question's unit and the newest unit, system messages apart; None where there is none."""
+    talk = [unit for unit in units if before[unit.positions[0]]["role"] not in SYSTEM]
+    users = [unit for unit in talk if before[unit.positions[0]]["role"] == "user"]
+    return users[-1] if users else None, talk[-1] if talk else None
+
+
+def wanted(wire: AnyMessage) -> list[str]:
+    """Return what each call of a message waits for: an id, `""` without one, `"()"` for a legacy call."""
+    if wire.get("tool_calls"):
+        return [f"#{call['id']}" if call.get("id") else "" for call in wire["tool_calls"]]
+    return ["()"] if wire.get("function_call") else []
+
+
+def answers(wire: AnyMessage) -> str:
+    """Return what a result answers, in the terms of `wanted`."""
+    if wire["role"] == "function":
+        return "()"
+    return f"#{wire['tool_call_id']}" if wire.get("tool_call_id") else ""
+
+
+def positions(ids: Sequence[int], chosen: Collection[int]) -> frozenset[int]:
+    """Return where the chosen ones of some ids stand."""
+    return frozenset(position for position, number in enumerate(ids) if number in chosen)

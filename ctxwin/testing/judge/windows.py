@@ -1,0 +1,281 @@
+"""
+An independent judge of windows: L1 to L5 on plain messages, whoever made them.
+
+It shares no code with `ctxwin.laws` or `ctxwin.history`: units are found by looking at the whole
+history again, and a window is lawful if there is a way to read it as whole units of the history, in
+order, with none missing that must be kept. So it can be asked about any library's output, and about
+a manager whose own enforcement is at fault.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from ctxwin.counting import TokenCounter
+from ctxwin.counting.costs import as_counter
+from ctxwin.laws.laws import Violation
+from ctxwin.testing.judge.grouping import (
+    RESULT,
+    AnyMessage,
+    LogUnit,
+    answers,
+    frozen_positions,
+    kept_units,
+    pins_of,
+    sendable,
+    units_of,
+    wanted,
+)
+from ctxwin.values.budget import Budget
+from ctxwin.values.message import Message
+
+AnyCounter: TypeAlias = TokenCounter | Callable[[str], int]
+
+
+class InvalidWindowError(AssertionError):
+    """
+    A window breaks laws.
+
+    Attributes:
+        violations: which, each with `law` and `reason`.
+    """
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        self.violations = tuple(violations)
+        super().__init__(
+            "\n".join(f"{violation.law}: {violation.reason}" for violation in violations)
+        )
+
+
+def assert_valid_window(
+    before: Sequence[AnyMessage | Message],
+    after: Sequence[AnyMessage | Message],
+    budget: int | Budget,
+    counter: AnyCounter,
+    *,
+    tools: Sequence[Mapping[str, Any]] = (),
+    pinned: Collection[int] = (),
+    unpinned: Collection[int] = (),
+    edits: bool = False,
+    question_edits: bool = False,
+    written: bool = False,
+) -> None:
+    """
+    Check a window against L1 to L5.
+
+    Args:
+        before: the whole history, OpenAI-style messages or `Message` objects, oldest first.
+        after: the window made of it.
+        budget: what the window may cost, in tokens.
+        counter: what it costs; a callable is wrapped with the standard chat overhead, as a manager
+            does.
+        tools: the tool schemas sent with it.
+        pinned: positions in `before` that must be kept, beside system and developer messages.
+        unpinned: positions of system and developer messages that were made ordinary.
+        edits: whether content may differ where it need not stay byte for byte.
+        question_edits: whether the current question's may too.
+        written: whether there may be messages that are not of the history (summaries); only L1 and
+            L2 see them. Of `Message` objects they are known anyway.
+
+    Raises:
+        InvalidWindowError: an `AssertionError` that names every law broken, and how.
+    """
+    knobs: dict[str, Any] = {"tools": tools, "pinned": pinned, "unpinned": unpinned}
+    knobs |= {"edits": edits, "question_edits": question_edits}
+    marked = [
+        (message, isinstance(message, Message) and bool(message.sources)) for message in after
+    ]
+    if any(mark for _, mark in marked):
+        found = marked_faults(before, marked, budget, counter, **knobs)
+    else:
+        found = list(window_faults(before, after, budget, counter, written=written, **knobs))
+    if found:
+        raise InvalidWindowError(found)
+
+
+def marked_faults(
+    before: Sequence[AnyMessage | Message],
+    after: Sequence[tuple[AnyMessage | Message, bool]],
+    budget: int | Budget,
+    counter: AnyCounter,
+    **knobs: Any,
+) -> list[Violation]:
+    """
+    Return what is wrong with a window of which each message is marked as written or not.
+
+    The whole must fit and hold tool calls with their results; without what is written it must keep
+    the other laws.
+    """
+    written = any(mark for _, mark in after)
+    whole = window_faults(
+        before, [wire for wire, _ in after], budget, counter, written=written, **knobs
+    )
+    if not written:
+        return list(whole)
+    own = window_faults(
+        before, [wire for wire, mark in after if not mark], budget, counter, **knobs
+    )
+    return [fault for fault in whole if fault.law in ("L1", "L2")] + [
+        f for f in own if f.law not in ("L1", "L2")
+    ]
+
+
+def window_faults(
+    before: Sequence[AnyMessage | Message],
+    after: Sequence[AnyMessage | Message],
+    budget: int | Budget,
+    counter: AnyCounter,
+    *,
+    tools: Sequence[Mapping[str, Any]] = (),
+    pinned: Collection[int] = (),
+    unpinned: Collection[int] = (),
+    edits: bool = False,
+    question_edits: bool = False,
+    written: bool = False,
+) -> Iterator[Violation]:
+    """Yield what `assert_valid_window` raises; the same arguments."""
+    before, after = _wires(before), _wires(after)
+    max_tokens = budget.window - budget.reserve_output if isinstance(budget, Budget) else budget
+    cost = count_request(counter, after, tools)
+    if after and cost > max_tokens:
+        yield Violation("L1", f"the window costs {cost} tokens, the budget is {max_tokens}")
+    units = units_of(before)
+    yield from _pair_faults(after, may_end_open=bool(units) and units[-1].is_open)
+    pinned = pins_of(before, pinned, unpinned)
+    exact = (
+        frozen_positions(before, pinned, question_edits=question_edits)
+        if edits
+        else range(len(before))
+    )
+    reading = _Reading(before, exact, after)
+    if reading.strange and not written:
+        yield Violation(
+            "L5", f"{_short(reading.strange[0])} is no message of the history, or was changed"
+        )
+        return
+    yield from reading.faults(kept_units(before, pinned), pinned)
+
+
+def _wires(messages: Sequence[AnyMessage | Message]) -> list[AnyMessage]:
+    return [message.to_dict() if isinstance(message, Message) else message for message in messages]
+
+
+def count_request(
+    counter: AnyCounter, messages: Sequence[AnyMessage], tools: Sequence[Mapping[str, Any]] = ()
+) -> int:
+    """Return what a request costs, by a counter or a callable."""
+    return as_counter(counter, None).count_request(messages, tools)
+
+
+def _pair_faults(after: Sequence[AnyMessage], *, may_end_open: bool) -> Iterator[Violation]:
+    """Yield where results do not stand directly behind their call, all of them."""
+    lacking: Counter[str] = Counter()
+    caller: AnyMessage = {}
+    for wire in after:
+        if wire["role"] in RESULT:
+            if lacking[answers(wire)] < 1:
+                yield Violation("L2", f"the result {_short(wire)} has no call before it")
+            lacking[answers(wire)] -= 1
+            continue
+        if +lacking:
+            yield Violation("L2", f"the call {_short(caller)} lacks a result before {_short(wire)}")
+        lacking, caller = Counter(wanted(wire)), wire
+    if +lacking and not may_end_open:
+        yield Violation("L2", f"the call {_short(caller)} lacks a result at the window's end")
+
+
+class _Reading:
+    """The ways to read a window's messages as whole units of a history, in order."""
+
+    def __init__(
+        self, before: Sequence[AnyMessage], exact: Collection[int], after: Sequence[AnyMessage]
+    ) -> None:
+        """Tell messages apart: those at `exact` positions by all that they hold, others but for their content."""
+        self.before = before
+        self._units = sendable(before)
+        self._keys = [_key(wire, content=position in exact) for position, wire in enumerate(before)]
+        known = set(self._keys)
+        self.strange: list[AnyMessage] = []
+        self._own: list[tuple[str, str]] = []
+        self._wires: list[AnyMessage] = []
+        for wire in after:
+            keys = _key(wire, content=True), _key(wire, content=False)
+            if known.isdisjoint(keys):
+                self.strange.append(wire)
+            else:
+                self._own.append(keys)
+                self._wires.append(wire)
+        self._where: dict[str, list[int]] = {}
+        for place, keys in enumerate(self._own):
+            for key in keys:
+                self._where.setdefault(key, []).append(place)
+
+    def faults(self, kept: Sequence[LogUnit], pinned: Collection[int]) -> Iterator[Violation]:
+        """Yield why there is no reading that has every unit that must be kept."""
+        if self._furthest(kept) == len(self._own):
+            return
+        furthest = self._furthest([])
+        if furthest < len(self._own):
+            where = _short(self._wires[furthest])
+            yield Violation(
+                "L5", f"{where} stands out of order, twice, without its unit, or was changed"
+            )
+            missing = [unit for unit in kept if not self._places(unit)]
+        else:
+            missing = [
+                unit for unit in kept if self._furthest([unit]) < len(self._own)
+            ] or self._one_of_equals(kept, pinned)
+        for unit in missing:
+            law = "L3" if any(place in pinned for place in unit.positions) else "L4"
+            kind = "pinned" if law == "L3" else "the current question or the newest unit"
+            shown = " + ".join(_short(self.before[position]) for position in unit.positions)
+            yield Violation(law, f"{shown} is {kind}, and missing or changed")
+
+    def _one_of_equals(self, kept: Sequence[LogUnit], pinned: Collection[int]) -> list[LogUnit]:
+        """Return a unit that is missing although one equal to it is there."""
+        held = [unit for unit in kept if any(place in pinned for place in unit.positions)]
+        return held[-1:] if self._furthest(held) < len(self._own) else list(kept[-1:])
+
+    def _furthest(self, required: Sequence[LogUnit]) -> int:
+        """Return how many messages some reading covers; all of them only if it has every required unit."""
+        reach, best = {0}, 0
+        needed = {unit.positions[0] for unit in required}
+        for unit in self._units:
+            matched = {
+                place + len(unit.positions) for place in self._places(unit) if place in reach
+            }
+            if unit.positions[0] in needed:
+                reach = matched
+            else:
+                reach |= matched
+            best = max(best, *matched, 0)
+        return len(self._own) if len(self._own) in reach else min(best, len(self._own) - 1)
+
+    def _places(self, unit: LogUnit) -> list[int]:
+        """Return where in the window the unit stands, or one equal to it."""
+        keys = [self._keys[position] for position in unit.positions]
+        return [
+            place
+            for place in self._where.get(keys[0], ())
+            if len(self._own) - place >= len(keys)
+            and all(key in both for key, both in zip(keys, self._own[place:], strict=False))
+        ]
+
+
+def _key(wire: AnyMessage, *, content: bool) -> str:
+    """Return what tells messages apart, with or without their content."""
+    return json.dumps(
+        wire if content else [{**wire, "content": None}], sort_keys=True, default=dict
+    )
+
+
+def _short(wire: AnyMessage) -> str:
+    """Return a message as a failure shows it."""
+    text = (
+        wire.get("content")
+        if isinstance(wire.get("content"), str)
+        else json.dumps(wire.get("content"))
+    )
+    shown = repr(text if len(str(text)) <= 40 else f"{str(text)[:37]}...")
+    return f"{wire.get('role')} {shown}"

@@ -1,0 +1,1 @@
+"""The contract of a store of sessions, and its checks."""

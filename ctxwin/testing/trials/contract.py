@@ -1,0 +1,219 @@
+"""
+The contract of a strategy: no history is found on which it breaks a law.
+
+`check_strategy` needs no pytest; `StrategyContract` is the same as a class of tests, one a law.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from hypothesis import strategies as st
+
+from ctxwin.testing.data.cases import Case
+from ctxwin.testing.strategies import cases as default_cases
+from ctxwin.testing.trials.reports import STATEMENTS, ContractError, Finding
+from ctxwin.testing.trials.search import CHECKS, search
+from ctxwin.testing.trials.subjects import Capabilities, Subject, adapted, fresh
+
+
+def check_strategy(
+    strategy: object,
+    *,
+    before: Sequence[object] = (),
+    reaches_target: bool = False,
+    bounds_summaries: bool = False,
+    max_source_tokens: int | None = None,
+    cases: st.SearchStrategy[Case] | None = None,
+    max_examples: int | None = None,
+    expected_failures: Mapping[str, str] | None = None,
+) -> None:
+    """
+    Prove a strategy against all sixteen laws; no pytest needed.
+
+    Args:
+        strategy: the strategy object, or the name of an installed one. It is copied for each
+            history, if it can be.
+        before: strategies asked before it, names or objects, so that it is shown what they leave.
+        reaches_target: it claims to free `excess_tokens` whenever the droppable units cost that
+            much.
+        bounds_summaries: it claims that its plan stands whatever text of at most `max_tokens` a
+            summariser gives.
+        max_source_tokens: it claims never to have more than this summarised at once.
+        cases: what it is tried on; `ctxwin.testing.strategies.cases()` where it is missing.
+        max_examples: how many histories; by default what the loaded Hypothesis profile says.
+        expected_failures: law -> why it is known to break it; an error where it does not.
+
+    Raises:
+        ContractError: an `AssertionError` that lists every law broken, each with the smallest
+            history found.
+        StrategyError: its hooks cannot work, so that no manager would take it.
+        UnknownStrategyError: no strategy of that name is installed.
+        ValueError: an expected failure names no law, or gives no reason.
+    """
+    expected = checked_failures(expected_failures or {})
+    adapted(strategy)  # what no manager would take is said at once
+    subject = Subject(
+        make=lambda: fresh(strategy),
+        before=before,
+        capabilities=Capabilities(reaches_target, bounds_summaries, max_source_tokens),
+    )
+    laws = list(CHECKS)
+    found: dict[str, Finding] = {}
+    while (finding := search(subject, laws, cases, max_examples)) is not None:
+        laws.remove(finding.searched)
+        found.setdefault(finding.law, finding)
+    unexpected = [found[law] for law in CHECKS if law in found and law not in expected]
+    if unexpected:
+        raise ContractError(unexpected)
+    missing = expected.keys() - found
+    if missing:
+        raise AssertionError(
+            f"expected to break {', '.join(sorted(missing))} and does not any more"
+        )
+
+
+def checked_failures(expected: Mapping[str, str]) -> Mapping[str, str]:
+    """Return expected failures; raises `ValueError` where one names no law or gives no reason."""
+    for law, reason in expected.items():
+        if law not in STATEMENTS:
+            raise ValueError(
+                f"expected_failures names {law!r}; the laws are {', '.join(STATEMENTS)}"
+            )
+        if not str(reason or "").strip():
+            raise ValueError(f"expected_failures[{law!r}] needs a reason")
+    return expected
+
+
+class StrategyContract:
+    """
+    The contract of a strategy as tests, one a law: subclass it, and give `strategy()`.
+
+    Attributes:
+        before: strategies asked before it, names or objects, so that it is shown what they leave.
+        reaches_target: it claims to free `excess_tokens` whenever the droppable units cost that
+            much.
+        bounds_summaries: it claims that its plan stands whatever text of at most `max_tokens` a
+            summariser gives.
+        max_source_tokens: it claims never to have more than this summarised at once.
+        expected_failures: law -> why it is known to break it; the test fails when it no longer
+            does.
+        max_examples: how many histories a law; by default what the loaded Hypothesis profile says.
+    """
+
+    before: ClassVar[Sequence[object]] = ()
+    reaches_target: ClassVar[bool] = False
+    bounds_summaries: ClassVar[bool] = False
+    max_source_tokens: ClassVar[int | None] = None
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+    max_examples: ClassVar[int | None] = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        checked_failures(cls.expected_failures)
+        overridden = [
+            name
+            for name in vars(cls)
+            if name.startswith("test_l") and hasattr(StrategyContract, name)
+        ]
+        if overridden:
+            raise TypeError(
+                f"{cls.__name__} overrides {', '.join(overridden)}: use expected_failures, with a reason"
+            )
+
+    def strategy(self) -> object:
+        """Make the strategy under test; called anew for each history."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must define strategy(), which returns the strategy to test"
+        )
+
+    def cases(self) -> st.SearchStrategy[Case]:
+        """Return what the strategy is tried on."""
+        return default_cases()
+
+    def test_l1_budget(self) -> None:
+        """L1: windows fit; and the target is reached by a strategy that claims to."""
+        self._prove("L1")
+
+    def test_l2_tool_units(self) -> None:
+        """L2: it never plans to part a call from its results. Name units of the request, never parts of them."""
+        self._prove("L2")
+
+    def test_l3_pins(self) -> None:
+        """L3: it never plans to drop or edit what is pinned or spared. Choose from `request.droppable`."""
+        self._prove("L3")
+
+    def test_l4_current_question(self) -> None:
+        """L4: nor the question or the newest unit. Choose from `droppable` to drop, from `editable` to edit."""
+        self._prove("L4")
+
+    def test_l5_order(self) -> None:
+        """L5: it names only units of the request that it was given."""
+        self._prove("L5")
+
+    def test_l6_no_silent_edit(self) -> None:
+        """L6: its edits cut between graphemes and keep JSON JSON. `ctxwin.graphemes` finds the places."""
+        self._prove("L6")
+
+    def test_l7_progress(self) -> None:
+        """L7: its plans free something. Return None when there is nothing to free."""
+        self._prove("L7")
+
+    def test_l8_failure_is_free(self) -> None:
+        """L8: it raises nothing, on empty or missing content, lists of parts, or no droppable unit either."""
+        self._prove("L8")
+
+    def test_l9_no_aliasing(self) -> None:
+        """L9: it does not change what it is shown."""
+        self._prove("L9")
+
+    def test_l10_deterministic(self) -> None:
+        """L10: it answers the same to the same: no clock, no randomness, no memory of a conversation."""
+        self._prove("L10")
+
+    def test_l11_stable_prefix(self) -> None:
+        """L11: with it, a window is cut only when it is over the budget."""
+        self._prove("L11")
+
+    def test_l12_counted_once(self) -> None:
+        """L12: with it, no message is counted twice."""
+        self._prove("L12")
+
+    def test_l13_nothing_lost(self) -> None:
+        """L13: with it, the log keeps everything, and a saved conversation goes on the same."""
+        self._prove("L13")
+
+    def test_l14_explained(self) -> None:
+        """L14: each step of its plans gives a reason, and no message is named by two steps."""
+        self._prove("L14")
+
+    def test_l15_summaries_shrink(self) -> None:
+        """L15: its summaries say something and cost less than their sources."""
+        self._prove("L15")
+
+    def test_l16_no_lost_update(self) -> None:
+        """L16: with it, what another thread appends or pins meanwhile is there, and kept."""
+        self._prove("L16")
+
+    def _prove(self, law: str) -> None:
+        """Search for a history on which the law is broken."""
+        __tracebackhide__ = True
+        import pytest
+
+        subject = Subject(
+            make=self.strategy,
+            before=self.before,
+            capabilities=Capabilities(
+                self.reaches_target, self.bounds_summaries, self.max_source_tokens
+            ),
+        )
+        finding = search(subject, [law], self.cases(), self.max_examples)
+        reason = self.expected_failures.get(law)
+        if reason is None and finding is not None:
+            raise ContractError([finding])
+        if reason is not None and finding is not None:
+            pytest.xfail(reason)
+        if reason is not None:
+            pytest.fail(
+                f"{law} was expected to fail ({reason}) and no longer does: take it out",
+                pytrace=False,
+            )

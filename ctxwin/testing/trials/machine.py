@@ -1,0 +1,357 @@
+"""
+All laws together, over any sequence of calls: a state machine over `ContextManager`.
+
+The model is a plain list of what was appended. Windows are judged by `windows`, which shares no
+code with the laws.
+"""
+
+import json
+import pickle
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from hypothesis import event
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from ctxwin.counting import TokenCounter
+from ctxwin.manager import ContextManager
+from ctxwin.testing.data.fakes import Priced, ScriptedSummarizer, recording
+from ctxwin.testing.judge.grouping import is_tool, kept_messages, positions
+from ctxwin.testing.judge.windows import marked_faults
+from ctxwin.testing.strategies import ROOM, WORDS, budgets, counters, histories, talk
+from ctxwin.values.budget import Budget
+from ctxwin.values.errors import BudgetError, MessageError
+from ctxwin.values.message import Message
+from ctxwin.values.wire import Wire
+
+
+class HistoryMachine(RuleBasedStateMachine):
+    """
+    Appends, cuts, pins, rewinds, plans, prepares, commits, forgets, saves and loads, with a
+    subclass's strategies.
+
+        class RecencyMachine(HistoryMachine):
+            def strategies(self):
+                return [Recency()]
+
+        TestRecencyMachine = RecencyMachine.TestCase
+
+    Attributes:
+        edits: whether a strategy edits messages or writes new ones; False checks that every message
+            of a window is of the log, byte for byte.
+        deterministic: whether strategies answer the same to the same; False for a model that
+            answers at will.
+    """
+
+    edits: ClassVar[bool] = True
+    deterministic: ClassVar[bool] = True
+
+    def strategies(self) -> Sequence[object]:
+        """Return the chain under test, names or objects; a missing `drop-oldest` is appended."""
+        return ["drop-oldest"]
+
+    @initialize(budget=budgets(), room=ROOM, counter=counters(), question=st.booleans())
+    def start(
+        self, budget: Budget, room: int | None, counter: TokenCounter, question: bool
+    ) -> None:
+        """Make the manager and the model."""
+        self.counter = counter
+        if room is not None:
+            cost = counter.count_message({"role": "user", "content": WORDS})
+            budget = Budget(max(1, counter.count_request(()) + cost * room), low=budget.low)
+        recorder, self.asked = recording(counter)
+        self.given: Counter[str] = Counter()
+        self.options: dict[str, Any] = {
+            "budget": budget,
+            "counter": recorder,
+            "allow_question_edit": question,
+        }
+        self.options["strategies"] = [*self.strategies()]
+        self.ctx = ContextManager(**self.options)
+        self.log: list[Wire] = []
+        self.ids: list[int] = []
+        self.pinned: set[int] = set()
+        self.unpinned: set[int] = set()
+        self.window: tuple[Message, ...] | None = None
+        self.ticket: Any = None
+
+    # What a caller does.
+
+    @rule(wires=talk(), pinned=st.integers(0, 9))
+    def append(self, wires: list[Wire], pinned: int) -> None:
+        """Append a message, an exchange, or a few ordinary turns, one by one."""
+        for wire in wires:
+            given = json.dumps(wire)
+            message = self.ctx.append(wire, pinned=pinned == 9)
+            _hold(json.dumps(wire) == given, "L9: the input was mutated")
+            _hold(message.to_dict() == wire, "L13: the message came out changed")
+            self._note(wire, message, pinned=pinned == 9)
+            wire["content"] = "changed by the caller"
+
+    @rule(wires=histories(max_size=4), spoil=st.booleans())
+    def extend(self, wires: list[Wire], spoil: bool) -> None:
+        """Append several, all or none."""
+        if not spoil:
+            for wire, message in zip(wires, self.ctx.extend(wires), strict=True):
+                self._note(wire, message, pinned=False)
+            return
+        before = self.ctx.to_dict()
+        try:
+            self.ctx.extend([*wires, {"role": "villain", "content": ""}])
+        except MessageError:
+            _hold(self.ctx.to_dict() == before, "L8: a refused extend changed something")
+        else:
+            raise AssertionError("a malformed message was taken")
+
+    @precondition(lambda self: self.log)
+    @rule(pick=st.integers(0, 30), pinned=st.booleans())
+    def pin_or_unpin(self, pick: int, pinned: bool) -> None:
+        """Pin or unpin any message of the log."""
+        position = pick % len(self.log)
+        (self.ctx.pin if pinned else self.ctx.unpin)(self.ids[position])
+        (self.pinned.add if pinned else self.pinned.discard)(self.ids[position])
+        (self.unpinned.discard if pinned else self.unpinned.add)(self.ids[position])
+        self.window = None
+
+    @precondition(lambda self: self.log)
+    @rule(back=st.integers(1, 4))
+    def rewind(self, back: int) -> None:
+        """Take back the newest messages."""
+        back = min(back, len(self.log))
+        cut = self.ctx.rewind(self.ids[-back])
+        _hold(
+            [message.to_dict() for message in cut] == self.log[-back:],
+            "L13: rewind returned something else",
+        )
+        del self.log[-back:], self.ids[-back:]
+        self.window = None
+
+    @rule()
+    def forget(self) -> None:
+        """Release what has left the window."""
+        before = tuple(self.ctx)
+        gone = {message.id for message in self.ctx.forget()}
+        _hold(tuple(self.ctx) == before, "forget changed the window")
+        _hold(not gone & {message.id for message in before}, "L13: forgot what is in the window")
+        kept = [place for place, number in enumerate(self.ids) if number not in gone]
+        self.log, self.ids = (
+            [self.log[place] for place in kept],
+            [self.ids[place] for place in kept],
+        )
+
+    @rule()
+    def prune(self) -> None:
+        """Prune by hand; the dry run before it says the same, a second prune does nothing."""
+        expected = None
+        try:
+            if self.deterministic:
+                expected = self.ctx.plan()
+            receipt = self.ctx.prune_history()
+        except BudgetError as error:
+            self._check_budget_error(error)
+            return
+        _hold(expected in (None, receipt), "L10: plan() said something else")
+        gone = {
+            number
+            for action in receipt.actions
+            if action.kind != "edit"
+            for number in action.message_ids
+        }
+        _hold({message.id for message in receipt.evicted} <= gone, "L14: gone without a word")
+        _hold(
+            all(action.reason and action.strategy for action in receipt.actions), "L14: no reason"
+        )
+        again = self.ctx.prune_history()
+        _hold(
+            not [action for action in again.actions if action.kind != "leave-out"],
+            "L10: nothing was new",
+        )
+        self.window = None
+
+    @rule()
+    def messages(self) -> None:
+        """Ask for the window, twice, and spoil what comes."""
+        receipt = self.ctx.last_receipt
+        before = tuple(self.ctx)
+        try:
+            window = self.ctx.messages()
+        except BudgetError as error:
+            self._check_budget_error(error)
+            _hold(tuple(self.ctx) == before, "L8: a BudgetError changed the window")
+            return
+        self._check_window(window)
+        _hold(self.ctx.messages() == window, "L10: asking twice changed something")
+        if receipt is self.ctx.last_receipt:
+            self._check_extends()
+        else:
+            event("cut")
+        self.window = tuple(self.ctx)
+        for wire in self.ctx.messages():
+            wire.clear()
+        _hold(self.ctx.messages() == window, "L9: a returned window was live")
+
+    @rule(text=st.text(max_size=40), role=st.sampled_from(["user", "user", "assistant", "system"]))
+    def preview(self, text: str, role: str) -> None:
+        """Preview a draft: a restored manager does what it says."""
+        before = self.ctx.to_dict()
+        preview = self.ctx.preview(text, role)
+        _hold(self.ctx.to_dict() == before, "L10: a preview changed something")
+        trial = self._restored()
+        trial.append({"role": role, "content": text})
+        self.given[repr({"role": role, "content": text})] += 2
+        _hold(preview.total_tokens == trial.total_tokens, "L10: the preview named another total")
+        _hold(
+            preview.remaining_tokens == trial.remaining_tokens,
+            "L10: the preview named another remainder",
+        )
+        _hold(
+            preview.prunes == (trial.total_tokens > trial.max_tokens),
+            "L10: the preview was wrong about a cut",
+        )
+        try:
+            trial.messages()
+        except BudgetError:
+            _hold(not preview.fits, "L1: the preview said that it fits")
+        else:
+            _hold(preview.fits, "L1: the preview said that it does not fit")
+
+    @rule()
+    def save_and_load(self) -> None:
+        """Go on with a restored manager."""
+        state = json.loads(json.dumps(self.ctx.to_dict()))
+        asked = self.asked.total()
+        self.ctx = self._restored()
+        _hold(self.ctx.to_dict() == state, "L13: a restored manager saves another state")
+        _hold(self.asked.total() == asked, "L12: counted again after loading")
+
+    @rule(text=st.sampled_from(["s", "as agreed", " ", "word " * 60]), wait=st.booleans())
+    def prepare(self, text: str, wait: bool) -> None:
+        """Have a summary made ahead, in another process for all we know; apply it at once, or later."""
+        before = self.ctx.to_dict()
+        ticket = self.ctx.prepare()
+        _hold(
+            self.ctx.to_dict()
+            == before | {"prepared": ticket.key if ticket else before["prepared"]},
+            "L10: prepare",
+        )
+        if ticket is not None:
+            self.ticket = pickle.loads(pickle.dumps(ticket)).run(ScriptedSummarizer(text))
+            if not wait:
+                self.commit()
+
+    @precondition(lambda self: self.ticket)
+    @rule()
+    def commit(self) -> None:
+        """Apply what was prepared last, however long ago; or nothing has changed."""
+        before, state = tuple(self.ctx), self.ctx.to_dict()
+        receipt = self.ctx.commit(self.ticket)
+        if tuple(self.ctx) == before:
+            _hold(
+                self.ctx.to_dict() | {"failures": {}} == state | {"failures": {}},
+                "L16: a stale ticket left traces",
+            )
+        else:
+            event("committed")
+            _hold(
+                receipt.after_tokens < receipt.before_tokens, "L7: a commit made the window dearer"
+            )
+            _hold(
+                receipt == self.ctx.last_receipt and bool(receipt.actions),
+                "L14: a commit without a word",
+            )
+        self.window = None
+
+    @rule(percent=st.integers(20, 300))
+    def observe(self, percent: int) -> None:
+        """Learn that the latest window really cost more or less."""
+        window = tuple(self.ctx)
+        self.ctx.observe({"prompt_tokens": self.ctx.total_tokens * percent // 100})
+        _hold(tuple(self.ctx) == window, "observe changed the window")
+        self.window = None
+
+    # What must hold.
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        """L13: the log has everything, in order."""
+        if hasattr(self, "ctx"):
+            _hold(
+                [message.to_dict() for message in self.ctx.conversation_history] == self.log, "L13"
+            )
+
+    @invariant()
+    def counted_once(self) -> None:
+        """L12: the counter was asked about each message once."""
+        if hasattr(self, "ctx") and not self.edits:
+            _hold(all(times <= self.given[wire] for wire, times in self.asked.items()), "L12")
+
+    @invariant()
+    def figures_agree(self) -> None:
+        """The meters are sums of what they say."""
+        if hasattr(self, "ctx"):
+            _hold(
+                self.ctx.remaining_tokens == self.ctx.max_tokens - self.ctx.total_tokens,
+                "L1: the meters disagree",
+            )
+            _hold(len(self.ctx) == len(list(self.ctx)), "L1: the length is wrong")
+
+    def _note(self, wire: Wire, message: Message, *, pinned: bool) -> None:
+        self.log.append(dict(wire))
+        self.ids.append(message.id)
+        self.given[repr(wire)] += 1
+        if pinned:
+            self.pinned.add(message.id)
+
+    def _restored(self) -> ContextManager:
+        return ContextManager.from_dict(json.loads(json.dumps(self.ctx.to_dict())), **self.options)
+
+    def _cost(self, window: Sequence[Mapping[str, Any]]) -> int:
+        """Return what a window costs by what the manager has learnt: a sum, where sums are the truth."""
+        costs = self.ctx._state.costs
+        if not costs.sums_are_exact:
+            return int(costs.corrected(self.counter.count_request(window)) + costs.offset)
+        each = [costs.corrected(self.counter.count_message(message)) for message in window]
+        return int(costs.corrected(self.counter.count_request(())) + costs.offset + sum(each))
+
+    def _check_window(self, window: Sequence[Wire]) -> None:
+        faults = marked_faults(
+            self.log,
+            [(wire, bool(message.sources)) for message, wire in zip(self.ctx, window, strict=True)],
+            self.options["budget"],
+            Priced(self._cost),
+            pinned=positions(self.ids, self.pinned),
+            unpinned=positions(self.ids, self.unpinned),
+            edits=self.edits,
+            question_edits=self.options["allow_question_edit"],
+        )
+        _hold(not faults, "; ".join(map(str, faults)))
+
+    def _check_budget_error(self, error: BudgetError) -> None:
+        event("BudgetError")
+        kept = kept_messages(
+            self.log, positions(self.ids, self.pinned), positions(self.ids, self.unpinned)
+        )
+        _hold(self._cost(kept) > self.ctx.max_tokens, "L1: a dishonest BudgetError")
+        _hold(
+            error.required_tokens > error.budget_tokens == self.ctx.max_tokens,
+            "L1: a BudgetError of wrong figures",
+        )
+
+    def _check_extends(self) -> None:
+        """L11, where no call is involved: a pending tail and late results may come and go."""
+        window = tuple(self.ctx)
+        if self.window is None or any(
+            is_tool(message.to_dict()) for message in (*self.window, *window)
+        ):
+            return
+        _hold(
+            window[: len(self.window)] == self.window,
+            "L11: the window does not extend the one before it",
+        )
+
+
+def _hold(condition: bool, law: str) -> None:
+    if not condition:
+        raise AssertionError(law)

@@ -1,0 +1,168 @@
+"""
+The search for a case on which a strategy breaks a law.
+
+The strategy is run in a real manager over generated cases; `checks_window` and `checks_manager`
+look at what happened.
+"""
+
+import logging
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import hypothesis
+from hypothesis import strategies as st
+from hypothesis.database import InMemoryExampleDatabase
+from hypothesis.errors import Flaky, HypothesisWarning, Unsatisfiable
+
+from ctxwin.testing.data.cases import Case
+from ctxwin.testing.strategies import cases as default_cases
+from ctxwin.testing.trials import checks_manager, checks_window
+from ctxwin.testing.trials.reports import Finding, table_of
+from ctxwin.testing.trials.subjects import Subject
+from ctxwin.testing.trials.trials import Trial
+from ctxwin.values.errors import describe
+
+CHECKS: dict[str, Callable[[Trial], Iterator[checks_window.Breach]]] = {
+    "L1": checks_window.budget,
+    "L2": checks_window.tool_units,
+    "L3": checks_window.pins,
+    "L4": checks_window.current_question,
+    "L5": checks_window.order,
+    "L6": checks_window.silent_edits,
+    "L7": checks_window.progress,
+    "L8": checks_manager.failure_is_free,
+    "L9": checks_manager.no_aliasing,
+    "L10": checks_manager.deterministic,
+    "L11": checks_manager.stable_prefix,
+    "L12": checks_manager.counted_once,
+    "L13": checks_manager.nothing_lost,
+    "L14": checks_window.explained,
+    "L15": checks_window.summaries_shrink,
+    "L16": checks_manager.no_lost_update,
+}
+
+CASE_BYTES = 2**14  # of randomness: more than the longest case takes
+MAX_TRIES = 10  # for a case, where `assume` or a filter turns them down
+
+
+class _Broken(Exception):
+    """A law is broken: raised through Hypothesis, so that it shrinks the case."""
+
+
+def search(
+    subject: Subject,
+    laws: Sequence[str],
+    cases: st.SearchStrategy[Case] | None = None,
+    max_examples: int | None = None,
+) -> Finding | None:
+    """Return the smallest case found on which a law is broken, or None; all laws are looked at in turn."""
+    wanted = list(laws)
+    broken: list[Finding] = []
+
+    def look(case: Case) -> None:
+        trial = Trial(case, subject)
+        for law in wanted:
+            breach = _first_breach(law, trial)
+            if breach is not None:
+                wanted[:] = [law]  # from now on Hypothesis shrinks this one
+                broken.append(_finding(law, breach, trial))
+                raise _Broken
+
+    profile = hypothesis.settings()
+    proof = _shrinking(profile)(
+        hypothesis.given(case=default_cases() if cases is None else cases)(look)
+    )
+    with _quiet():
+        try:
+            _explore(
+                proof,
+                max_examples or profile.max_examples,
+                Random(0 if profile.derandomize else None),
+            )
+        except _Broken:
+            return _shrunk(proof, broken)
+    return None
+
+
+def _explore(proof: Any, max_examples: int, chance: Random) -> None:
+    """
+    Try so many cases, each independent of the others.
+
+    Left to itself Hypothesis makes most of a hundred examples by varying a few, and has tried few
+    budgets and counters by then. It keeps what fails, and shrinks it when the proof is called.
+    """
+    tried = 0
+    for _ in range(max_examples * MAX_TRIES):
+        tried += proof.hypothesis.fuzz_one_input(chance.randbytes(CASE_BYTES)) is not None
+        if tried == max_examples:
+            return
+    raise Unsatisfiable(
+        f"of {max_examples * MAX_TRIES} cases drawn only {tried} were any use: filter less"
+    )
+
+
+def _shrunk(proof: Any, broken: list[Finding]) -> Finding:
+    """Return the finding on the smallest case; or what is broken where the same case does not fail again: L10."""
+    try:
+        proof()
+    except _Broken:
+        return broken[-1]
+    except Flaky:
+        pass
+    reason = f"it did this once, and not again on the same history: {broken[-1].reason}"
+    return replace(broken[-1], law="L10", reason=reason)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the log of failing observers, which are findings, and warnings of a case that is long to show."""
+    logger = logging.getLogger("ctxwin")
+    disabled, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", HypothesisWarning)
+            yield
+    finally:
+        logger.disabled = disabled
+
+
+def _shrinking(profile: hypothesis.settings) -> hypothesis.settings:
+    """Return a profile's settings, but for what a search does its own way."""
+    return hypothesis.settings(
+        profile,
+        deadline=None,
+        database=InMemoryExampleDatabase(),
+        phases=[hypothesis.Phase.reuse, hypothesis.Phase.shrink],
+        suppress_health_check=list(hypothesis.HealthCheck),
+        report_multiple_bugs=False,
+        print_blob=False,
+        verbosity=hypothesis.Verbosity.quiet,
+    )
+
+
+def _first_breach(law: str, trial: Trial) -> checks_window.Breach | None:
+    """Return what a check yields first; what it comes upon that raises is a breach too."""
+    try:
+        return next(CHECKS[law](trial), None)
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"a call raised {describe(error)} ({where.filename}:{where.lineno})"
+        return checks_window.Breach(reason)
+
+
+def _finding(law: str, breach: checks_window.Breach, trial: Trial) -> Finding:
+    snippet = trial.case.snippet([*trial.before, trial.strategy.plugin])
+    return Finding(
+        law,
+        trial.name,
+        breach.reason,
+        trial.case,
+        table_of(breach.ask, trial),
+        snippet,
+        searched=law,
+    )

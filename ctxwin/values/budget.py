@@ -1,0 +1,65 @@
+"""The token budget: how much a window may cost, and how far down a cut goes."""
+
+from dataclasses import dataclass
+from operator import index
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Budget:
+    """
+    A token budget with a high and a low mark.
+
+    When the window costs more than `max_tokens` (the high mark), one cut takes it down to the
+    target; then it grows append-only until the next cut, so that a provider's prompt cache keeps
+    hitting.
+
+    Attributes:
+        window: tokens that the model can take, input and output together.
+        reserve_output: tokens of it kept free for the reply.
+        low: how far down a cut goes, as a share of what is free above the messages that must be
+            kept, in (0, 1]; 1.0 prunes to just fit and rewrites the prefix on every turn.
+        soft: share of `max_tokens` above which a summary should be prepared ahead; None for never.
+
+    Raises:
+        ValueError: a figure is out of range.
+    """
+
+    window: int
+    reserve_output: int
+    low: float
+    soft: float | None
+
+    def __init__(
+        self, window: int, *, reserve_output: int = 0, low: float = 0.7, soft: float | None = None
+    ) -> None:
+        for name, value in (("window", window), ("reserve_output", reserve_output)):
+            if index(value) < 0:
+                raise ValueError(f"{name} must not be negative, it is {value}")
+        if window - reserve_output <= 0:
+            raise ValueError(
+                f"no token is left for the input: window {window} - reserve_output {reserve_output}"
+            )
+        if not 0 < low <= 1:
+            raise ValueError(f"low must be above 0 and at most 1, it is {low}")
+        if soft is not None and not 0 < soft <= 1:
+            raise ValueError(f"soft must be above 0 and at most 1, it is {soft}")
+        object.__setattr__(self, "window", index(window))
+        object.__setattr__(self, "reserve_output", index(reserve_output))
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "soft", soft)
+
+    @property
+    def max_tokens(self) -> int:
+        """The input budget, in tokens: what a request may cost."""
+        return self.window - self.reserve_output
+
+    def target_tokens(self, floor_tokens: int) -> int:
+        """
+        Return how many tokens a cut leaves at most.
+
+        Args:
+            floor_tokens: the cost of what must be kept, tools and priming included. Where that
+                alone is over the budget, the target is the budget: only shortening can help then.
+        """
+        free = self.max_tokens - floor_tokens
+        return min(self.max_tokens, floor_tokens + int(self.low * free))

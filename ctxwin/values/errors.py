@@ -1,0 +1,141 @@
+"""
+Every error that ctxwin raises on purpose.
+
+    CtxwinError
+    +-- BudgetError(ValueError)            what must be kept does not fit
+    +-- MessageError(ValueError)           the caller's message is malformed, or not in the log
+    +-- UnknownStrategyError(LookupError)  no strategy of that name is installed
+    +-- StrategyError                      a plugin's fault
+    +-- SummarizerError                    the summariser's fault
+    +-- CounterError                       the counter's fault
+    +-- StateError(ValueError)             a stored state that cannot be restored
+    +-- StoreError                         a store of sessions failed: unreachable, full, read-only
+        +-- RecordError                    what is stored cannot be read; names the session and the
+        record +-- SessionDeletedError            the session was deleted, or expired, while it was
+        open +-- StaleError                     a log stands elsewhere than expected; sessions
+        merge, and never show it
+
+All are raised before anything has changed. Bad configuration (a negative budget, a chain that names
+a strategy twice) is a plain `ValueError` or `TypeError`, as everywhere in Python.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from ctxwin.values.message import Message
+
+
+class CtxwinError(Exception):
+    """The root of the tree."""
+
+
+class BudgetError(CtxwinError, ValueError):
+    """
+    What must be kept costs more than the budget; the window is as it was before.
+
+    Attributes:
+        required_tokens: what the least possible window costs, tools and priming included.
+        budget_tokens: what it may cost.
+        culprits: the messages that cost most among those that must be kept, dearest first;
+            `"tools"` stands for the tool schemas.
+    """
+
+    def __init__(
+        self,
+        required_tokens: int,
+        budget_tokens: int,
+        culprits: "Sequence[Message | Literal['tools']]" = (),
+    ) -> None:
+        self.required_tokens = required_tokens
+        self.budget_tokens = budget_tokens
+        self.culprits = tuple(culprits)
+        named = ", ".join(item if isinstance(item, str) else repr(item) for item in self.culprits)
+        super().__init__(
+            f"what must be kept costs {required_tokens} tokens, the budget is {budget_tokens}; "
+            f"the dearest: {named or 'the priming of the reply'}. "
+            "Raise the budget, shorten or unpin these, or add 'clamp-oversized' to the strategies."
+        )
+
+    def __reduce__(self) -> "tuple[type[BudgetError], tuple[object, ...]]":
+        return type(self), (self.required_tokens, self.budget_tokens, self.culprits)
+
+
+class MessageError(CtxwinError, ValueError):
+    """A message is malformed (the text names the field), or is not in the log."""
+
+
+class UnknownStrategyError(CtxwinError, LookupError):
+    """No strategy of that name is installed; the text lists those that are."""
+
+
+class StrategyError(CtxwinError):
+    """
+    A plugin's fault: it cannot be loaded or registered, or its hook called a method that changes
+    the manager.
+
+    Attributes:
+        strategy: the strategy's name, or `""` where it has none yet.
+        law: the law it broke, `""` where the fault is of another kind.
+    """
+
+    def __init__(self, message: str, *, strategy: str = "", law: str = "") -> None:
+        self.strategy = strategy
+        self.law = law
+        super().__init__(message)
+
+
+class SummarizerError(CtxwinError):
+    """The summariser raised, or returned what is not a summary; raised into the strategy that asked."""
+
+
+class CounterError(CtxwinError):
+    """The counter raised, or returned what is not a count; the messages stay uncounted and in the log."""
+
+
+class StateError(CtxwinError, ValueError):
+    """A stored state cannot be restored; the text says what is wrong with it."""
+
+
+class StoreError(CtxwinError):
+    """A store of sessions failed: it cannot be reached, is full, read-only or closed; the text says what it said."""
+
+
+class RecordError(StoreError):
+    """
+    What is stored cannot be read: corrupt, of an unknown schema, encrypted by another key, or
+    expired.
+
+    Nothing is skipped and nothing was changed.
+
+    Attributes:
+        session: the id of the session.
+        number: the number of the record, None for the checkpoint.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, session: str, number: int | None, reason: str) -> None:
+        self.session = session
+        self.number = number
+        self.reason = reason
+        what = "the checkpoint" if number is None else f"record {number}"
+        super().__init__(f"{what} of session {session!r} cannot be read: {reason}")
+
+    def __reduce__(self) -> "tuple[type[RecordError], tuple[object, ...]]":
+        return type(self), (self.session, self.number, self.reason)
+
+
+class SessionDeletedError(StoreError):
+    """The session was deleted, or expired, while it was open; open it again to begin anew."""
+
+
+class StaleError(StoreError):
+    """The log of a session stands elsewhere than its caller expected: others have written; nothing was stored."""
+
+
+def describe(error: BaseException) -> str:
+    """Return an error's type and text; a text that cannot be had is no reason to fail."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__

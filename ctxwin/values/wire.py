@@ -1,0 +1,214 @@
+"""
+Wire dicts: a message as it is sent, copied from whatever the caller gave and checked once.
+
+`read_wire` is the door for mappings and SDK objects. What comes out is plain JSON values that
+nobody else holds, so that later code may trust it without looking again.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from ctxwin.values.errors import MessageError
+
+Wire: TypeAlias = dict[str, Any]
+"""A message as it is sent: JSON values only, keys as the caller gave them."""
+
+Content: TypeAlias = str | list[dict[str, Any]] | None
+"""The content of a message: text, a list of parts, or nothing."""
+
+SYSTEM_ROLES = frozenset({"system", "developer"})
+
+RESULT_ROLES = frozenset({"tool", "function"})
+
+ROLES = SYSTEM_ROLES | RESULT_ROLES | {"user", "assistant"}
+
+FIELDS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
+
+# What a request may carry of a reply; an SDK object also holds what only replies have (annotations,
+# parsed output).
+REQUEST_FIELDS = (*sorted(FIELDS), "audio", "function_call", "refusal")
+
+CALL_FIELDS = ("id", "type", "function", "custom", "extra_content")
+
+_ATOMS = (str, bool, int)
+
+_CONTAINERS = (dict, list)
+
+MAX_BITS = (
+    14_000  # sys.set_int_max_str_digits: 4,300 digits, some 14,284 bits, unless it was changed
+)
+
+MAX_DEPTH = 64  # a real message nests half a dozen levels deep
+
+
+def copy_json(value: Any) -> Any:
+    """Return a deep copy of a JSON value; far quicker than `copy.deepcopy`, which also looks for cycles."""
+    if isinstance(value, dict):
+        return {key: copy_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [copy_json(item) for item in value]
+    return value
+
+
+def read_wire(message: object) -> Wire:
+    """
+    Copy a caller's message into a wire dict of our own.
+
+    Args:
+        message: a mapping, taken key for key (tuples in it become lists); or an SDK object with
+            `model_dump`, taken with its request fields.
+
+    Raises:
+        MessageError: it is malformed; the text names the field.
+    """
+    if message.__class__ is dict or isinstance(message, Mapping):
+        given: Mapping[Any, Any] = message
+    elif hasattr(message, "model_dump"):
+        try:
+            given = _request_fields(message.model_dump())
+        except Exception as error:
+            kind = type(message).__name__
+            raise MessageError(f"model_dump() of {kind} gives no chat message: {error}") from error
+    else:
+        raise MessageError(f"a message is a mapping or an SDK object, not {type(message).__name__}")
+    wire: Wire = read_json(given, "message")
+    _check(wire)
+    return wire
+
+
+def _request_fields(dumped: Mapping[str, Any]) -> Wire:
+    """Keep of a dumped SDK object what a request takes: an absent field is not sent as null."""
+    wire = {key: dumped[key] for key in REQUEST_FIELDS if dumped.get(key) is not None}
+    wire.setdefault("content", None)
+    if "tool_calls" in wire:
+        wire["tool_calls"] = [
+            {key: call[key] for key in CALL_FIELDS if call.get(key) is not None}
+            for call in wire["tool_calls"]
+        ]
+        for call in wire["tool_calls"]:
+            if "function" in call:
+                call["function"] = {key: call["function"].get(key) for key in ("name", "arguments")}
+    if "audio" in wire:
+        wire["audio"] = {"id": wire["audio"]["id"]}
+    return wire
+
+
+def read_json(value: object, path: str, depth: int = 0) -> Any:
+    """Copy a value; `MessageError` names by its `path` what JSON cannot hold."""
+    if value is None or isinstance(value, _ATOMS):
+        if value.__class__ is int and value.bit_length() > MAX_BITS:
+            raise MessageError(f"{path} is a number of more digits than Python writes as JSON")
+        return value
+    if depth > MAX_DEPTH:
+        raise MessageError(f"{path} nests more than {MAX_DEPTH} levels deep")
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise MessageError(f"{path} is {value}, which JSON cannot hold")
+        return value
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise MessageError(f"{path} has the key {key!r}: keys must be strings")
+        return {
+            key: item if item.__class__ is str else read_json(item, f"{path}[{key!r}]", depth + 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
+        return [read_json(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
+    raise MessageError(f"{path} is of type {type(value).__name__}, which JSON cannot hold")
+
+
+def _check(wire: Wire) -> None:
+    """Raise `MessageError` for the first field that no chat API would take."""
+    role = wire.get("role")
+    if (
+        len(wire) == 2
+        and wire.get("content").__class__ is str
+        and role.__class__ is str
+        and role in ROLES
+    ):
+        return  # plain text, which most messages are
+    if not isinstance(role, str) or role not in ROLES:
+        raise MessageError(f"role must be one of {', '.join(sorted(ROLES))}, not {role!r}")
+    _check_content(wire, role)
+    for key in ("name", "tool_call_id"):
+        _expect(wire.get(key) is None or isinstance(wire[key], str), key, "a string", wire.get(key))
+    calls = wire.get("tool_calls")
+    _expect(calls is None or isinstance(calls, list), "tool_calls", "a list", calls)
+    for i, call in enumerate(calls or ()):
+        _check_call(call, f"tool_calls[{i}]")
+    if wire.get("function_call") is not None:
+        _check_function(wire["function_call"], "function_call", "arguments")
+    if role != "assistant" and (calls or wire.get("function_call")):
+        raise MessageError(
+            f"tool_calls: only an assistant message may call, this one's role is {role!r}"
+        )
+    if role != "tool" and wire.get("tool_call_id") is not None:
+        raise MessageError(
+            f"tool_call_id: only a tool message answers a call, this one's role is {role!r}"
+        )
+
+
+def _check_content(wire: Wire, role: str) -> None:
+    content = wire.get("content")
+    if "content" not in wire:
+        says_more = any(
+            wire.get(key) for key in ("tool_calls", "function_call", "refusal", "audio")
+        )
+        if role != "assistant" or not says_more:
+            raise MessageError(f"content is missing from a message of role {role!r}")
+    _expect(
+        content is None or isinstance(content, str | list),
+        "content",
+        "a string, None or a list",
+        content,
+    )
+    for i, part in enumerate(content if isinstance(content, list) else ()):
+        path = f"content[{i}]"
+        _expect(isinstance(part, dict), path, "a mapping", part)
+        _expect(isinstance(part.get("type"), str), f"{path}['type']", "a string", part.get("type"))
+        if part["type"] == "text":
+            _expect(
+                isinstance(part.get("text"), str), f"{path}['text']", "a string", part.get("text")
+            )
+
+
+def _check_call(call: object, path: str) -> None:
+    if not isinstance(call, dict):
+        raise MessageError(f"{path} must be a mapping, not {call!r}")
+    _expect(
+        call.get("id") is None or isinstance(call["id"], str),
+        f"{path}['id']",
+        "a string",
+        call.get("id"),
+    )
+    if call.get("function") is None and call.get("custom") is not None:
+        _check_function(call["custom"], f"{path}['custom']", "input")
+    else:
+        _check_function(call.get("function"), f"{path}['function']", "arguments")
+
+
+def _check_function(function: object, path: str, payload: str) -> None:
+    if not isinstance(function, dict):
+        raise MessageError(f"{path} must be a mapping, not {function!r}")
+    for key in ("name", payload):
+        _expect(
+            isinstance(function.get(key), str), f"{path}[{key!r}]", "a string", function.get(key)
+        )
+
+
+def _expect(condition: bool, path: str, kind: str, value: object) -> None:
+    if not condition:
+        raise MessageError(f"{path} must be {kind}, not {type(value).__name__}")
+
+
+def without_media(wire: Wire) -> Wire:
+    """Return a wire dict that names its images, audio and files but does not hold them, for readers of text."""
+    parts = wire.get("content")
+    if not isinstance(parts, list):
+        return wire
+    return {
+        **wire,
+        "content": [part if "text" in part else {"type": part["type"]} for part in parts],
+    }

@@ -1,0 +1,249 @@
+"""Each law of kind W as a pure function: a change that keeps it, and one that breaks it."""
+
+from typing import Any
+
+import pytest
+
+from ctxwin import Message, Plan, Unit
+from ctxwin.laws import laws
+from ctxwin.laws.edits import edit_faults
+from ctxwin.laws.laws import Change, Context, check_plan
+from ctxwin.values.plan import make_unit
+
+CALLS = [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+
+
+def unit(
+    id_: int, content: Any = "text", *, role: str = "user", cost: int = 10, **more: Any
+) -> Unit:
+    sources = more.pop("sources", ())
+    pinned = more.pop("pinned", False)
+    return make_unit(
+        [Message(id_, {"role": role, "content": content, **more}, pinned, sources)], [cost]
+    )
+
+
+def exchange(id_: int, *answers: str) -> Unit:
+    head = Message(id_, {"role": "assistant", "content": None, "tool_calls": CALLS})
+    results = [
+        Message(id_ + n, {"role": "tool", "tool_call_id": answer, "content": "r"})
+        for n, answer in enumerate(answers, 1)
+    ]
+    return make_unit([head, *results], [10] * (1 + len(results)))
+
+
+A, B, C = unit(1, pinned=True), unit(2), unit(3)
+CONTEXT = Context(base_tokens=3, max_tokens=100, question=3, newest=(3,))
+
+
+def change(
+    after: list[Unit], plan: Plan | None = None, before: tuple[Unit, ...] = (A, B, C), **more: Any
+) -> Change:
+    context = Context(
+        **{"base_tokens": 3, "max_tokens": 100, "question": 3, "newest": (3,), **more}
+    )
+    return Change(before, tuple(after), plan or Plan(), context)
+
+
+def edited(old: Unit, content: Any, cost: int = 5) -> Unit:
+    return make_unit([old.messages[0].with_content(content)], [cost])
+
+
+def edit(old: Unit, content: Any) -> Plan:
+    return Plan.edit(old.messages[0], content)
+
+
+LAWFUL = change([A, C], Plan.drop([B]))
+
+
+def test_a_lawful_plan_breaks_nothing() -> None:
+    """Dropping what may be dropped."""
+    assert list(check_plan(LAWFUL)) == []
+    assert list(laws.budget(LAWFUL)) == []
+
+
+SUMMARY = unit(9, "short", sources=(2,), cost=4)
+
+BROKEN: dict[str, tuple[Any, Change]] = {
+    "over budget": (laws.budget, change([A, B, C], max_tokens=32)),
+    "result alone": (laws.tool_units, change([unit(4, role="tool", tool_call_id="a")])),
+    "half an exchange": (laws.tool_units, change([exchange(4), C])),
+    "foreign result": (laws.tool_units, change([exchange(4, "b"), C])),
+    "one result too many": (laws.tool_units, change([exchange(4, "a", "a"), C])),
+    "a text inside": (
+        laws.tool_units,
+        change([make_unit([*exchange(4).messages, B.messages[0]], [1, 1]), C]),
+    ),
+    "pin lost": (laws.pins, change([B, C])),
+    "pin changed": (laws.pins, change([edited(A, "other"), B, C])),
+    "spared lost": (laws.pins, change([A, C], spared=frozenset({2}))),
+    "question lost": (laws.current_question, change([A, B])),
+    "question changed": (laws.current_question, change([A, B, edited(C, "other")])),
+    "newest changed": (laws.current_question, change([A, edited(B, "o"), C], newest=(2,))),
+    "order changed": (laws.order, change([B, A, C])),
+    "foreign unit": (laws.order, change([A, B, unit(7)])),
+    "summary misplaced": (laws.order, change([A, C, SUMMARY])),
+    "silent edit": (laws.silent_edits, change([A, edited(B, "other"), C])),
+    "another edit than declared": (
+        laws.silent_edits,
+        change([A, edited(B, "other"), C], edit(B, "declared")),
+    ),
+    "more than content": (
+        laws.silent_edits,
+        change([A, unit(2, "x", name="ada"), C], edit(B, "x")),
+    ),
+    "written edited": (
+        laws.silent_edits,
+        change([edited(SUMMARY, "s")], edit(SUMMARY, "s"), before=(SUMMARY,)),
+    ),
+    "one unit dearer": (laws.progress, change([A, edited(C, "w", 25)], Plan.drop([B]))),
+    "frees nothing": (laws.progress, change([A, B, C])),
+    "unexplained": (laws.explained, change([A, C])),
+    "blank summary": (
+        laws.summaries_shrink,
+        change([A, unit(9, " ", sources=(2,), cost=4), C], Plan.replace([B], " ")),
+    ),
+    "summary grows": (
+        laws.summaries_shrink,
+        change([A, unit(9, "long", sources=(2,), cost=10), C], Plan.replace([B], "long")),
+    ),
+    "sources forgotten": (
+        laws.summaries_shrink,
+        change([A, unit(9, "s", sources=(1,), cost=4), C], Plan.replace([B], "s")),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(BROKEN))
+def test_a_broken_law_says_so(name: str) -> None:
+    """The function of the law yields a reason that names the messages."""
+    law, broken = BROKEN[name]
+    reasons = list(law(broken))
+    assert reasons
+    assert all(
+        any(character.isdigit() for character in reason) or "blank" in reason or "order" in reason
+        for reason in reasons
+    )
+
+
+KEPT: dict[str, tuple[Any, Change]] = {
+    "pending at the end": (laws.tool_units, change([C, exchange(4)])),
+    "complete": (laws.tool_units, change([exchange(4, "a"), C])),
+    "question edited where allowed": (
+        laws.current_question,
+        change([A, B, edited(C, "o")], edit(C, "o"), allow_question_edit=True),
+    ),
+    "result of the newest edited": (
+        laws.current_question,
+        change(
+            [
+                make_unit(
+                    [exchange(4, "a").messages[0], exchange(4, "a").messages[1].with_content("s")],
+                    [1, 1],
+                )
+            ],
+            before=(exchange(4, "a"),),
+            newest=(4, 5),
+            question=None,
+        ),
+    ),
+    "summary in place": (laws.order, change([A, SUMMARY, C])),
+    "summary shrinks": (laws.summaries_shrink, change([A, SUMMARY, C], Plan.replace([B], "short"))),
+    "an older summary stays": (laws.summaries_shrink, change([SUMMARY], before=(SUMMARY, C))),
+    "declared edit": (laws.silent_edits, change([A, edited(B, "other"), C], edit(B, "other"))),
+}
+
+
+@pytest.mark.parametrize("name", sorted(KEPT))
+def test_a_kept_law_is_silent(name: str) -> None:
+    """What is allowed is allowed."""
+    law, kept = KEPT[name]
+    assert list(law(kept)) == []
+
+
+JSON_PART = {"type": "text", "text": '{"n": 1}'}
+IMAGE = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+THINKING = {"type": "thinking", "thinking": "hm", "signature": "s"}
+TEXT = {"type": "text", "text": "long text"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lawful"),
+    [
+        ("plain", "other", True),
+        ('{"a": 1}', "no JSON", False),
+        ('{"a": 1}', '{"a": 2}', True),
+        ('{"a": 1}', "[]", True),
+        ("[1, 2", "was no JSON", True),
+        ("7", "a number is no document", True),
+        ("[" * 100_000, "too deep to be parsed", True),
+        ("👨‍👩‍👧 family", "👨‍ cut inside", False),
+        (
+            "Thanks a lot \u2764\ufe0f",
+            "cleared \u2702\ufe0f",
+            True,
+        ),  # two emoji with one last character
+        ("\u2764\ufe0f ok", "\u2764", False),
+        ("\u2764\ufe0f yes", "\u2764\u20e3 no", True),  # and two with one first character
+        ("family 👨‍👩‍👧", "[...]\u200d👧", False),
+        ("family 👨‍👩‍👧 at home", "family 👨‍👩‍👧[...]", True),
+        ("e\u0301tude", "e[...]", False),
+        ("line\r\nline", "[...]\nline", False),
+        ([TEXT, THINKING], [{**TEXT, "text": "short"}, THINKING], True),
+        ([TEXT, THINKING], [TEXT], True),
+        ([TEXT, THINKING], "short", True),
+        ([TEXT, THINKING], [TEXT, {**THINKING, "thinking": ""}], False),
+        ([TEXT, {**TEXT, "signature": "s"}], [TEXT, {**TEXT, "signature": "t"}], False),
+        ([{"type": "text", "text": '{"a": 1}'}], [TEXT], False),
+        (None, "something", True),
+        ('{"n":' + "9" * 5000 + "}", "cut", False),
+        ("abce and more", "abce\u0301[cut]", False),
+        ([TEXT, {"type": "text", "text": "👨‍👩‍👧👨‍👩‍👧"}], [{"type": "text", "text": "👨"}], False),
+        ([TEXT, {"type": "text", "text": '{"n":1}'}], [{"type": "text", "text": "no JSON"}], False),
+        ([TEXT, TEXT], [TEXT], True),
+        ([JSON_PART, IMAGE], [JSON_PART, {"type": "text", "text": "[image]"}], True),
+        ([JSON_PART, TEXT], [TEXT], True),
+        ([JSON_PART, JSON_PART], [JSON_PART, {"type": "text", "text": "cut"}], False),
+    ],
+)
+def test_edits(old: Any, new: Any, lawful: bool) -> None:
+    """Whole graphemes, JSON stays JSON, reasoning whole or not at all."""
+    assert (list(edit_faults(old, new)) == []) is lawful
+
+
+def test_editable_is_what_the_laws_leave_room_for() -> None:
+    """No pinned unit, no question, no spared or written one; results of the newest unit only."""
+    fresh = exchange(4, "a")
+    context = Context(
+        base_tokens=3, max_tokens=100, question=3, newest=(4, 5), spared=frozenset({8})
+    )
+    units = (A, B, C, fresh, unit(8), SUMMARY)
+    assert [message.id for message in laws.editable(units, context)] == [2, 5]
+
+
+def test_what_must_stay_is_named() -> None:
+    """The question as the question, the newest unit as that."""
+    question = next(laws.current_question(change([A, B], Plan.drop([C]))))
+    assert question == "message 3 is the current question and must stay"
+    newest = next(laws.current_question(change([A, B], Plan.drop([C]), question=2)))
+    assert newest == "message 3 is of the newest unit and must stay"
+
+
+@pytest.mark.parametrize(("cost", "lawful"), [(9, True), (10, False), (11, False)])
+def test_summaries_shrink_to_the_token(cost: int, lawful: bool) -> None:
+    """A summary costs less than what it replaces: as much is too much, and more is."""
+    written = unit(9, "short", sources=(2,), cost=cost)
+    found = list(laws.summaries_shrink(change([A, written, C], Plan.replace([B], "short"))))
+    assert (not found) == lawful
+
+
+def test_laws_are_numbered_in_order() -> None:
+    """Sixteen, each with a kind; those of kind W have a function."""
+    assert [law.id for law in laws.LAWS] == [f"L{number}" for number in range(1, 17)]
+    assert {law.id for law in laws.LAWS if law.check} == {
+        law.id for law in laws.LAWS if law.kind == "W"
+    }
+    for law in laws.LAWS:
+        if law.check is not None:
+            assert (law.check.__doc__ or "").startswith(f"{law.id}: ")
+    assert set(laws.PLAN_LAWS) == {law.id for law in laws.LAWS if law.kind == "W"} - {"L1"}
