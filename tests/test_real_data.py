@@ -1,4 +1,4 @@
-"""Recorded conversations: every window at every budget, judged by the independent judge of the kit."""
+"""Recorded conversations: every window at every budget, judged by the kit's independent judge."""
 
 import gzip
 import json
@@ -82,7 +82,7 @@ def test_every_window_keeps_the_laws(name: str, data: Path) -> None:
     ],
 )
 def test_summaries_of_real_conversations(name: str, budget: int, data: Path) -> None:
-    """With the embedded digest, turn by turn: every window is lawful, and each message is shown, told or dropped."""
+    """With the embedded digest, turn by turn: windows are lawful and account for each message."""
     folder, _, file = name.partition("/")
     summaries = 0
     for messages in conversations(data, folder, file)[:60]:
@@ -107,7 +107,7 @@ def test_summaries_of_real_conversations(name: str, budget: int, data: Path) -> 
 
 
 def test_long_history_turn_by_turn_is_counted_once(data: Path) -> None:
-    """One `append` and one `messages()` a message: each text is counted exactly once, `BudgetError` or not."""
+    """One `append`, one `messages()` a message: each text is counted once, `BudgetError` or not."""
     seen: list[str] = []
 
     def count(text: str) -> int:

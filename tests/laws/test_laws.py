@@ -40,7 +40,7 @@ def test_l1_to_the_token(history: list[Wire], counter: TokenCounter) -> None:
 
 @pytest.mark.parametrize("kind", sorted(HostileStrategy.KINDS))
 def test_all_laws_hold_behind_a_hostile_strategy(kind: str) -> None:
-    """Whatever a strategy does, the one behind it is asked, and the windows are as lawful as without it."""
+    """Whatever a strategy does, the next one is asked, and the windows are lawful all the same."""
     check_strategy(
         "drop-oldest", before=[HostileStrategy(kind)], reaches_target=True, max_examples=30
     )
@@ -136,7 +136,7 @@ class Recorder(CallableCounter):
 
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=40), st.integers(20, 300))
 def test_l12_counted_once(texts: list[str], budget: int) -> None:
-    """Whatever is asked in between, each text is counted once; a `BudgetError` may look at a request once more."""
+    """Each text is counted once, whatever is asked; a `BudgetError` may count a request again."""
     counter = Recorder()
     manager = ContextManager(budget, counter=counter)
     assume(all(len(text) + 7 <= budget for text in texts))

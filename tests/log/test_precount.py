@@ -73,7 +73,7 @@ def test_small_texts_are_counted_where_they_are_asked_for() -> None:
     ids=["one", "parts", "other parts", "together"],
 )
 def test_large_texts_are_counted_in_a_thread(contents: tuple[Any, ...]) -> None:
-    """One text, a list of parts, or many that are large together; each once, and none by the event loop."""
+    """One text, a list of parts, or many texts: each is counted once, none on the event loop."""
     witness = Witness()
     assert len(_asked(witness, *contents)) == len(contents)
     assert len(witness.threads) == len(contents)

@@ -252,7 +252,7 @@ def test_an_open_call_stays_open_after_forgetting() -> None:
 
 
 def test_what_was_learnt_goes_with_the_kind_of_counter() -> None:
-    """An estimate's correction is not for an exact counter of the same vocabulary, nor an offset for an estimate."""
+    """An estimate's correction is not used by an exact counter, nor an offset by an estimate."""
     words = "some words of a message"
     estimate = ContextManager(1000)
     estimate.add_message("user", words)
@@ -279,7 +279,7 @@ class Merging(WordCounter):
 
 
 def test_another_counter_starts_afresh() -> None:
-    """Neither an adjustment nor the prediction that a bill is held against means anything to another counter."""
+    """Adjustments, and the prediction a bill is compared with, mean nothing to another counter."""
     manager = ContextManager(60, counter=Merging())
     for number in range(20):
         manager.add_message("user", f"message {number} of a few words")

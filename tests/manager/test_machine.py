@@ -1,4 +1,4 @@
-"""All laws together, over any sequence of calls, with strategies that help, write, fail and misbehave."""
+"""All laws over any sequence of calls, with strategies that help, write, fail and misbehave."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ class SummariesMachine(HistoryMachine):
 
 
 class HostileMachine(HistoryMachine):
-    """With a strategy that writes, a model that fails now and then, and more hostile strategies at any time."""
+    """With a strategy that writes, a model that sometimes fails, and hostile strategies."""
 
     deterministic = False
 
@@ -97,7 +97,8 @@ class HostileMachine(HistoryMachine):
         self.options["strategies"] = [strategy, *self.options["strategies"]]
 
 
-SEEDS = 10  # left to itself Hypothesis varies what it began with: it had rather begin anew several times
+# Left to itself Hypothesis mostly varies its first examples: beginning anew tries more.
+SEEDS = 10
 
 
 def prove(machine: type[HistoryMachine], least: int) -> None:

@@ -128,7 +128,7 @@ def test_budget_error_names_the_culprits() -> None:
     assert len(restored.messages()) == 2
     import pickle
 
-    again = pickle.loads(pickle.dumps(error))
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
     assert (again.required_tokens, again.culprits) == (error.required_tokens, error.culprits)
 
 
@@ -158,7 +158,7 @@ def test_question_may_be_edited_where_that_is_allowed() -> None:
 
 
 def test_pins() -> None:
-    """A pinned message stays, comes back if it had left, and a pin on a result keeps the exchange."""
+    """A pinned message stays or comes back; a pin on a result keeps the exchange."""
     manager = chat(100, 12)
     first = manager.conversation_history[0]
     assert first.to_dict() not in manager.messages()
@@ -239,7 +239,7 @@ def test_rewind_takes_back_a_summary_of_what_is_cut() -> None:
 
 
 def test_forget_releases_what_has_left() -> None:
-    """The window does not change; what is forgotten is gone from the log in memory and from the receipt."""
+    """The window does not change; forgotten messages leave the log in memory and the receipt."""
     manager = chat(100, 12)
     window = manager.messages()
     released = manager.forget()
@@ -298,7 +298,7 @@ def test_preview_with_a_pending_call(role: str) -> None:
 
 
 def test_preview_brings_nothing_back() -> None:
-    """A system draft behind a pending call makes the unit before that the newest: for the preview only."""
+    """A system draft after a pending call makes the unit before it the newest: in the preview."""
     manager = ContextManager(60, counter=len)
     manager.add_message("user", "q")
     manager.add_message("assistant", "x" * 30)
@@ -474,7 +474,7 @@ def test_counter_that_is_not_additive_is_asked_after_a_cut() -> None:
 
 @given(st.integers(45, 60), st.integers(0, 2))
 def test_what_was_saved_on_a_message_leaves_with_it(words: int, results: int) -> None:
-    """A pending exchange that becomes open takes along what the true cost of the last cut was lower by."""
+    """A pending exchange that opens keeps what the last cut's true cost was lower by."""
     counter = OddCounter("merging")
     calls = [
         {"id": name, "type": "function", "function": {"name": "f", "arguments": ""}}
@@ -572,7 +572,7 @@ def test_hostile_protectors_are_refused() -> None:
 
 
 def test_last_resort_when_the_chain_lets_down() -> None:
-    """With a `drop-oldest` that does nothing the manager still drops, oldest first, to the target."""
+    """With a `drop-oldest` that does nothing the manager drops the oldest, down to the target."""
 
     class Idle:
         name = "drop-oldest"
@@ -588,7 +588,7 @@ def test_last_resort_when_the_chain_lets_down() -> None:
 
 
 def test_threads_lose_nothing() -> None:
-    """Appends and windows from several threads: every message is there once, each thread's in order."""
+    """Appends and windows in several threads: each message is there once, in its thread's order."""
     manager = chat(200)
 
     def work(name: str) -> None:
@@ -628,7 +628,7 @@ def test_a_counter_that_fails_once_while_observing() -> None:
 
 
 def test_the_newest_unit_is_whole_again_behind_an_opened_call() -> None:
-    """A system message opens a pending call; what was clamped before is then the newest unit, byte for byte."""
+    """A system message opens a pending call; a unit clamped before is now the newest, and whole."""
     manager = ContextManager(300, counter=len, strategies=["clamp-oversized"])
     manager.add_message("user", "q")
     manager.add_message("assistant", "A" * 200)

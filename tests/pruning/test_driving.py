@@ -32,7 +32,7 @@ def effect_of(
 def test_chunks_hold_everything_within_the_limit(
     wires: list[Wire], counter: TokenCounter, limit: int, previous: str | None
 ) -> None:
-    """Nothing is left out and the order kept; a chunk and the summary before it cost no more than the limit."""
+    """All is there, in order; a chunk and the summary before it cost no more than the limit."""
     assume(wires)
     effect = effect_of(wires, limit, previous=previous)
     costs = {message.id: counter.count_message(message.to_dict()) for message in effect.messages}
@@ -141,7 +141,7 @@ def chunked_manager(summarizer: Any) -> ContextManager:
 
 
 def test_a_manager_folds_chunk_by_chunk() -> None:
-    """Each chunk comes with the summary of those before it; the last summary is the one that stands."""
+    """Each chunk comes with the summary of those before it; the last summary stands."""
     summarizer = ScriptedSummarizer("first", "second", "third", "fourth")
     window = chunked_manager(summarizer).messages()
     assert window[0]["content"] == "fourth"
@@ -169,7 +169,7 @@ class Panic(BaseException):
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), Panic("panicked"), GeneratorExit()])
 def test_whatever_a_sync_summariser_raises_is_its_own(error: BaseException) -> None:
-    """A cancellation of something that it waited for too: nobody cancels the caller's task meanwhile."""
+    """So is the cancellation of what it waited for: the caller's own task is not cancelled."""
 
     def summarizer(*_: Any) -> str:
         raise error

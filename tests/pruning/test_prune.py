@@ -26,7 +26,7 @@ Answer = Callable[[Sequence[Message], str | None, int], str | Awaitable[str]]
 
 
 class Fold:
-    """Replaces what may be dropped by what its summariser says; falls back to dropping where it may."""
+    """Replaces what may be dropped by a summary; falls back to dropping where it may."""
 
     def __init__(self, summarizer: Answer, *, fallback: bool = False) -> None:
         self.summarizer = summarizer
@@ -200,7 +200,7 @@ def test_interrupted_summariser_changes_nothing() -> None:
 
 
 def test_appends_during_a_summary_are_kept() -> None:
-    """While a model writes, the conversation goes on; the plan is replayed on what it has become."""
+    """While a model writes, the conversation goes on; the plan is replayed on its new state."""
     started, release = threading.Event(), threading.Event()
 
     def slow(messages: Sequence[Message], previous: str | None, max_tokens: int) -> str:
@@ -241,7 +241,7 @@ def test_plan_that_no_longer_holds_is_rejected() -> None:
 
 
 def test_failing_strategy_rests() -> None:
-    """After three failures in a row it is not asked until the log has grown by a fifth; success forgives."""
+    """After three failures in a row it rests until the log grows by a fifth; success resets it."""
     calls: list[int] = []
 
     def answer(messages: Sequence[Message], previous: str | None, max_tokens: int) -> str:

@@ -1,4 +1,4 @@
-"""Summaries made ahead: prepared, run anywhere, committed if the log still extends what they were made from."""
+"""Summaries made ahead: prepared, run anywhere, committed if the log still extends their source."""
 
 import asyncio
 import json
@@ -70,7 +70,7 @@ def stale(receipt: Receipt) -> str:
 
 
 def test_a_summary_is_made_ahead() -> None:
-    """Prepared above the soft mark, run in another process for all we know, applied; the log keeps everything."""
+    """Prepared above the soft mark, run as if in another process, applied; the log keeps all."""
     ctx = conversation(turns=7)
     assert ctx.should_prepare
     state = ctx.to_dict()
@@ -78,7 +78,8 @@ def test_a_summary_is_made_ahead() -> None:
     assert ctx.to_dict() == state | {"prepared": ticket.key}
     assert repr(ticket) == "<Ticket summarize-history, 11 messages, open>"
     summarizer = ScriptedSummarizer("as agreed")
-    finished = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(ticket)).run(summarizer)))
+    sent = pickle.loads(pickle.dumps(ticket))  # noqa: S301 - our own bytes
+    finished = pickle.loads(pickle.dumps(sent.run(summarizer)))  # noqa: S301 - our own bytes
     assert (ticket.finished, finished.finished, finished.text) == (False, True, "as agreed")
     assert summarizer.calls == [(ticket.messages, None, ticket.max_tokens)]
     talk(ctx, 7)  # meanwhile
@@ -118,7 +119,7 @@ def test_both_colours() -> None:
 
 
 def test_nothing_to_prepare() -> None:
-    """Below the target, without a strategy that asks for a summary, after a prune, in an empty conversation."""
+    """Below the target, without a strategy that summarises, after a prune, with no messages."""
     assert conversation(turns=1).prepare() is None
     assert conversation("drop-oldest").prepare() is None
     assert conversation("clear-tool-results").prepare() is None
@@ -186,7 +187,7 @@ def test_a_ticket_goes_stale(change: str) -> None:
 
 
 def test_another_conversation_is_not_touched() -> None:
-    """Equal ids are not equal messages; nor is a summary applied by a chain that has no such strategy."""
+    """Equal ids are not equal messages; and a chain without the strategy applies no summary."""
     ctx = conversation()
     finished = prepared(ctx).run(ScriptedSummarizer("as agreed"))
     other = ContextManager(
@@ -220,7 +221,7 @@ FAILURES: dict[str, Any] = {
 
 @pytest.mark.parametrize("way", sorted(FAILURES))
 def test_a_failed_ticket_changes_nothing(way: str) -> None:
-    """It says so when it is committed; after three in a row the strategy rests until the log has grown."""
+    """The commit says so; after three in a row the strategy rests until the log has grown."""
     ctx = conversation()
     before = ctx.to_dict()
     for failures in range(1, 4):
@@ -378,7 +379,7 @@ class Fickle:
 
 @pytest.mark.parametrize("strategy", [Fickle(), Fickle(2)], ids=["fickle", "two effects"])
 def test_a_ticket_answers_what_it_was_made_for(strategy: Fickle) -> None:
-    """A strategy that asks for another summary, or for a second one, is not given the wrong text."""
+    """A strategy that asks for another summary, or a second one, is not given the wrong text."""
     ctx = conversation(strategy)
     finished = prepared(ctx).run(ScriptedSummarizer("as agreed"))
     receipt = ctx.commit(finished)
@@ -426,7 +427,7 @@ def test_a_commit_is_no_prune() -> None:
 
 
 def test_a_counter_whose_sums_are_no_truth() -> None:
-    """After a commit the window costs what the counter says of the whole, and so says the receipt."""
+    """After a commit the window costs what the counter says of the whole; so does the receipt."""
     counter = OddCounter("merging")
     ctx = conversation(SummarizeHistory(never), counter=counter, turns=9)
     receipt = ctx.commit(prepared(ctx).run(ScriptedSummarizer("as agreed")))
@@ -448,7 +449,7 @@ class Pair:
 
 @pytest.mark.parametrize(("words", "applied"), [(14, True), (15, False)])
 def test_a_commit_never_makes_the_window_dearer(words: int, applied: bool) -> None:
-    """By the truth, not by the sum of its parts: with one message less this counter says one token more."""
+    """By the true cost, not the sum: with one message fewer this counter says one token more."""
     counter = OddCounter("merging")
     ctx = ContextManager(budget=Budget(200, low=0.5), counter=counter, strategies=[Pair()])
     for _ in range(15):
@@ -469,7 +470,7 @@ def test_a_commit_never_makes_the_window_dearer(words: int, applied: bool) -> No
 
 
 def test_newer_messages_are_not_mistaken_for_earlier_summaries() -> None:
-    """Ids that a draft gave to what it wrote may be the log's by now: on a ticket's way as in a prune."""
+    """Ids that a draft gave may be the log's by now, with a ticket as in a prune."""
 
     def tell(ctx: ContextManager) -> None:
         for role, text in (
@@ -517,7 +518,7 @@ def test_what_several_plans_wrote_is_known_by_its_new_names() -> None:
 
 
 def test_a_receipt_of_nothing_says_so() -> None:
-    """By the meter, with a counter whose sums are no truth too: a second prune, a dry run, a refused ticket."""
+    """As counted, also where sums are wrong: a second prune, a dry run, a refused ticket."""
     ctx = conversation(SummarizeHistory(lambda *_: "a b c"), counter=OddCounter("merging"))
     finished = prepared(ctx).run(ScriptedSummarizer("as agreed"))
     assert ctx.prune_history().actions
@@ -570,7 +571,7 @@ def test_a_ticket_of_another_conversation_with_the_same_tail() -> None:
 
 @pytest.mark.parametrize("percent", [60, 97, 103, 120, 180])
 def test_what_is_learnt_of_the_bill_does_not_age_a_ticket(percent: int) -> None:
-    """The strategy is asked again by the figures of then; what it wrote costs what it costs by those of now."""
+    """The strategy is asked again with the old figures; what it wrote is priced by the new ones."""
     ctx = conversation(SummarizeHistory(never))
     ticket = prepared(ctx)
     ctx._state.sent_tokens = ctx.total_tokens  # as if the window had been sent

@@ -54,7 +54,7 @@ async def chat(session: str, question: Question) -> StreamingResponse:
 
 
 async def answer(session: str, request: list[dict[str, Any]]) -> AsyncIterator[str]:
-    """Pass the model's answer on; it is stored before the stream ends, so that the next question finds it."""
+    """Pass the answer on; it is stored before the stream ends, so the next question finds it."""
     said: list[str] = []
     try:
         async for piece in model(request):

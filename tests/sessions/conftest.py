@@ -1,4 +1,4 @@
-"""Servers for the tests of sessions: real ones, started when first needed, or given by the environment."""
+"""Real servers for tests of sessions, started when first needed or given by the environment."""
 
 import os
 from collections.abc import Iterator

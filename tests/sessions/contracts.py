@@ -1,4 +1,4 @@
-"""The contract of a store on real engines: as many handles as are asked for, all closed in the end."""
+"""The contract of a store on real engines, with as many handles as it asks for, all closed."""
 
 from collections.abc import Iterator
 

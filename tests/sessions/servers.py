@@ -1,4 +1,4 @@
-"""Real servers on loopback, each in a folder of its own: PostgreSQL and Redis as Debian packages them."""
+"""Real servers on loopback, each in its own folder: Debian's PostgreSQL and Redis."""
 
 import os
 import pwd
@@ -96,7 +96,7 @@ class Server:
             self.process = None
 
     def kill(self) -> None:
-        """SIGKILL, to all of its processes; returns when they are gone, so that another may have their folder."""
+        """Kill all its processes; returns when they are gone and the folder is free."""
         if self.process is not None:
             self.process.send_signal(signal.SIGSTOP)  # it starts no more of them
             children = [
@@ -201,7 +201,7 @@ class PostgreSQL(Server):
 
 
 def _children(parent: int) -> list[int]:
-    """Return the processes that a process has started; PostgreSQL's are in sessions of their own."""
+    """Return the processes a process has started; PostgreSQL's are in their own sessions."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile

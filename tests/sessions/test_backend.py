@@ -111,7 +111,7 @@ class Client:
         self.times: list[float] = []
 
     def run(self, until: float) -> None:
-        """Make some rounds of the sessions, and more up to a time; each through whichever worker takes the call."""
+        """Make rounds of the sessions until a time; any worker may take each call."""
         done = 0
         while done < ROUNDS or time.monotonic() < until:
             with closing(HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
@@ -203,7 +203,7 @@ def check(ctx: Any, told: list[list[str]], budget: int) -> None:
 def test_a_client_goes_away(
     where: str, version: str, stored: list[str], example: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was said so far is stored, in either way that servers tell of it: by a message, or (2.4) by an error."""
+    """What was said so far is stored, whether the server sends a message or raises (2.4)."""
     from starlette.requests import ClientDisconnect
 
     async def scenario() -> list[str]:
@@ -236,7 +236,8 @@ def test_a_client_goes_away(
         monkeypatch.setattr(example, "model", model)
         with suppress(ClientDisconnect):
             await example.app(post("/chat/s", version), receive, send)
-        gc.collect()  # an iterator left between two pieces ends when it is collected: a moment later, in a task
+        # An iterator left between two pieces ends when it is collected: a moment later, in a task.
+        gc.collect()
         await asyncio.sleep(0)
         await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
         return [str(message.content) for message in example.store.read("s")]

@@ -126,7 +126,7 @@ def test_a_checkpoint_put_back_is_found_out(plain: MemoryStore) -> None:
 
 @given(st.binary(max_size=40), st.data())
 def test_what_is_corrupt_is_an_error(body: bytes, data: st.DataObject) -> None:
-    """Cut anywhere it cannot be read; with any byte changed, nothing is read that was not written."""
+    """A cut record cannot be read; with any byte changed, nothing else is read than was written."""
     plain = MemoryStore()
     store = EncryptedStore(plain, [KEY])
     store.append("a", [b"before", body, b"after"], NOWHERE)
@@ -174,7 +174,7 @@ def test_rotating_renews_nothing(plain: MemoryStore, monkeypatch: pytest.MonkeyP
 
 
 def test_keys_are_rotated(plain: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Afterwards the old key reads nothing, and the new one everything; a session that is not there is none."""
+    """Then the old key reads nothing and the new one everything; an unknown session is an error."""
     fill(Sessions(EncryptedStore(plain, [KEY])), monkeypatch)
     monkeypatch.setattr("ctxwin.sessions.stores.encrypted.AT_ONCE", 2)
     both = EncryptedStore(plain, [NEW_KEY, KEY])
@@ -213,7 +213,7 @@ def test_keys_are_rotated_while_others_write(
 def test_a_page_that_was_refused_is_rotated_again(
     plain: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where another writes a checkpoint between reading a page and rewriting it, no record keeps the old key."""
+    """No record keeps the old key where another writes a checkpoint while a page is rewritten."""
     EncryptedStore(plain, [KEY]).append("a", [b"%d" % number for number in range(1, 7)], NOWHERE)
     monkeypatch.setattr("ctxwin.sessions.stores.encrypted.AT_ONCE", 2)
     both = EncryptedStore(plain, [NEW_KEY, KEY])

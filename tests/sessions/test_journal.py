@@ -1,4 +1,4 @@
-"""What a session does where the store fails, others are quicker, or what is stored cannot be read."""
+"""Sessions where the store fails, others write first, or a record cannot be read."""
 
 import asyncio
 import threading
@@ -123,7 +123,7 @@ def test_a_cut_that_cannot_be_stored_changes_nothing(store: Faulty, sessions: Se
 def test_what_was_stored_though_the_answer_was_lost_is_stored_once(
     store: Faulty, sessions: Sessions, compacted: bool
 ) -> None:
-    """Whoever tries the same again gets the message that is there; also where another has made a checkpoint since."""
+    """A retry returns the message that is stored, also where another made a checkpoint since."""
     with sessions.open("a", **OPTIONS) as ctx:
         ctx.add_message("user", "one")
         store.after.append(fail)
@@ -195,7 +195,7 @@ def test_two_prunes_at_once_are_one(store: Faulty, sessions: Sessions) -> None:
 def test_a_ticket_is_committed_on_what_others_have_written(
     store: Faulty, sessions: Sessions
 ) -> None:
-    """A summary made ahead stands beside what was said meanwhile; one of what was cut meanwhile is stale."""
+    """A summary made ahead fits beside newer messages; one of what was cut meanwhile is stale."""
     options = {**OPTIONS, "strategies": [SummarizeHistory()], "max_tokens": 200}
     ctx, other = sessions.open("a", **options), sessions.open("a", **options)
     fill(ctx, 30)
@@ -211,7 +211,7 @@ def test_a_ticket_is_committed_on_what_others_have_written(
 
 
 def test_what_a_bill_taught_is_shared(sessions: Sessions) -> None:
-    """The offset of an exact counter holds for everyone; a second bill of the same request is ignored."""
+    """An exact counter's offset holds for all; a second bill of the same request is ignored."""
     options = {**OPTIONS, "counter": WordCounter(exact=True)}
     ctx, other = sessions.open("a", **options), sessions.open("a", **options)
     ctx.add_message("user", "one")
@@ -262,7 +262,7 @@ def test_failures_of_a_strategy_are_shared(sessions: Sessions) -> None:
 
 
 def test_the_cost_of_a_message_is_stored_with_it(sessions: Sessions) -> None:
-    """Whoever opens the session by the same counter counts no message again, results of tools included."""
+    """Opened with the same counter, a session counts no message again, tool results included."""
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     with sessions.open("a", **OPTIONS) as ctx:
         ctx.add_message("user", "one")
@@ -316,7 +316,7 @@ def test_a_closed_session_takes_no_changes(sessions: Sessions) -> None:
 
 
 def test_a_deleted_session_is_not_brought_back(sessions: Sessions) -> None:
-    """Whoever has it open learns that it is gone, also where another has begun anew under its id."""
+    """An open handle learns that it is gone, also where another session has taken its id."""
     ctx = sessions.open("a", **OPTIONS)
     ctx.add_message("user", "one")
     assert sessions.delete("a")
@@ -419,7 +419,7 @@ def test_a_checkpoint_that_cannot_be_read_is_named(store: Faulty, sessions: Sess
 
 
 def test_messages_that_never_were(sessions: Sessions) -> None:
-    """To pin or rewind to one that was never there is the error that it is for any manager; nothing is written."""
+    """Pinning or rewinding to an unknown message fails as in any manager, and writes nothing."""
     with sessions.open("a", **OPTIONS) as ctx:
         fill(ctx)
         ctx.messages()
@@ -465,7 +465,7 @@ def test_no_state_to_restore() -> None:
 
 
 def test_urls_of_stores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Schemes are entry points of the group `ctxwin.stores`; what is not installed is said, and no password with it."""
+    """Schemes are entry points of `ctxwin.stores`; errors name what is missing, no password."""
     from importlib import metadata
 
     with pytest.raises(ValueError, match="no place to name"):
@@ -487,7 +487,7 @@ def test_urls_of_stores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_event_loop_never_waits_for_the_store(store: Faulty, sessions: Sessions) -> None:
-    """Every call of the store is made in another thread; what the methods do is what their twins do."""
+    """The store is called in another thread only; the methods do what their twins do."""
 
     async def use() -> list[Any]:
         async with sessions.aopen("a", **OPTIONS, strategies=[SummarizeHistory(asummary)]) as ctx:
@@ -522,7 +522,7 @@ async def asummary(*_: Any) -> str:
 
 
 def test_what_would_block_an_event_loop_is_refused(sessions: Sessions) -> None:
-    """With the name of what to do; in a thread the same method is welcome, and so is what needs no store."""
+    """The error says what to call; the method works in a thread, and without a store."""
 
     async def use() -> None:
         async with sessions.aopen("a", **OPTIONS) as ctx:
@@ -557,7 +557,7 @@ def test_a_ticket_is_committed_from_an_event_loop(sessions: Sessions) -> None:
 def test_a_cancelled_prune_is_over_when_it_says_so(
     store: Faulty, sessions: Sessions, fails: bool
 ) -> None:
-    """Nothing goes on behind the caller's back: the cut that was being written is written, or has failed."""
+    """Nothing goes on behind the caller's back: the cut has been written, or has failed."""
     entered, go_on = threading.Event(), threading.Event()
 
     def wait() -> None:
@@ -626,7 +626,7 @@ def test_errors_are_of_one_tree_and_pickle() -> None:
     """So that a worker can hand them on."""
     import pickle
 
-    error = pickle.loads(pickle.dumps(RecordError("a", 3, "corrupt")))
+    error = pickle.loads(pickle.dumps(RecordError("a", 3, "corrupt")))  # noqa: S301 - our own
     assert (error.session, error.number, error.reason, str(error)) == (
         "a",
         3,
@@ -712,7 +712,7 @@ def test_a_bill_is_replayed_though_a_unit_is_out_of_date(sessions: Sessions) -> 
 
 
 def test_a_system_message_brings_back_the_unit_before_a_dead_call(sessions: Sessions) -> None:
-    """The call is left out from now on, so that what had been dropped before it is the newest unit."""
+    """The call is left out from now on; the unit dropped before it is then the newest."""
     plain, ctx = ContextManager(**OPTIONS), sessions.open("a", **OPTIONS)
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     for manager in (plain, ctx):

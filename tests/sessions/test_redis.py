@@ -111,7 +111,7 @@ def test_a_session_that_expires_while_it_is_listed(
 
 
 def test_records_behind_many_that_were_dropped(server: Redis) -> None:
-    """They are found, as many as were asked for, in order, and not by asking for one after the other."""
+    """They are found, as many as asked for, in order, and without asking for each in turn."""
     store = RedisStore(server.url)
     here = store.append("a", [b"%d" % number for number in range(1, 5001)], NOWHERE)
     kept = (2, 4000, 4001, 4999, 5000)

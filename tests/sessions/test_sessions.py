@@ -1,4 +1,4 @@
-"""A session outlives its process and is shared by several, and whatever is done, it is what a plain manager is."""
+"""A session outlives its process and is shared, and it always equals a plain manager."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -108,7 +108,7 @@ class SharedSession(RuleBasedStateMachine):
         late=st.booleans(),
     )
     def call(self, which: int, exchange: list[dict[str, Any]], missing: int, late: bool) -> None:
-        """A tool exchange; some of its results are missing, a system message may come before the last one."""
+        """A tool exchange, perhaps with results missing or a system message before the last one."""
         exchange = exchange[: max(1, len(exchange) - missing)]
         if late:
             exchange.insert(len(exchange) - 1, {"role": "system", "content": "Wait."})
@@ -218,7 +218,7 @@ def outcome(act: Any) -> Any:
 
 
 def dump(handle: Session) -> dict[str, Any]:
-    handle.total_tokens
+    handle.total_tokens  # noqa: B018 - settles the window, so that all is counted
     state = states.dump(handle._state)
     return {key: value for key, value in state.items() if key not in LOCAL} | {
         "position": handle._state.position

@@ -334,14 +334,15 @@ def test_after_a_failure_all_connections_are_fresh(store: SQLStore) -> None:
 
 WRITER = """
 import sys
-from ctxwin.errors import StaleError
-from ctxwin.sessions.sql import SQLStore
+from ctxwin.sessions import StaleError
+from ctxwin.sessions.stores.sql import SQLStore
 
 store = SQLStore(sys.argv[1])
 for turn in range(10):
     while True:
         try:
-            store.append("shared", [f"{sys.argv[2]}-{turn}".encode()], store.read("shared").position)
+            body = f"{sys.argv[2]}-{turn}".encode()
+            store.append("shared", [body], store.read("shared").position)
         except StaleError:
             continue
         break
@@ -391,7 +392,8 @@ def test_a_database_of_any_encoding(postgresql: str) -> None:
     name = f"s{uuid4().hex}"
     run(
         postgresql,
-        f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
+        f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
+        " TEMPLATE template0",
     )
     with closing(
         SQLStore(make_url(postgresql).set(database=name).render_as_string(False))
@@ -403,8 +405,8 @@ def test_a_database_of_any_encoding(postgresql: str) -> None:
 
 FORKER = """
 import os, sys
-from ctxwin.sessions.protocol import NOWHERE
-from ctxwin.sessions.sql import SQLStore
+from ctxwin.sessions.stores.protocol import NOWHERE
+from ctxwin.sessions.stores.sql import SQLStore
 
 store = SQLStore(sys.argv[1])
 position = store.append("s", [b"parent"], NOWHERE)
@@ -453,14 +455,16 @@ def make_version_1(url: str) -> None:
         url,
         "CREATE TABLE ctxwin_schema (version BIGINT NOT NULL)",
         "INSERT INTO ctxwin_schema VALUES (1)",
-        f"CREATE TABLE ctxwin_sessions (id {serial}, key {binary} NOT NULL UNIQUE, name {binary} NOT NULL,"
-        " life TEXT NOT NULL, head BIGINT NOT NULL, floor BIGINT NOT NULL)",
-        f"CREATE TABLE ctxwin_records (session_id BIGINT NOT NULL, number BIGINT NOT NULL, body {binary} NOT NULL,"
-        f" PRIMARY KEY (session_id, number)) {clustered}",
-        "INSERT INTO ctxwin_sessions (key, name, life, head, floor)"
+        f"CREATE TABLE ctxwin_sessions (id {serial}, key {binary} NOT NULL UNIQUE,"
+        f" name {binary} NOT NULL, life TEXT NOT NULL, head BIGINT NOT NULL,"
+        " floor BIGINT NOT NULL)",
+        f"CREATE TABLE ctxwin_records (session_id BIGINT NOT NULL, number BIGINT NOT NULL,"
+        f" body {binary} NOT NULL, PRIMARY KEY (session_id, number)) {clustered}",
+        "INSERT INTO ctxwin_sessions (key, name, life, head, floor)"  # noqa: S608 - constants
         f" VALUES ({literal.format(key)}, {literal.format(b'key'.hex())}, 'a life', 3, 2)",
         *(
-            f"INSERT INTO ctxwin_records SELECT id, {number}, {literal.format(body.hex())} FROM ctxwin_sessions"
+            f"INSERT INTO ctxwin_records SELECT id, {number}, "  # noqa: S608
+            f"{literal.format(body.hex())} FROM ctxwin_sessions"
             for number, body in ((0, b"checkpoint"), (2, b"two"), (3, b"three"))
         ),
     )
@@ -635,7 +639,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     ):
         pytest.skip("a small disk takes the right to mount one")
     yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    subprocess.run(["umount", str(disk)], check=True)  # noqa: S607
 
 
 def test_a_full_disk_loses_nothing(small_disk: Path) -> None:
@@ -643,7 +647,7 @@ def test_a_full_disk_loses_nothing(small_disk: Path) -> None:
         position = store.append("s", [b"1" * 1000], NOWHERE)
         filler = small_disk / "filler"
         filler.write_bytes(bytes(1_000_000))
-        with pytest.raises(StoreError, match=r"full|disk I/O"):
+        with pytest.raises(StoreError, match=r"full|disk I/O"):  # noqa: PT012 - any may fail
             while True:
                 position = store.append("s", [b"%d" % position.number * 5000], position)
         page = store.read("s")
@@ -669,7 +673,7 @@ def test_a_server_that_is_killed_and_restarted() -> None:
             SQLStore(server.url)
         server.start()
         assert store.append("s", [b"2"], position) == Position(position.life, 2)
-        with pytest.raises(StoreError), store._writing() as cursor:
+        with pytest.raises(StoreError), store._writing() as cursor:  # noqa: PT012 - dies midway
             cursor.execute("UPDATE ctxwin_sessions SET head = 3")
             server.restart()
             cursor.execute("SELECT 1")
@@ -684,7 +688,7 @@ def test_a_dropped_connection_is_met_with_a_fresh_one(postgresql: str) -> None:
         assert store.read("none") == Page(NOWHERE, 0)
 
 
-SECRET = "hunter2"
+SECRET = "hunter2"  # noqa: S105 - not one
 
 
 @pytest.mark.parametrize(

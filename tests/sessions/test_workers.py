@@ -1,6 +1,5 @@
 """
-Workers that share a session, are killed, and lose their server: what was acknowledged is there,
-once, in order.
+Workers share a session, are killed and lose their server: acknowledged messages stand, in order.
 
 `CTXWIN_CRASHES` says how often to kill one, `CTXWIN_WORKER_MESSAGES` how many messages many of them
 write; by default few, since each store goes through it.
@@ -65,7 +64,7 @@ def message(name: str, number: int) -> dict[str, Any]:
 
 
 def forked(work: Callable[[], None]) -> int:
-    """Run work in a child process; returns its id. It ends with status 0 where the work was done."""
+    """Run work in a child process and return its id; status 0 means the work was done."""
     child = os.fork()
     if child == 0:
         status = 1
@@ -85,7 +84,7 @@ def check(
     expected: dict[str, int],
     at_least: dict[str, int] | None = None,
 ) -> None:
-    """Check that each writer's messages are there once and in order, and that the window is valid."""
+    """Check that each writer's messages are there once, in order, and the window is valid."""
     with sessions.open(session, **OPTIONS) as ctx:
         texts = [str(found.content) for found in ctx.conversation_history]
         for name, number in expected.items():
@@ -152,7 +151,7 @@ def prepare(ctx: Session) -> None:
 @pytest.mark.parametrize("summarise", [False, True], ids=["", "summaries"])
 @pytest.mark.parametrize("workers", [2, 8])
 def test_workers_write_to_one_session_at_once(url: str, workers: int, summarise: bool) -> None:
-    """All that they say is there, none of it twice, each one's own order kept; and they prune all the while."""
+    """All they say is there once, in each one's own order, while they prune."""
     session, each = f"shared {uuid4().hex}", MESSAGES // workers
     names = [f"worker-{number}" for number in range(workers)]
     children = [forked(partial(write, url, session, name, each, summarise)) for name in names]
@@ -257,4 +256,4 @@ def test_a_small_disk_fills_up(tmp_path: Path) -> None:
                 ctx.messages()
             check(sessions, "a", {"worker": stored + 20})
     finally:
-        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)  # noqa: S607 - as above

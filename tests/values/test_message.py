@@ -169,7 +169,7 @@ def test_properties() -> None:
     assert repr(message) == "<Message 7 assistant 'x'>"
     assert repr(Message(8, {"role": "user", "content": "y" * 50}, True)).endswith("...' pinned>")
     assert len({message, message.clone()}) == 1
-    assert pickle.loads(pickle.dumps(message)) == message
+    assert pickle.loads(pickle.dumps(message)) == message  # noqa: S301 - our own bytes
     with pytest.raises((AttributeError, TypeError)):
         message.role = "user"  # type: ignore[misc]
     with pytest.raises(AttributeError):
@@ -205,7 +205,7 @@ def test_what_an_object_dumps_is_not_changed() -> None:
 
 
 def test_numbers_that_json_cannot_be_written_with() -> None:
-    """Python refuses to write integers of more than 4,300 digits: so does a message that holds one."""
+    """Python refuses to write integers of over 4,300 digits; so does a message that holds one."""
     assert read_message({"role": "user", "content": "hi", "n": 10**4000})["n"] == 10**4000
     with pytest.raises(MessageError, match="more digits"):
         read_message({"role": "user", "content": "hi", "n": [10**5000]})
