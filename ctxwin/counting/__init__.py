@@ -2,9 +2,9 @@
 Token counters: what a message costs, offline.
 
 A counter is anything that satisfies `TokenCounter`. `counter_for` finds the right one for a model's
-or an encoding's name; a plain `Callable[[str], int]` becomes one with `CallableCounter`.
-`TiktokenCounter` counts for OpenAI's models, `TransformersCounter` by a model's own chat template
-and tokenizer, `EstimateCounter` where there is no public one.
+or an encoding's name. `CallableCounter` makes one from a plain `Callable[[str], int]`.
+`TiktokenCounter` counts for OpenAI's models, `TransformersCounter` uses a model's own chat template
+and tokenizer, and `EstimateCounter` serves models whose tokenizer is not public.
 """
 
 from importlib import import_module
@@ -34,7 +34,7 @@ __all__ = [
     "openai_counter",
     "upper_bound",
 ]
-# What most programs do not need is imported when it is asked for.
+# Imported on first use: most programs never need them.
 _LATER = {
     "EstimateCounter": "estimates.estimates",
     "estimate_for": "estimates.estimates",

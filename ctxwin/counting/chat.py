@@ -1,9 +1,9 @@
 """
-The chat overhead around the text of a message, which counters of the chat format share.
+The chat overhead around the text of a message, shared by all counters of the chat format.
 
-`3 + sum(3 + role + content + [name + 1])` for plain chat, a role being one token; source: the
-OpenAI cookbook's "How to count tokens with tiktoken". What stands here for calls and results is the
-round figure for a callable whose model is not known; what OpenAI bills for them is in `openai.py`.
+Plain chat costs `3 + sum(3 + role + content + [name + 1])`, where a role is one token. Source: the
+OpenAI cookbook's "How to count tokens with tiktoken". The figures for calls and results are round
+ones, for a callable whose model is not known; what OpenAI bills for them is in `openai/openai.py`.
 """
 
 import json
@@ -15,7 +15,7 @@ from ctxwin.counting.openai import media
 from ctxwin.counting.openai.rules import Tiles
 from ctxwin.values.wire import SYSTEM_ROLES
 
-PRIMING = 3  # every reply is primed with <|start|>assistant<|message|>
+PRIMING = 3  # every reply starts with <|start|>assistant<|message|>, which the request pays for
 ROLE = 1  # a role is one token in every encoding
 PER_MESSAGE = 3 + ROLE
 PER_NAME = 1
@@ -25,16 +25,16 @@ PER_RESULT = 2
 IMAGES = Tiles(85, 170)
 IMAGE_PARTS = frozenset({"image_url", "input_image", "image"})
 FILE_PARTS = frozenset({"file", "input_file", "document"})
-# Text fields beside `content` that providers read back: a refusal, and the reasoning of open
+# The text fields that providers read back: beside the content a refusal, and the reasoning of open
 # models.
 TEXT_FIELDS = ("content", "refusal", "reasoning_content", "reasoning")
 
 
 class ChatCounter:
     """
-    Counts messages and requests of the OpenAI chat format, given how to count a text.
+    Counts messages and requests of the OpenAI chat format.
 
-    Subclasses give `name`, `exact` and `count_text`.
+    A subclass defines `count_text`, and usually `name` and `exact`.
     """
 
     name: str = ""
@@ -49,7 +49,7 @@ class ChatCounter:
         """Return the tokens that the message adds to a request, its overhead included."""
         content = message.get("content")
         if len(message) == 2 and isinstance(content, str) and message["role"] != "tool":
-            return PER_MESSAGE + self.count_text(content)  # plain text, which most messages are
+            return PER_MESSAGE + self.count_text(content)  # a short cut: most messages are plain
         tokens = PER_MESSAGE + self._fields(message)
         if message.get("name"):
             tokens += PER_NAME + self.count_text(message["name"])
@@ -60,21 +60,26 @@ class ChatCounter:
             tokens += PER_PARALLEL_CALL * len(calls)
         return tokens + sum(self._call(function) for function in called(message))
 
-    def count_result(self, result: Mapping[str, Any], call: Mapping[str, Any]) -> int:
-        """Return the tokens that a result adds behind the message with its call."""
+    def count_result(
+        self,
+        result: Mapping[str, Any],
+        call: Mapping[str, Any],  # noqa: ARG002 - subclasses need it
+    ) -> int:
+        """Return the tokens that a result adds after the message with its call."""
         return self.count_message(result)
 
     def count_base(
-        self, tools: Sequence[Mapping[str, Any]], system: Mapping[str, Any] | None = None
+        self,
+        tools: Sequence[Mapping[str, Any]],
+        system: Mapping[str, Any] | None = None,  # noqa: ARG002 - subclasses need it
     ) -> int:
         """
-        Return the tokens of a request without messages: priming, and tool schemas as their compact
-        JSON.
+        Return the tokens of a request without messages: priming and the tool schemas.
 
         Args:
-            tools: the schemas.
-            system: the system message that the request begins with, if it does: tools may share its
-                frame.
+            tools: the schemas, counted as compact JSON.
+            system: the system message that the request begins with, if any. Subclasses use it where
+                the tools stand in the same frame.
         """
         return PRIMING + sum(self.count_text(compact(tool)) for tool in tools)
 
@@ -84,7 +89,7 @@ class ChatCounter:
         """Return the tokens of a whole request: its base, and what each message adds."""
         system = messages[0] if messages and messages[0]["role"] in SYSTEM_ROLES else None
         tokens = self.count_base(tools, system)
-        call: Mapping[str, Any] = {}
+        call: Mapping[str, Any] = {}  # the last message with calls: the results below answer it
         for message in messages:
             if message["role"] == "tool":
                 tokens += self.count_result(message, call)
@@ -94,7 +99,7 @@ class ChatCounter:
         return tokens
 
     def _fields(self, message: Mapping[str, Any]) -> int:
-        """Return the tokens of the message's texts: its content, and what stands beside it."""
+        """Return the tokens of the message's texts: its content, a refusal, its reasoning."""
         return sum(self._field(message.get(key)) for key in TEXT_FIELDS)
 
     def _field(self, value: object) -> int:
@@ -123,10 +128,10 @@ class ChatCounter:
 
 class CallableCounter(ChatCounter):
     """
-    Wraps `Callable[[str], int]` with the standard chat overhead.
+    Wraps a `Callable[[str], int]` and adds the standard chat overhead.
 
-    It is nameless (its counts are not stored with a state) and, since nobody vouches for the
-    callable, not `exact`.
+    It has no name, so its counts are not stored with a state. It is not `exact`, because nothing is
+    known about the callable.
     """
 
     def __init__(self, count_text: Callable[[str], int]) -> None:
@@ -142,11 +147,11 @@ class CallableCounter(ChatCounter):
 
 def read_part(part: object) -> tuple[Literal["text", "image", "tokens"], Any]:
     """
-    Return what is counted of a content part, in the shapes of either OpenAI API or of Anthropic's.
+    Return what to count of a content part of chat completions, Responses or Anthropic.
 
     Returns:
-        `text` with a text: the part's own, a text file's, the JSON of what is of no known shape;
-        `image` with the part; or `tokens` with an estimate, of audio and files.
+        `text` with a text: the part's own, that of a text file, or the JSON of a part of unknown
+        shape; `image` with the part; or `tokens` with an estimate, for audio and other files.
     """
     if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
         return "text", compact(part)
@@ -162,26 +167,26 @@ def read_part(part: object) -> tuple[Literal["text", "image", "tokens"], Any]:
             if isinstance(content, str)
             else ("tokens", content * media.PAGE_TOKENS)
         )
-    text = part.get(
-        kind, part.get("text")
-    )  # {"type": "text", "text": "..."}, and refusals and the like
+    # {"type": "text", "text": "..."} or {"type": "refusal", "refusal": "..."}; Responses says
+    # {"type": "input_text", "text": "..."}.
+    text = part.get(kind, part.get("text"))
     return "text", text if isinstance(text, str) else compact(part)
 
 
 def called(message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield what each call of a message names: functions, custom tools, and the legacy `function_call`."""
+    """Yield each function or custom tool that a message calls, a legacy `function_call` last."""
     yield from tools_called(message)
     if message.get("function_call"):
         yield message["function_call"]
 
 
 def tools_called(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return what each of a message's `tool_calls` names: a function, or a custom tool."""
+    """Return the function or custom tool of each of a message's `tool_calls`."""
     return [call.get("function") or call["custom"] for call in message.get("tool_calls") or ()]
 
 
 def payload_of(function: Mapping[str, Any]) -> str:
-    """Return the text that a call passes: a function's arguments, or a custom tool's input."""
+    """Return the text that a call passes: the arguments of a function, the input of a tool."""
     given = (function.get("arguments"), function.get("input"))
     return next((payload for payload in given if isinstance(payload, str)), "")
 

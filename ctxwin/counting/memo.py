@@ -1,42 +1,41 @@
-"""What was counted lately, in bounded memory."""
+"""Recent counts, kept in bounded memory."""
 
 import threading
 
-# Bytes an entry takes beside its key, at most: 60 in the table of a dictionary that has just grown
-# (two slots of 24 bytes and three indices of 4), 32 for a count above 256, and what the allocator
-# adds to key and count.
+# The most bytes that an entry takes beside its key: 60 in the table of a dictionary that has just
+# grown (two slots of 24 bytes and three indices of 4), 32 for a count above 256, and what the
+# allocator adds to key and count.
 ENTRY_BYTES = 128
 TABLE_BYTES = 256  # an empty dictionary and its first table
 
 
 class Memo:
     """
-    Remembers token counts of texts, and forgets those not asked for lately.
+    Remembers token counts of texts, and forgets those that were not asked for lately.
 
-    There are two generations, each of half the size: when the young one is full it becomes the old
-    one, whose entries are dropped together; an entry asked for in the old one joins the young. So
-    an entry stays for at least half the size of new ones, at the price of a look-up and of no order
-    that had to be kept.
+    There are two generations, each of half the size. When the young one is full, it becomes the old
+    one, and the former old one is dropped whole. An entry that is found in the old one moves to the
+    young one. So an entry survives until new entries have filled at least half the memory. That
+    costs a second look-up, but no order has to be kept.
 
-    Threads may share it. Looking up takes no lock: a dictionary's look-up is atomic. Adding takes
-    one, without
-    waiting for it: an entry that comes while another is being added (by a thread, or by a signal
-    handler or finaliser in the same one) is not remembered, which costs one more count. So the size
-    is exact, and nothing can block.
+    Threads may share it. A look-up takes no lock, because a dictionary's look-up is atomic. Adding
+    takes a lock but does not wait for it: if another entry is being added at that moment (by a
+    thread, or by a signal handler or finaliser in the same thread), the new one is not remembered
+    and has to be counted once more. So the size is exact, and nothing can block.
 
     Args:
-        max_bytes: how much memory keys, counts and tables take at most, between calls.
+        max_bytes: the most memory that keys, counts and tables take between calls.
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self._room = max_bytes // 2 - TABLE_BYTES  # of a generation
-        self._held = 0  # in the young one
+        self._room = max_bytes // 2 - TABLE_BYTES  # bytes in one generation
+        self._held = 0  # bytes in the young one
         self._young: dict[str | bytes, int] = {}
         self._old: dict[str | bytes, int] = {}
         self._lock = threading.Lock()
 
     def get(self, key: str | bytes) -> int | None:
-        """Return the count, or None."""
+        """Return the count, or None if it is not remembered."""
         tokens = self._young.get(key)
         if tokens is None:
             tokens = self._old.get(key)
@@ -48,12 +47,12 @@ class Memo:
         """
         Remember a count, unless the key alone would fill a generation.
 
-        The key is a `str` or `bytes`, not of a subclass, which could hold more than it says. A
-        `str` is measured when it has been encoded: its UTF-8 form stays with it.
+        The key must be a plain `str` or `bytes`: an instance of a subclass could hold more memory
+        than its size says. Encode a `str` before you put it here: Python keeps its UTF-8 form with
+        it, and that is part of its size.
         """
-        size = (
-            key.__sizeof__() + ENTRY_BYTES
-        )  # `sys.getsizeof` says the same, and takes five times as long
+        # `sys.getsizeof` gives the same figure and takes five times as long.
+        size = key.__sizeof__() + ENTRY_BYTES
         if size > self._room or not self._lock.acquire(False):
             return
         try:

@@ -1,4 +1,4 @@
-"""Which counter belongs to a model's or an encoding's name."""
+"""Finds the counter for a model's or an encoding's name."""
 
 import functools
 import inspect
@@ -10,9 +10,10 @@ from ctxwin.counting.protocol import TokenCounter
 from ctxwin.counting.text.encodings import ALIASES, PATTERNS
 from ctxwin.counting.text.text import texts_of
 
-# Prefixes of model names, longest first where one begins another; dates and suffixes follow.
-# Source: tiktoken/model.py (0.14), but for `ft:gpt-4.1`, which it takes for cl100k_base, and for
-# gpt-6, gpt-realtime, gpt-audio, codex-mini and computer-use-preview, which it does not know.
+# Prefixes of model names (dates and suffixes follow them). Where one prefix begins another, the
+# longer one comes first. Source: tiktoken/model.py (0.14), with two differences: it takes
+# `ft:gpt-4.1` for cl100k_base, and it does not know gpt-6, gpt-realtime, gpt-audio, codex-mini and
+# computer-use-preview.
 PREFIXES = (
     ("gpt-oss", "o200k_base"),
     ("gpt-6", "o200k_base"),
@@ -33,7 +34,7 @@ PREFIXES = (
     ("gpt-35", "cl100k_base"),  # Azure's spelling
 )
 DEFAULT_ENCODING = "o200k_base"
-NAMES_KEPT = 1024  # names may come from users, and are not kept without end
+NAMES_KEPT = 1024  # names may come from users, so the cache is bounded
 
 
 @functools.lru_cache(NAMES_KEPT)
@@ -41,25 +42,30 @@ def counter_for(model: str | None) -> TokenCounter:
     """
     Return the counter for a model's or an encoding's name.
 
-    Provider prefixes (`openai/`, `azure/`) and fine-tunes (`ft:`) are seen through. OpenAI's models
-    are counted with their own vocabulary, `exact=True` (gpt-oss apart, to which hosts add a text of
-    theirs). Claude, Gemini and Mistral are estimated (`ctxwin.counting.estimates`). Any other name
-    gets o200k_base as a stand-in and a `UserWarning` that says so, once; `None` gets it without a
-    word. Llama, Qwen, DeepSeek and others whose tokenizer is at hand are counted exactly by a
-    `TransformersCounter`.
+    Provider prefixes (`openai/`, `azure/`) and the prefix of fine-tunes (`ft:`) are ignored.
+
+    - OpenAI's models are counted with their own vocabulary, `exact=True`. The exception is gpt-oss,
+      to which hosts add a text of their own.
+    - Claude, Gemini and Mistral are estimated (`ctxwin.counting.estimates`).
+    - Any other name gets o200k_base as a stand-in, and a `UserWarning` that says so, once. None
+      gets the same stand-in without a warning.
+
+    For Llama, Qwen, DeepSeek and other models whose tokenizer you have, a `TransformersCounter`
+    counts exactly.
 
     Counters hold no state of a conversation and are shared.
     """
     if model is None or _encoding_of(model) is not None:
         return openai_counter(model)
-    from ctxwin.counting.estimates.estimates import estimate_for
+    # Only programs that use such a model wait for this import.
+    from ctxwin.counting.estimates.estimates import estimate_for  # noqa: PLC0415
 
     estimate = estimate_for(model)
     if estimate is not None:
         return estimate
     warnings.warn(
-        f"no tokenizer is known for {model!r}: its tokens are estimated with {DEFAULT_ENCODING}; give a counter, a "
-        f"TransformersCounter for one, or correct the estimate with observe()",
+        f"no tokenizer is known for {model!r}: its tokens are estimated with {DEFAULT_ENCODING}; "
+        "give a counter, a TransformersCounter for example, or correct the estimate with observe()",
         stacklevel=_outside(),
     )
     return openai_counter(model)
@@ -67,7 +73,7 @@ def counter_for(model: str | None) -> TokenCounter:
 
 @functools.lru_cache(NAMES_KEPT)
 def openai_counter(model: str | None) -> TiktokenCounter:
-    """Return the counter for one of OpenAI's models; for any other name a stand-in, `exact=False`."""
+    """Return the counter for an OpenAI model, or a stand-in with `exact=False` for any other."""
     if model is None:
         return _counter(DEFAULT_ENCODING, COMMON, exact=False)
     encoding = _encoding_of(model)
@@ -78,7 +84,7 @@ def openai_counter(model: str | None) -> TiktokenCounter:
 
 
 def _outside() -> int:
-    """Return how many frames up the caller's own code is: a warning points at who named the model."""
+    """Return how many frames up the caller's own code is, so that a warning points to it."""
     frame, level = inspect.currentframe(), 0
     while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "ctxwin":
         frame, level = frame.f_back, level + 1
@@ -86,7 +92,7 @@ def _outside() -> int:
 
 
 def _bare(model: str) -> str:
-    """Return the model's name without provider and fine-tune, in lower case."""
+    """Return the model's name without its provider and `ft:`, in lower case."""
     return model.rsplit("/", 1)[-1].removeprefix("ft:").lower()
 
 

@@ -9,26 +9,31 @@ class TokenCounter(Protocol):
     """
     Counts what text, messages and requests cost, in tokens.
 
-    Two methods more are used where a counter has them, and need not be there: `count_result(result,
-    call) -> int`, what a tool result adds behind the message with its call; and `count_base(tools,
-    system) -> int`, a request without messages that begins with that system message.
+    A counter may have two more methods, which ctxwin uses if they exist. `count_result(result,
+    call) -> int` is what a tool result adds after the message with its call. `count_base(tools,
+    system) -> int` is the cost of a request without messages, given the system message that it
+    begins with.
 
     A counter sees wire dicts (OpenAI-style chat messages) and must neither change nor keep them.
-    Equal input must give equal counts: ctxwin asks once a message and relies on the answer from
+    Equal input must give equal counts: ctxwin asks once per message and relies on the answer from
     then on.
     """
 
     @property
     def name(self) -> str:
-        """Identifies the counts: stored counts are reused under the same name; `""` = never store them."""
+        """Identifies the counts: a stored count is reused under the same name; `""`: not stored."""
 
     @property
     def exact(self) -> bool:
-        """Whether plain chat is billed as counted; False for an estimate."""
+        """Whether plain chat is billed exactly as counted; False for an estimate."""
 
     @property
     def additive(self) -> bool:
-        """Whether `count_request` never exceeds base plus the sum of `count_message`; true where it is missing."""
+        """
+        Whether `count_request` never exceeds the base plus the sum of `count_message`.
+
+        A counter without this attribute is taken to be additive.
+        """
         return True
 
     def count_text(self, text: str) -> int:
@@ -40,4 +45,4 @@ class TokenCounter(Protocol):
     def count_request(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
     ) -> int:
-        """Return what a whole request costs: messages, tool schemas and the priming of the reply."""
+        """Return the cost of a whole request: messages, tool schemas and the reply's priming."""

@@ -2,9 +2,9 @@
 The embedded encodings: private `tiktoken.Encoding` objects that need no network and no cache.
 
 tiktoken itself downloads its vocabularies. Here they come with the package (`data/*.vocab`, see
-`vocabulary.py`), and neither tiktoken's registry nor its environment variables are touched.
-Patterns and special tokens are facts of the encodings; source: `tiktoken_ext/openai_public.py`, MIT
-licence beside the data.
+`vocabulary.py`), and tiktoken's registry and environment variables are not touched. The patterns
+and special tokens are those of `tiktoken_ext/openai_public.py` (MIT, its licence is beside the
+data).
 """
 
 import functools
@@ -19,7 +19,7 @@ CL100K_PATTERN = (
     r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+"
     r"| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
 )
-# Runs of lower-case and upper-case letters, with an English contraction behind them.
+# A word of o200k_base: upper-case letters, then lower-case ones, then an English contraction.
 _UPPER, _LOWER = r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", r"\p{Ll}\p{Lm}\p{Lo}\p{M}"
 _CONTRACTION = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
 O200K_PATTERN = (
@@ -38,22 +38,22 @@ SPECIAL_TOKENS = {
     },
     "o200k_base": {"<|endoftext|>": 199999, "<|endofprompt|>": 200018},
 }
-# o200k_harmony has the ranks and the pattern of o200k_base and more special tokens: ordinary text
-# counts the same.
+# o200k_harmony only adds special tokens to o200k_base. Ranks and pattern are the same, so ordinary
+# text counts the same.
 ALIASES = {"o200k_harmony": "o200k_base"}
 
 
 def read_vocabulary(name: str) -> dict[bytes, int]:
     """Return the embedded vocabulary: token -> rank, in rank order."""
-    from importlib import resources
+    from importlib import resources  # noqa: PLC0415 - not needed before the first count
 
     return unpack(resources.files(__package__).joinpath(f"data/{name}.vocab").read_bytes())
 
 
 @functools.cache
 def load_encoding(name: str) -> "tiktoken.Encoding":
-    """Build the encoding, once a process; about a quarter of a second for o200k_base."""
-    import tiktoken
+    """Build the encoding, once per process; o200k_base takes about a quarter of a second."""
+    import tiktoken  # noqa: PLC0415 - not needed before the first count
 
     return tiktoken.Encoding(
         name,

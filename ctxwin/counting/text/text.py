@@ -1,4 +1,4 @@
-"""How many tokens a text has, whatever the text."""
+"""How many tokens any text has."""
 
 import functools
 from collections.abc import Callable
@@ -12,36 +12,35 @@ if TYPE_CHECKING:
     import tiktoken
 
 MEMO_BYTES = 16 * 2**20
-# Characters encoded in one call. tiktoken releases the GIL while it encodes, but makes the list of
-# tokens with it.
+# The most characters to encode in one call. tiktoken releases the GIL while it encodes, but holds
+# it while it builds the list of tokens.
 PIECE_SIZE = 16_384
-# Characters without a safe cut that are encoded at all. tiktoken (0.14) panics on 999,998 blanks,
-# and takes up to 150 bytes of memory for each character of one piece.
+# A run without a safe cut is encoded only if it is shorter. tiktoken (0.14) panics on 999,998
+# blanks, and takes up to 150 bytes of memory for each character of one piece.
 LONGEST_PIECE = 500_000
 
 
 def upper_bound(text: str) -> int:
     """
-    Return a number of tokens that the text does not exceed, without counting them: its bytes in
-    UTF-8.
+    Return the most tokens that a text can have, without counting them: its bytes in UTF-8.
 
-    A token of a byte-level vocabulary is one byte or more. A lone surrogate counts three: tiktoken
-    takes it for U+FFFD, which has three.
+    Every token of a byte-level vocabulary is at least one byte. A lone surrogate counts as three
+    bytes, because tiktoken reads it as U+FFFD, which has three.
     """
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 class Texts:
     """
-    Counts the tokens of texts, each once while it is remembered.
+    Counts the tokens of texts, each text once as long as it is remembered.
 
-    Threads may share it. Up to `memo_bytes` of texts stay in memory, longer than the conversations
-    that they are of; of a text longer than a piece only digests do.
+    Threads may share it. Up to `memo_bytes` of texts stay in memory and may outlive their
+    conversations. For texts longer than `piece_size` only digests are kept.
 
     Args:
         encoding: an encoding, or a function that makes one when the first text is counted.
-        piece_size: from how many characters on a text is counted in pieces.
-        memo_bytes: how much memory the counts and their texts take at most.
+        piece_size: a text with more characters than this is counted in pieces.
+        memo_bytes: the most memory that the counts and their texts take.
     """
 
     def __init__(
@@ -57,14 +56,14 @@ class Texts:
 
     def count(self, text: str) -> int:
         """
-        Return the tokens of the text; special-token spellings count as the plain text they are.
+        Return the tokens of the text; the spelling of a special token counts as plain text.
 
-        The count is that of `encode_ordinary`, with one exception: half a million characters and
+        The count is that of `encode_ordinary`, with one exception: half a million characters or
         more without a safe cut (a run of one letter, say, or of blanks, which make tiktoken panic)
-        count one token a byte, the upper bound that holds for every byte-level vocabulary.
+        count one token per byte, the upper bound for every byte-level vocabulary.
         """
         if type(text) is not str:
-            text = str.__str__(text)  # what a subclass adds is not counted, and not remembered
+            text = str.__str__(text)  # what a subclass adds is neither counted nor kept in memory
         if len(text) > self._piece_size:
             return self._count_long(text)
         tokens = self._memo.get(text)
@@ -75,8 +74,8 @@ class Texts:
         return self._given() if callable(self._given) else self._given
 
     def _count_long(self, text: str) -> int:
-        """Count piece by piece, where the encoding's pattern is one whose safe cuts are known."""
-        from ctxwin.counting.text.cuts import pieces
+        """Count piece by piece if the safe cuts of the encoding's pattern are known."""
+        from ctxwin.counting.text.cuts import pieces  # noqa: PLC0415 - long texts are rare
 
         if getattr(self._encoding, "_pat_str", None) not in PATTERNS.values():
             return self._count_piece(text)
@@ -86,18 +85,18 @@ class Texts:
         )
 
     def _count_piece(self, piece: str) -> int:
-        """Count a piece of a long text, which is remembered by its digest."""
-        from hashlib import sha256
+        """Count a piece of a long text, and remember it by its digest."""
+        from hashlib import sha256  # noqa: PLC0415 - long texts are rare
 
         key = sha256(piece.encode("utf-8", "surrogatepass")).digest()
         tokens = self._memo.get(key)
         return self._encode(key, piece) if tokens is None else tokens
 
     def _encode(self, key: str | bytes, text: str) -> int:
-        """Count a text that is not remembered, and remember it."""
+        """Count a text that is not remembered yet, and remember it."""
         try:
             tokens = len(self._encoding.encode_ordinary(text))
-        except BaseException as error:  # a Rust panic is no Exception
+        except BaseException as error:  # a Rust panic is not an Exception
             if type(error).__name__ != "PanicException":
                 raise
             tokens = upper_bound(text)
@@ -107,5 +106,5 @@ class Texts:
 
 @functools.cache
 def texts_of(encoding: str) -> Texts:
-    """Return the texts of an embedded encoding, remembered once for all counters that use it."""
+    """Return the `Texts` of an embedded encoding, shared by all counters that use it."""
     return Texts(functools.partial(load_encoding, encoding))

@@ -1,14 +1,14 @@
 """
 The packed form of a byte-level BPE vocabulary, and how to make it from the official file.
 
-A `.tiktoken` file holds one line a token, `base64(token) rank`, with ranks 0, 1, 2 ... and no gap.
-Rank and base64 are therefore redundant: what is left are the tokens, in rank order. They are stored
-as a column of lengths (one byte a token) followed by the bodies grouped by length, which zlib packs
-to a quarter of the official size.
+A `.tiktoken` file holds one line per token, `base64(token) rank`, with ranks 0, 1, 2 ... and no
+gap. So neither the ranks nor base64 need to be stored, only the tokens in rank order. They are
+stored as a column of lengths (one byte per token), followed by the bodies grouped by length. zlib
+packs that to a quarter of the official size.
 
 To rebuild a data file from the official vocabulary:
 
-    python -m ctxwin.counting.vocabulary o200k_base.tiktoken o200k_base.vocab
+    python -m ctxwin.counting.text.vocabulary o200k_base.tiktoken o200k_base.vocab
 """
 
 import binascii
@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 
 
 def pack(tokens: Sequence[bytes]) -> bytes:
-    """Pack tokens, in rank order and each of 1 to 255 bytes, into the form that `unpack` reads."""
+    """Pack tokens into the form that `unpack` reads: in rank order, each of 1 to 255 bytes."""
     lengths = bytes(len(token) for token in tokens)
     by_length = sorted(range(len(tokens)), key=lengths.__getitem__)
     bodies = b"".join(tokens[rank] for rank in by_length)
@@ -31,8 +31,8 @@ def unpack(packed: bytes) -> dict[bytes, int]:
     data = zlib.decompress(packed)
     size = int.from_bytes(data[:4], "big")
     lengths = data[4 : 4 + size]
-    # Where the next body of each length begins: `sorted` in `pack` is stable, so bodies of a length
-    # keep rank order.
+    # For each length, where its next body begins. `sorted` in `pack` is stable, so the bodies of
+    # one length are in rank order.
     sizes = [length * lengths.count(length) for length in range(256)]
     starts = list(itertools.accumulate(sizes, initial=4 + size))
     ranks = {}
@@ -44,18 +44,25 @@ def unpack(packed: bytes) -> dict[bytes, int]:
 
 
 def parse(official: bytes) -> list[bytes]:
-    """Read a `.tiktoken` file: its tokens in rank order. Raises `ValueError` where ranks are not 0, 1, 2 ..."""
+    """
+    Return the tokens of a `.tiktoken` file, in rank order.
+
+    Raises:
+        ValueError: the ranks are not 0, 1, 2 ...
+    """
     tokens = []
     for rank, line in enumerate(official.splitlines()):
         token, stated = line.split()
         if int(stated) != rank:
-            raise ValueError(f"line {rank + 1} states rank {int(stated)}: ranks must be dense")
+            raise ValueError(
+                f"line {rank + 1} states rank {int(stated)}: ranks must be dense, it must be {rank}"
+            )
         tokens.append(binascii.a2b_base64(token))
     return tokens
 
 
 def serialise(tokens: Iterable[bytes]) -> bytes:
-    """Write tokens back as the official file, byte for byte: its sha256 proves that nothing was lost."""
+    """Return the official file, byte for byte: its sha256 proves that packing lost nothing."""
     return b"".join(
         b"%s %d\n" % (binascii.b2a_base64(token, newline=False), rank)
         for rank, token in enumerate(tokens)
@@ -64,7 +71,7 @@ def serialise(tokens: Iterable[bytes]) -> bytes:
 
 def main(source: str, target: str) -> None:
     """Pack the official file `source` into `target`."""
-    from pathlib import Path
+    from pathlib import Path  # noqa: PLC0415 - only contributors run this
 
     Path(target).write_bytes(pack(parse(Path(source).read_bytes())))
 
