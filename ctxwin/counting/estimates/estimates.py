@@ -1,4 +1,4 @@
-"""Estimates for models whose tokenizer is not public: an embedded vocabulary, scaled and framed as a family bills."""
+"""Counts with an embedded vocabulary, scaled and framed as a family of models is billed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,36 +10,35 @@ from ctxwin.counting.openai.tools import definition_of
 from ctxwin.counting.text.text import texts_of
 
 FIELDS = (*TEXT_FIELDS, "name")
-NO_TURN = ("system", "developer", "tool")  # their framing is in the base, or in the call
-CLAUSES = (
-    "enum",
-    "examples",
-    "const",
-    "default",
-)  # of a schema, whose values are shown to the model
-NAMED = ("properties", "$defs", "definitions")
+NO_TURN = ("system", "developer", "tool")  # their frames are part of the base, or of the call
+CLAUSES = ("enum", "examples", "const", "default")  # clauses of a schema: the model sees the values
+NAMED = ("properties", "$defs", "definitions")  # mappings from a name to a schema
 
 
 class EstimateCounter:
     """
-    Estimates what messages and requests cost at a family of models, or bounds it.
+    Estimates what messages and requests cost with a family of models, or bounds it.
 
     Without a quantile it aims at the middle: half of all requests cost more. With `quantile=0.95`
-    it gives a count that 95 % of requests do not exceed, whatever the choice of a tool and whether
-    or not thinking is on. Measured on requests of code bases that the fit had not seen, English
-    prose, Markdown, JSON and a little code, for Claude up to 4.6 and Gemini. Claude from 4.7 on
-    (twelve requests of one code base) and Mistral's bound are not: no other source exists. Both
-    stay estimates, `exact` is False, and `ContextManager.observe` corrects them by what was billed:
-    a repeated word or letter can cost twice as much. Audio and files are roughly priced by length
-    and pages; server-side tools and output schemas, which only the provider sees, are not in it.
+    it gives a count that 95 % of requests do not exceed, whatever tool choice is set and whether or
+    not thinking is on.
 
-    Messages are chat messages; content blocks of the Messages API inside them (`tool_use`,
-    `tool_result`, `image`, `thinking`) are counted as what they are, and blocks of no known shape
-    as their JSON.
+    For Claude up to 4.6 and for Gemini this was measured on code bases that the fit had not seen:
+    English prose, Markdown, JSON and a little code. Claude from 4.7 on (twelve requests of one code
+    base) and Mistral's bound could not be measured so, for lack of another source.
+
+    An estimate and a bound are both inexact (`exact` is False), and `ContextManager.observe`
+    corrects them by what was billed: a repeated word or letter can cost twice as much. Audio and
+    files are roughly priced by length and pages. Server-side tools and output schemas, which only
+    the provider sees, are not counted.
+
+    Messages are chat messages. Content blocks of the Messages API inside them (`tool_use`,
+    `tool_result`, `image`, `thinking`) are counted for what they are, blocks of unknown shape as
+    their JSON.
 
     Args:
-        family: the coefficients, see `ctxwin.counting.families`.
-        quantile: the share of requests that shall cost no more than counted; None for the estimate.
+        family: the coefficients, see `ctxwin.counting.estimates.families`.
+        quantile: the share of requests that must cost no more than counted; None for the estimate.
 
     Raises:
         ValueError: the family has no bound for the quantile.
@@ -85,7 +84,7 @@ class EstimateCounter:
         return sum(map(self._part, value)) if isinstance(value, Sequence) else 0
 
     def _part(self, part: object) -> float:
-        """Return the tokens of one content part; a tool's use and result are blocks of Anthropic's."""
+        """Return the tokens of one content part; Anthropic sends calls and results as parts too."""
         if isinstance(part, Mapping) and part.get("type") == "tool_use":
             return self._call(part)
         if isinstance(part, Mapping) and part.get("type") == "tool_result":
@@ -96,13 +95,10 @@ class EstimateCounter:
         return self._text(value) if isinstance(value, str) else value
 
     def _image(self, part: Mapping[str, Any]) -> float:
-        """Return the tokens of an image: by its size where that is known, and never more than the dearest."""
-        size = image_size(part) if self.family.pixels else None
-        return (
-            self.family.image
-            if size is None
-            else min(self.family.image, size[0] * size[1] / self.family.pixels)
-        )
+        """Return the tokens of an image: by its size if known, else the most it can cost."""
+        most, pixels = self.family.image, self.family.pixels
+        size = image_size(part) if pixels else None
+        return most if size is None else min(most, size[0] * size[1] / pixels)
 
     def _call(self, call: Mapping[str, Any]) -> float:
         """Return the tokens of a call: a function, a custom tool, or a `tool_use` block."""
@@ -131,11 +127,11 @@ class EstimateCounter:
 
 def estimate_for(model: str, *, quantile: float | None = None) -> EstimateCounter | None:
     """
-    Return the estimate for a model's name, or None where no family's coefficients are known.
+    Return the estimate for a model's name, or None if its family has no coefficients.
 
-    Prefixes and suffixes of providers are seen through: `anthropic/claude-sonnet-4.5`,
+    Prefixes and suffixes of providers are ignored: `anthropic/claude-sonnet-4.5`,
     `us.anthropic.claude-...-v1:0`. A model that is newer than the coefficients counts as the newest
-    generation of its family; for requests with tools an older one may be dearer.
+    generation of its family. For requests with tools an older generation may cost more.
 
     Raises:
         ValueError: the family has no bound for the quantile.
@@ -151,14 +147,18 @@ def _calls(message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _signature(call: Mapping[str, Any]) -> str:
-    """Return the thought signature that Gemini wants back with a call, where its chat completions put it."""
+    """Return the thought signature that Gemini wants back, from its place in chat completions."""
     extra = call.get("extra_content")
     google = extra.get("google") if isinstance(extra, Mapping) else None
     return str(google.get("thought_signature") or "") if isinstance(google, Mapping) else ""
 
 
 def _read(schema: object, words: list[str]) -> int:
-    """Add the texts that the model reads in a JSON schema to `words`, and return its number of objects."""
+    """
+    Add the texts that a model reads in a JSON schema to `words`; return its number of objects.
+
+    One walk collects both figures that a schema is priced by.
+    """
     if isinstance(schema, list | tuple):
         return sum(_read(each, words) for each in schema)
     if not isinstance(schema, Mapping):

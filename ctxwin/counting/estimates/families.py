@@ -1,12 +1,14 @@
 """
-What requests cost at models whose tokenizer is not public: one table of coefficients a family.
+What requests cost with models whose tokenizer is not public: coefficients for each family.
 
 The figures are fitted to recorded requests and the input tokens that were billed for them, by least
-absolute relative error, and rounded to three digits: `tests/bench/fit_estimates.py` prints them,
-and what they miss on sources that the fit has not seen. The requests are short English chats,
-agents with tools, Markdown and JSON. None is in Chinese, Japanese or Korean: there the embedded
-vocabulary decides. Claude's families scale cl100k_base, which has 3 to 7 % more tokens for Chinese
-chats than Claude 2's vocabulary, the last that was public; o200k_base has a third fewer.
+absolute relative error, and rounded to three digits. `tests/bench/fit_estimates.py` prints them,
+together with their errors on sources that the fit has not seen. The requests are short English
+chats, agents with tools, Markdown and JSON.
+
+No request is in Chinese, Japanese or Korean, so for these languages the choice of the embedded
+vocabulary decides. Claude's families scale cl100k_base. For Chinese chats it has 3 to 7 % more
+tokens than Claude 2's vocabulary, the last that was public; o200k_base has a third fewer.
 """
 
 import re
@@ -14,33 +16,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 
-VERSION = 1  # part of a counter's name: counts that were stored under other coefficients are not used again
+# Part of a counter's name: counts that were stored under other coefficients are not reused.
+VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """
-    The coefficients of a family of models: a request costs the sum of each one times what it stands
-    for, in tokens.
+    The coefficients of a family of models, in tokens.
+
+    A request costs the sum of all coefficients, each times the number of things that it prices.
 
     Attributes:
-        name: what the counts are stored under.
-        encoding: the embedded vocabulary whose tokens `text` and `word` scale.
-        base: a request, once.
-        turn: a message of the user or the assistant.
-        text: a token of text, arguments of calls and tool results included.
-        call: a tool call and the framing of its result.
-        tools: the hidden prompt that comes with any tool, once.
-        tool: a declared tool.
-        word: a token of a tool's name and description and of its schema's names, descriptions and
-            choices.
-        node: an object in a tool's schema, the schema itself included.
-        signature: a character of a thought signature on a call.
-        image: an image whose size is not known, and the most that an image costs.
-        pixels: pixels a token where images are counted by size; 0 where every image costs the same.
-        hidden: what thinking adds to `base` where it is switched on, which messages do not show;
-            only in a bound.
-        forced: what a forced choice of a tool adds to `tools`, likewise.
+        name: the name under which the counts are stored.
+        encoding: the embedded vocabulary; `text` and `word` scale its tokens.
+        base: the price of a request, once.
+        turn: of a message of the user or the assistant.
+        text: of a token of text, arguments of calls and tool results included.
+        call: of a tool call and the frame of its result.
+        tools: of the hidden prompt that comes with any tool, once.
+        tool: of a declared tool.
+        word: of a token in a tool's name and description, and in its schema's names, descriptions
+            and choices.
+        node: of an object in a tool's schema, the schema itself included.
+        signature: of a character of a thought signature on a call.
+        image: of an image whose size is not known, and the most that any image costs.
+        pixels: the pixels per token, if images are counted by size; 0 if every image costs the
+            same.
+        hidden: what thinking adds to `base` when it is on. Messages do not show whether it is, so
+            only a bound includes it.
+        forced: what a forced choice of a tool adds to `tools`; only a bound includes it.
         pads: quantile -> the share to add to every coefficient so that this share of requests costs
             no more.
     """
@@ -64,7 +69,7 @@ class Family:
 
     def bound(self, quantile: float) -> "Family":
         """
-        Return the family whose counts this share of requests does not exceed.
+        Return the family with its coefficients raised, so that this share of requests fits.
 
         Raises:
             ValueError: no pad was fitted for the quantile.
@@ -74,21 +79,21 @@ class Family:
             raise ValueError(
                 f"{self.name} has no bound for the quantile {quantile}: it has {known}"
             )
-        dearest = replace(self, base=self.base + self.hidden, tools=self.tools + self.forced)
-        padded = {name: getattr(dearest, name) * (1 + self.pads[quantile]) for name in RATES}
-        return replace(dearest, name=f"{self.name}:p{quantile * 100:g}", **padded)
+        worst = replace(self, base=self.base + self.hidden, tools=self.tools + self.forced)
+        padded = {name: getattr(worst, name) * (1 + self.pads[quantile]) for name in RATES}
+        return replace(worst, name=f"{self.name}:p{quantile * 100:g}", **padded)
 
 
-# Images are left out: their price is a published rule.
+# What a pad raises. Not the price of images, which is a published rule.
 RATES = tuple(
     rate.name
     for rate in fields(Family)
     if rate.type is float and rate.name not in {"hidden", "forced"}
 )
 
-# Claude up to 4.6 has one vocabulary, and its framing differs by the prompt that comes with tools.
-# Images: width times height in pixels by 750, and at most 1,600, is Anthropic's rule; recorded ones
-# agree.
+# Claude up to 4.6 has one vocabulary, and its generations differ only in the prompt that comes with
+# tools. Images follow Anthropic's rule, width times height in pixels divided by 750 and at most
+# 1,600; recorded ones agree.
 _CLAUDE = Family(
     name="claude",
     encoding="cl100k_base",
@@ -118,8 +123,8 @@ FAMILIES = (
     replace(_CLAUDE, name="claude-3-opus", tools=488, forced=57),
     replace(_CLAUDE, name="claude-4", tools=275),
     replace(_CLAUDE, name="claude-4.5", tools=459, forced=58.5),
-    # The vocabulary since Opus 4.7 splits finer. Twelve rows of one source tell by how much; what
-    # they do not tell is that of claude-4.5 times the same factor.
+    # The vocabulary since Opus 4.7 splits more finely. Twelve rows of one source tell by how much.
+    # A coefficient that they do not tell is that of claude-4.5 times the same factor.
     replace(
         _CLAUDE,
         name="claude-4.7",
@@ -142,10 +147,10 @@ FAMILIES = (
         pads=MappingProxyType({0.9: 0.143, 0.95: 0.397}),
     ),
     replace(_GEMINI, name="gemini-2.5", image=258),
-    # 1,120 is what Google documents for an image; no row has one.
+    # 1,120 is Google's documented figure for an image; no recorded request has one.
     replace(_GEMINI, name="gemini-3", signature=0.14, image=1120, forced=38),
-    # Two sources only: the estimate holds on unseen rows, the bound was not tested on a third
-    # source.
+    # There are two sources only: the estimate holds on unseen rows, but no third source was there
+    # to test the bound on.
     Family(
         name="mistral",
         turn=2.12,
@@ -157,8 +162,8 @@ FAMILIES = (
     ),
 )
 _NAMED = {family.name: family for family in FAMILIES}
-# Searched for in a model's name in lower case, in this order; what is newer than the figures gets
-# the newest.
+# Patterns to search for in a model's name (in lower case), in this order. A model that is newer
+# than the figures gets those of the newest generation.
 NAMES = (
     ("claude-3-opus", _NAMED["claude-3-opus"]),
     (r"claude-(v?2|instant|3[-.]5|3-haiku|3-sonnet|haiku-3)", _NAMED["claude-3"]),
@@ -173,7 +178,7 @@ NAMES = (
 
 
 def family_of(model: str) -> Family | None:
-    """Return the family of a model's name, or that of the name itself; None where no figures are known."""
+    """Return the family of a model, given its name or the family's; None if there is none."""
     name = model.lower()
     return _NAMED.get(name) or next(
         (family for pattern, family in NAMES if re.search(pattern, name)), None

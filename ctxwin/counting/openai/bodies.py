@@ -1,4 +1,4 @@
-"""Request bodies of OpenAI's two APIs, read as messages and tools."""
+"""Reads request bodies of OpenAI's two APIs as messages and tools."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,15 +8,15 @@ Body = Mapping[str, Any]
 
 def read_body(body: Body) -> tuple[list[dict[str, Any]], list[Mapping[str, Any]], object]:
     """
-    Return messages, tools (a format among them) and the choice of a tool.
+    Return the messages, the tools (with a format among them) and the tool choice of a body.
 
     Args:
         body: of chat completions, with `messages`; or of Responses, with `input` and perhaps
             `instructions`.
 
     Returns:
-        Chat messages; tool schemas as they are; the choice: None, a string, or the mapping that
-        names a function.
+        Chat messages; tool schemas as they are; the choice, which is None, a string, or the mapping
+        that names a function.
     """
     tools = [*(body.get("tools") or ()), *(body.get("functions") or ())]
     stated = body.get("response_format") or (body.get("text") or {}).get("format")
@@ -33,7 +33,7 @@ def read_body(body: Body) -> tuple[list[dict[str, Any]], list[Mapping[str, Any]]
 
 
 def _from_items(items: str | Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield chat messages; calls that follow one another are of one message."""
+    """Yield the items of Responses as chat messages; adjacent calls make one message."""
     calls: list[dict[str, Any]] = []
     for item in [{"role": "user", "content": items}] if isinstance(items, str) else items:
         if item.get("type") == "function_call":
@@ -47,7 +47,7 @@ def _from_items(items: str | Sequence[Mapping[str, Any]]) -> Iterator[dict[str, 
             yield {"role": "tool", "tool_call_id": item["call_id"], "content": item["output"]}
         elif "role" in item:
             yield {"role": item["role"], "content": item.get("content")}
-        else:  # reasoning, and what servers did: no part of it is known to be billed as its text
+        else:  # reasoning and server-side tools: nothing says how they are billed, so as JSON
             yield {"role": "assistant", "content": [dict(item)]}
     if calls:
         yield {"role": "assistant", "content": None, "tool_calls": calls}

@@ -1,9 +1,8 @@
 """
-What is in a message beside text: images, whose size is read from their bytes, and audio and files,
-which are estimated.
+Media in messages: reads the size of images, estimates audio and files.
 
-Nothing is downloaded. Of a file that is not at hand, behind a URL or an id, nothing is known but
-its kind.
+The size of an image is read from its bytes. Nothing is downloaded: of a file behind a URL or an id
+only the kind is known.
 """
 
 import binascii
@@ -12,30 +11,28 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-AUDIO_PER_SECOND = (
-    10  # a token for each 100 ms; source: OpenAI's guide to audio, and two recorded requests
-)
+# A token for each 100 ms; source: OpenAI's guide to audio, and two recorded requests.
+AUDIO_PER_SECOND = 10
 AUDIO_FRAME = 4
-COMPRESSED_PER_SECOND = 8_000  # bytes: 64 kbit/s, below which speech is seldom recorded
-# A page is sent as its text and as a picture. An estimate: recorded pages cost 220 (a line of text)
-# to 960 (full).
+COMPRESSED_PER_SECOND = 8_000  # bytes: 64 kbit/s, speech is seldom recorded below that
+# An estimate. A page is sent as its text and as a picture; recorded pages cost 220 tokens (one line
+# of text) to 960 (a full page).
 PAGE_TOKENS = 1_000
 PDF_PAGE = re.compile(rb"/Type\s*/Page(?!s)")
 PNG = b"\x89PNG\r\n\x1a\n"
-# Markers that begin a frame, which states the size: SOF0 to SOF15 without the tables DHT, JPG and
-# DAC between them.
+# Markers that begin a frame, which states the size: SOF0 to SOF15, without DHT, JPG and DAC, which
+# have numbers in the same range.
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-HEADER = (
-    1 << 18
-)  # characters of base64 that are read: a JPEG's size stands behind its colour profile and thumbnail
+# Characters of base64 to read. That many, because a JPEG states its size only after its colour
+# profile and thumbnail.
+HEADER = 1 << 18
 
 Part = Mapping[str, Any]
 
 
 def image_size(part: Part) -> tuple[int, int] | None:
     """
-    Return width and height of the image in a content part, in pixels; None where its bytes are not
-    at hand.
+    Return width and height of a content part's image in pixels; None if its bytes are not there.
 
     Args:
         part: an `image_url` part of chat completions or an `input_image` of Responses with a data
@@ -53,7 +50,7 @@ def is_low(part: Part) -> bool:
 
 
 def size_of(data: bytes) -> tuple[int, int] | None:
-    """Return width and height of a PNG, GIF, JPEG or WebP, given its first bytes; None for any other."""
+    """Return width and height of a PNG, GIF, JPEG or WebP by its first bytes, else None."""
     if data.startswith(PNG) and len(data) >= 24:
         return _positive(int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big"))
     if data.startswith((b"GIF87a", b"GIF89a")) and len(data) >= 10:
@@ -64,7 +61,11 @@ def size_of(data: bytes) -> tuple[int, int] | None:
 
 
 def audio_tokens(part: Part) -> int:
-    """Return the tokens of an `input_audio` part, by its length in seconds; compressed audio is taken at 64 kbit/s."""
+    """
+    Return the tokens of an `input_audio` part, by its length in seconds.
+
+    A WAV header states its bytes per second; compressed audio is taken to have 64 kbit/s.
+    """
     given = part.get("input_audio")
     stated = given.get("data") if isinstance(given, Mapping) else None
     head = _decoded(stated, HEADER)
@@ -78,7 +79,7 @@ def audio_tokens(part: Part) -> int:
 
 
 def file_content(part: Part) -> str | int:
-    """Return the text of a file's part (`file`, `input_file`, Anthropic's `document`), or how many pages it is."""
+    """Return the text of a `file`, `input_file` or `document` part, or its number of pages."""
     source = part.get("source")
     if isinstance(source, Mapping):
         data = source.get("data")
@@ -97,7 +98,7 @@ def _pages(stated: object) -> int:
 
 
 def _decoded(stated: object, most: int | None = None) -> bytes:
-    """Return the bytes of a data URL or of bare base64, so many characters of it; none where it is neither."""
+    """Return the bytes of a data URL or of base64 (of its first `most` characters), or `b""`."""
     if not isinstance(stated, str) or stated.startswith("http"):
         return b""
     encoded = stated.partition("base64,")[2] if stated.startswith("data:") else stated
@@ -121,13 +122,16 @@ def _webp_size(data: bytes) -> tuple[int, int]:
         return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
     if data[12:16] != b"VP8 ":
         return 0, 0
-    return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(
-        data[28:30], "little"
-    ) & 0x3FFF
+    width, height = int.from_bytes(data[26:28], "little"), int.from_bytes(data[28:30], "little")
+    return width & 0x3FFF, height & 0x3FFF  # the upper two bits are a scale
 
 
 def _jpeg_sizes(data: bytes) -> Iterator[tuple[int, int] | None]:
-    """Yield each frame's width and height, None where they are stated later; segments follow one another."""
+    """
+    Yield each frame's width and height, or None if the frame leaves them to a later segment.
+
+    A JPEG is a row of segments, each with a marker and its own length.
+    """
     start = 2
     while start + 9 <= len(data) and data[start] == 0xFF:
         if data[start + 1] in JPEG_FRAMES:

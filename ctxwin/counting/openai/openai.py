@@ -1,10 +1,10 @@
 """
 Counting for OpenAI's models: what the API bills, message by message.
 
-A tool exchange is what is hard: a call and its results are rendered together, the results of
-parallel calls even as one JSON list. Each message is counted once and by itself all the same. The
-message with the calls takes all frames of its exchange; a result takes its text, in the form that
-its call gives it.
+Tool exchanges are the hard part. The API renders a call and its results together, and the results
+of parallel calls even as one JSON list. Even so each message is counted once and on its own: the
+message with the calls pays for all frames of its exchange, and a result pays for its text, in the
+form that its call requires.
 """
 
 import json
@@ -24,10 +24,10 @@ from ctxwin.values.wire import RESULT_ROLES
 if TYPE_CHECKING:
     import tiktoken
 
-TAIL = 64  # characters of a system message: only its end can merge with what is put behind it
+TAIL = 64  # characters of a system message: only its end can merge with what follows it
 PARALLEL = "multi_tool_use.parallel"
-# In tokens, beside the texts; fitted like the figures of `rules.py`, but the same for every family.
-PER_PARALLEL = 9  # beside the frames of one call; the results share a frame
+# Tokens beside the texts; fitted like the figures of `rules.py`, but the same for every family.
+PER_PARALLEL = 9  # what parallel calls cost beyond the frames of one call; results share a frame
 PER_FORMAT = 2
 LEGACY_CALL = 3
 
@@ -36,15 +36,15 @@ class TiktokenCounter(ChatCounter):
     """
     Counts with a `tiktoken.Encoding` and the rules of a family of OpenAI's models.
 
-    Plain chat is counted as it is billed; tools, formats and exchanges nearly so
-    (`tests/bench/billed.py` prints how nearly); images by the family's price, their size read from
-    the bytes; audio and files are estimated.
+    Plain chat is counted exactly as it is billed. Tools, formats and exchanges come close
+    (`tests/bench/billed.py` prints how close). Images cost the family's price for their size, which
+    is read from their bytes. Audio and files are estimated.
 
     Args:
-        encoding: an encoding, a function that makes one when the first text is counted, or texts to
-            share.
+        encoding: an encoding, a function that makes one when the first text is counted, or `Texts`
+            to share.
         name: the name under which counts are stored.
-        exact: False where encoding and rules are only a stand-in for the model's own.
+        exact: False if encoding and rules only stand in for the model's own.
         rules: what the family adds to the text.
     """
 
@@ -66,11 +66,11 @@ class TiktokenCounter(ChatCounter):
 
     def count_text(self, text: str) -> int:
         """
-        Return the tokens of the text; special-token spellings count as the plain text they are.
+        Return the tokens of the text; the spelling of a special token counts as plain text.
 
-        Half a million characters without a safe cut (of one kind, or of kana and kanji), which the
-        tokenizer takes badly or not at all, are answered with the bound of every byte-level
-        vocabulary: one token a byte.
+        The tokenizer is slow on half a million characters without a safe cut (of one kind, or of
+        kana and kanji), or fails. They count one token per byte, the upper bound for every
+        byte-level vocabulary.
         """
         return self._texts.count(text)
 
@@ -78,21 +78,22 @@ class TiktokenCounter(ChatCounter):
         """
         Return the tokens that the message adds to a request.
 
-        A message with calls pays for the frames of their results too. Of a tool result this is the
-        most that it may cost: whether its call has others beside it, `count_result` knows.
+        A message with calls also pays for the frames of their results. For a tool result this is
+        the most that it can cost; `count_result` is more precise, since it sees whether the call
+        was one of several.
         """
         content, role = message.get("content"), message["role"]
         if len(message) == 2 and isinstance(content, str) and role not in RESULT_ROLES:
-            return (
-                self.rules.per_message + ROLE + self._texts.count(content)
-            )  # plain text, which most messages are
+            # A short cut: most messages are plain text.
+            return self.rules.per_message + ROLE + self._texts.count(content)
         tokens = self.rules.per_message + ROLE + self._fields(message)
         name = message.get("name") or ""
         if role == "tool":
             return max(tokens, self._listed(message))
         if role == "function":
-            return tokens - ROLE + self.count_text(name)  # its name is its role
+            return tokens - ROLE + self.count_text(name)  # the name is sent in place of the role
         if name:
+            # A name that equals the role costs one token less.
             tokens += self.rules.per_name + self.count_text(name) - (name == role)
         legacy = message.get("function_call")
         if legacy:
@@ -106,7 +107,7 @@ class TiktokenCounter(ChatCounter):
         return tokens + self._exchange(calls) + PER_MESSAGE * bool(content)
 
     def count_result(self, result: Mapping[str, Any], call: Mapping[str, Any]) -> int:
-        """Return the tokens that a result adds behind the message with its call."""
+        """Return the tokens that a result adds after the message with its call."""
         if result["role"] != "tool":
             return self.count_message(result)
         if len(call.get("tool_calls") or ()) > 1:
@@ -122,8 +123,8 @@ class TiktokenCounter(ChatCounter):
         Args:
             tools: tool schemas, and a `response_format` of the type `json_schema` if the request
                 has one.
-            system: the system message that the request begins with, if it does: tools and format
-                share its frame.
+            system: the system message that the request begins with, if any: tools and format share
+                its frame.
         """
         functions = [tool for tool in tools if not is_format(tool)]
         tokens = self.rules.priming if functions else self.rules.priming - self.rules.bare_discount
@@ -138,7 +139,13 @@ class TiktokenCounter(ChatCounter):
         )
 
     def _frame(self, system: Mapping[str, Any] | None) -> int:
-        """Return what holds tools and formats: a message, or what parts them from the system message they join."""
+        """
+        Return the tokens of what holds tools and formats.
+
+        Without a system message they stand in a message of their own. Otherwise they join the
+        system message after an empty line, which may merge with the end of its text: hence the
+        difference of two counts.
+        """
         if system is None:
             return PER_MESSAGE
         content = system.get("content")
@@ -149,18 +156,17 @@ class TiktokenCounter(ChatCounter):
         """
         Return the tokens of a request body, as it is sent to chat completions or to Responses.
 
-        Read are `messages`, or `instructions` and `input`; `tools` or `functions`; `tool_choice`;
+        It reads `messages`, or `instructions` and `input`; `tools` or `functions`; `tool_choice`;
         `response_format` or `text.format`. What the server keeps or adds (a previous response, a
-        stored prompt, its own tools) is not seen.
+        stored prompt, its own tools) is not counted.
 
         Raises:
             KeyError: a message lacks its role, or a call its name.
         """
         messages, tools, choice = read_body(body)
         counter = self
-        if (
-            "messages" not in body
-        ):  # Responses shows tools in a shorter form, and never in the system message
+        # Responses shows tools in a shorter form, and never in the system message.
+        if "messages" not in body:
             counter = copy(self)
             counter.rules = replace(
                 self.rules, tools=self.rules.responses_tools, joins_system=False
@@ -170,27 +176,29 @@ class TiktokenCounter(ChatCounter):
         )
 
     def _choice(self, choice: object, *, legacy: bool) -> int:
-        """Return what a forced choice adds: of one tool, or of none."""
+        """Return what a tool choice adds that forces one tool, or forbids all."""
         fixed = self.rules.named_choice
         if fixed is None or choice is None:
             return 0
         if isinstance(choice, Mapping):
             name = choice.get("name")
-            return (
-                (LEGACY_CALL if legacy else fixed) + self.count_text(f"functions.{name}")
-                if name
-                else 0
-            )
+            frame = LEGACY_CALL if legacy else fixed
+            return frame + self.count_text(f"functions.{name}") if name else 0
         return int(choice == "none")
 
     def _exchange(self, calls: Sequence[Mapping[str, Any]]) -> int:
-        """Return the tokens of calls, and of all frames of their exchange but the messages' own."""
+        """
+        Return the tokens of calls, with all frames of their exchange.
+
+        Not with the frames that each message has anyway.
+        """
         if len(calls) == 1:
             name, payload = calls[0]["name"], _json_or_text(payload_of(calls[0]))
             shown = payload if isinstance(payload, str) else compact(payload)
             return self.rules.exchange + sum(
                 map(self.count_text, (f"functions.{name}", shown, name))
             )
+        # The model writes parallel calls as one call of a tool that takes a list.
         uses = [
             {
                 "recipient_name": f"functions.{call['name']}",
@@ -204,15 +212,15 @@ class TiktokenCounter(ChatCounter):
         )
 
     def _listed(self, result: Mapping[str, Any]) -> int:
-        """Return the tokens of a result in the list that those of parallel calls make."""
+        """Return the tokens of a result of parallel calls, which are sent as one JSON list."""
         content = result.get("content")
         parts = (
             [{"type": "text", "text": content}] if isinstance(content, str) else list(content or ())
         )
         text = "".join(part["text"] for part in parts if _is_text(part))
         listed = json.dumps(_json_or_text(text), ensure_ascii=self.rules.ascii_results)
-        # In the list a space stands before each item and a comma behind it: no token reaches from
-        # one into the next.
+        # In the list each item has a space before it and a comma after it. No token reaches from
+        # one item into the next, so each can be counted on its own.
         return self.count_text(f" {listed},") + sum(
             self._part(part) for part in parts if not _is_text(part)
         )
@@ -222,22 +230,26 @@ class TiktokenCounter(ChatCounter):
 
 
 def _json_or_text(text: str) -> Any:
-    """Return the object or list that the text is the JSON of, else the text; that of JSON which loses or breaks too."""
+    """
+    Return the JSON object or list in the text, else the text itself.
+
+    JSON with a key twice, or too deep to be written again, is returned as text too.
+    """
     if not text.lstrip().startswith(("{", "[")):
         return text
     try:
         value = json.loads(text, object_pairs_hook=_unique)
-        compact([[[[value]]]])  # as deep as it will stand in what is counted
+        compact([[[[value]]]])  # what is counted nests it this deep: fail here, not there
     except (ValueError, RecursionError):
         return text
     return value
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the pairs as a mapping; raises `ValueError` where a key would hide another."""
+    """Return the pairs as a mapping; raises `ValueError` if a key occurs twice."""
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
-        raise ValueError("a key is there twice")
+        raise ValueError("a key occurs twice")
     return mapping
 
 

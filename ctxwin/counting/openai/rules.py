@@ -1,11 +1,10 @@
 """
-What OpenAI's models add to the text of a request, by family: frames around messages, tool
-exchanges, images.
+What each family of OpenAI's models adds to the text: frames of messages and tools, images.
 
-Nothing of this is documented whole. The figures were fitted to recorded requests and the
+OpenAI documents none of this completely. The figures were fitted to recorded requests and the
 `prompt_tokens` that were billed for them (768 chat completions of public test suites, 2023 to
-2026); plain chat follows the OpenAI cookbook's "How to count tokens with tiktoken". Where a figure
-comes from elsewhere, it says so.
+2026). Plain chat follows the OpenAI cookbook's "How to count tokens with tiktoken". A figure from
+another source says so.
 """
 
 from dataclasses import dataclass, replace
@@ -19,14 +18,21 @@ class ImageRule(Protocol):
     """How a family prices images."""
 
     def tokens(self, size: Size | None, *, low: bool) -> int:
-        """Return the tokens of an image of (width, height) pixels; of an unknown size: the most one can cost."""
+        """
+        Return the tokens of an image.
+
+        Args:
+            size: width and height in pixels; None if unknown, for the most that an image can cost.
+            low: whether low detail was asked for.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
     """
-    A base, and so much for each tile of 512 x 512 pixels, after shrinking to 2,048 pixels and a
-    short side of 768.
+    A base price, and a price for each tile of 512 x 512 pixels.
+
+    The image is first shrunk to fit 2,048 x 2,048 pixels, then to a short side of 768.
 
     Source: OpenAI's guide to images and vision; the recorded requests agree.
     """
@@ -35,10 +41,10 @@ class Tiles:
     tile: int
 
     def tokens(self, size: Size | None, *, low: bool) -> int:
-        """Return the price; a low-detail image costs the base alone."""
+        """Return the price; a low-detail image costs only the base."""
         if low:
             return self.base
-        width, height = size or (2048, 768)
+        width, height = size or (2048, 768)  # the largest that shrinking leaves
         scale = min(1.0, 2048 / max(width, height), 768 / min(width, height))
         return self.base + self.tile * ceil(width * scale / 512) * ceil(height * scale / 512)
 
@@ -46,10 +52,10 @@ class Tiles:
 @dataclass(frozen=True, slots=True)
 class Patches:
     """
-    So many thousandths for each patch of 32 x 32 pixels, 1,536 patches at most.
+    A price in thousandths of a token for each patch of 32 x 32 pixels, at most 1,536 patches.
 
-    Source: OpenAI's guide; the multipliers of gpt-5-mini and gpt-5-nano are measured and lower than
-    the guide's.
+    Source: OpenAI's guide to images and vision. The multipliers of gpt-5-mini and gpt-5-nano were
+    measured and are lower than the guide's.
     """
 
     thousandths: int
@@ -63,6 +69,8 @@ class Patches:
             width, height = ceil(width * scale), ceil(height * scale)
         patches = ceil(width / 32) * ceil(height / 32)
         if patches > self.most:
+            # Shrunk to the area of `most` patches, then a little more, so that whole patches fill
+            # one side: OpenAI's guide prescribes both steps.
             scale = sqrt(32 * 32 * self.most / (width * height))
             wide, high = width * scale / 32, height * scale / 32
             scale = min(max(1, int(wide)) / wide, max(1, int(high)) / high)
@@ -76,21 +84,21 @@ class Rules:
     What a family of models adds to the text, in tokens.
 
     Attributes:
-        name: sets the counts of the family apart from others of the same encoding; `""` for the
-            common ones.
+        name: distinguishes the family's counts from others with the same encoding; `""` for the
+            common rules.
         images: how images are priced.
-        per_message: the frame of a message, its role's one token apart.
-        per_name: what a name costs beside its text.
+        per_message: the frame of a message, without the one token of its role.
+        per_name: what a name costs beyond its text.
         priming: the frame of the reply.
-        bare_discount: what a request without tools costs less: the models that reason prime their
-            reply in 2 tokens.
-        exchange: the frames of a call and its results, the messages' own and the text apart.
-        tools: what declared tools cost beside their text.
+        bare_discount: how much less a request without tools costs: reasoning models prime their
+            reply with 2 tokens.
+        exchange: the frames of a call and its results, without the text and the messages' own
+            frames.
+        tools: what declared tools cost beyond their text.
         responses_tools: the same in a request to Responses, where they never join the system
             message.
-        joins_system: whether declared tools stand in the system message, and share its frame.
-        named_choice: what a forced choice of one tool adds beside its name; None for nothing at
-            all.
+        joins_system: whether declared tools stand in the system message and share its frame.
+        named_choice: what forcing one tool adds beyond its name; None if not even the name counts.
         ascii_results: whether results of parallel calls are escaped to ASCII.
     """
 
@@ -111,7 +119,7 @@ class Rules:
 COMMON = Rules()
 MINI = Rules(name="mini", images=Tiles(2833, 5667), ascii_results=True)
 O3 = Rules(name="o3", images=Tiles(75, 150), bare_discount=1)
-# From gpt-5 on, tools stand in a preamble of their own, outside the system message.
+# From gpt-5 on, tools have a preamble of their own, outside the system message.
 GPT5 = Rules(
     name="gpt-5",
     images=Tiles(70, 140),
@@ -122,13 +130,12 @@ GPT5 = Rules(
     joins_system=False,
     named_choice=None,
 )
-# The weights that OpenAI gave away: hosts put a system message of their own before the request.
+# The open-weight models: hosts put a system message of their own before the request.
 OSS = Rules(name="gpt-oss", priming=67)
-# A margin for models whose frames are not known; fitted on kimi-k2, of which four requests are
-# recorded.
+# A margin for models whose frames are not known, fitted on the four recorded requests of kimi-k2.
 OTHER = Rules(name="other", exchange=26, tools=8)
-# Beginnings of model names, the longer first. What begins with none of them is of the common
-# family.
+# Prefixes of model names. Where one begins another, the longer comes first. Any other name follows
+# the common rules.
 RULES: tuple[tuple[str, Rules], ...] = (
     ("gpt-3.5-turbo-0301", Rules(name="0301", per_message=4, per_name=-1)),  # source: the cookbook
     ("gpt-4o-mini", MINI),
@@ -148,5 +155,10 @@ RULES: tuple[tuple[str, Rules], ...] = (
 
 
 def rules_for(model: str) -> Rules:
-    """Return the rules of one of OpenAI's models, given its bare name: no provider, no `ft:`, in lower case."""
+    """
+    Return the rules of one of OpenAI's models.
+
+    Args:
+        model: its bare name: without provider or `ft:`, in lower case.
+    """
     return next((rules for prefix, rules in RULES if model.startswith(prefix)), COMMON)

@@ -1,11 +1,10 @@
 """
-What a model reads of the tools that are declared to it, and of the format that its answer is to
-have.
+The text that a model reads for declared tools and for the format of its answer.
 
-OpenAI's models see no JSON schema but a TypeScript namespace that is made of it, in the system
-message. The form was fitted to recorded requests: it gives the billed figure, to the token, for all
-flat schemas among them and for most nested ones. A format, on the other hand, is shown as JSON,
-without what only a validator needs.
+OpenAI's models do not see a tool's JSON schema. They see a TypeScript namespace made from it, in
+the system message. The rendering here was fitted to recorded requests: for all flat schemas among
+them, and for most nested ones, it gives the billed figure to the token. A format, however, is shown
+as JSON, without the keys that only a validator needs.
 """
 
 import json
@@ -13,29 +12,29 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 HEADING = "# Tools\n\n## functions\n\n"
-# What a format's schema loses on its way to the model. Measured: these, and no others among the
-# recorded ones.
+# The keys that a format's schema loses on its way to the model. Measured: among the recorded
+# requests these were missing, and no others.
 VALIDATION_ONLY = frozenset(
     {"additionalProperties", "required", "default", "minimum", "maximum", "maxItems"}
 )
-# References can make a small schema a huge type. What is deeper, or has grown by more, is `any`.
+# References can turn a small schema into a huge type. A type that is nested deeper, or has grown by
+# more than this factor, is rendered as `any`.
 DEEPEST = 64
 MOST_GROWTH = 20
-# In tokens, fitted: how the rendered text differs from what a model reads, whose exact form is not
-# known.
+# Tokens that the rendered text lacks, fitted: the exact form that a model reads is not known.
 PER_LIST_OF_OBJECTS = 2
 PER_NULLABLE = 2
-PER_GRAMMAR = 30  # of a custom tool, beside the JSON of its format: one recorded request has one
+PER_GRAMMAR = 30  # a custom tool's grammar, beside its JSON; from the one recorded request
 
 Schema = Mapping[str, Any]
 
 
 def render_tools(tools: Iterable[Schema]) -> tuple[str, int]:
     """
-    Return the namespace that a model reads, and what to add to its tokens.
+    Return the namespace that a model reads, and the tokens to add to those of its text.
 
     Args:
-        tools: schemas as they are sent, of chat completions (`{"type": "function", "function":
+        tools: schemas as they are sent: of chat completions (`{"type": "function", "function":
             {...}}`), of the Responses API (flat), or legacy functions.
     """
     renderers = [_Renderer(definition_of(tool)) for tool in tools]
@@ -45,7 +44,7 @@ def render_tools(tools: Iterable[Schema]) -> tuple[str, int]:
 
 
 def definition_of(tool: Schema) -> Schema:
-    """Return the part of a tool's schema that names it."""
+    """Return the part of a tool's schema that holds its name, description and parameters."""
     for key in ("function", "custom"):
         if isinstance(tool.get(key), Mapping):
             inner: Schema = tool[key]
@@ -54,12 +53,12 @@ def definition_of(tool: Schema) -> Schema:
 
 
 def is_format(schema: Schema) -> bool:
-    """Return whether it is a `response_format` (or Responses' `text.format`) and not a tool."""
+    """Return whether a schema is a `response_format` (or Responses' `text.format`), not a tool."""
     return schema.get("type") == "json_schema"
 
 
 def render_format(schema: Schema, *, ascii_only: bool) -> tuple[str, str]:
-    """Return what a model reads of a JSON schema format, and the format's name."""
+    """Return the text that a model reads for a JSON schema format, and the format's name."""
     given = _mapping(schema.get("json_schema", schema))
     name = str(given.get("name") or "")
     described = _comment(given.get("description"))
@@ -68,7 +67,13 @@ def render_format(schema: Schema, *, ascii_only: bool) -> tuple[str, str]:
 
 
 def _shown(schema: Any, *, names: bool = False) -> Any:
-    """Return the schema without what only a validator needs; properties are kept, whatever they are called."""
+    """
+    Return the schema without the keys that only a validator needs.
+
+    Args:
+        schema: a schema, or a part of one.
+        names: whether its keys are names of properties: these stay, even if one is `default`.
+    """
     if isinstance(schema, Mapping):
         kept = (
             schema
@@ -85,7 +90,7 @@ def _shown(schema: Any, *, names: bool = False) -> Any:
 
 
 def _comment(text: object) -> str:
-    """Return the text as comment lines; blank lines and indentation are lost."""
+    """Return the text as comment lines, without blank lines and indentation."""
     lines = text.splitlines() if isinstance(text, str) else []
     return "".join(f"// {line.strip()}\n" for line in lines if line.strip())
 
@@ -95,8 +100,8 @@ class _Renderer:
     Renders one function.
 
     Attributes:
-        correction: what the rendered text lacks or has too much, in tokens: its exact form is not
-            known.
+        correction: the tokens to add to those of the rendered text, or to subtract if negative: the
+            exact form that a model reads is not known.
     """
 
     def __init__(self, function: Schema) -> None:
@@ -107,23 +112,24 @@ class _Renderer:
             **_mapping(self.parameters.get("$defs")),
         }
         self.correction = 0
-        self._open: list[str] = []  # the references that are being followed
+        self._open: list[str] = []  # the references that are being followed: a guard against cycles
         self._depth = 0
-        self._room = MOST_GROWTH * (_size(function) + 100)
+        self._room = MOST_GROWTH * (_size(function) + 100)  # characters that may still be rendered
 
     def render(self) -> str:
-        """Return the type of the function, below what is said of it; a tool of the server's own is shown as it is."""
+        """Return the function's description and type; a server-side tool is shown as JSON."""
         if "name" not in self.function:
             return f"{json.dumps(self.function)}\n\n"
+        described = _comment(self.function.get("description"))
         takes = f"(_: {self._named(self.parameters)})" if _properties(self.parameters) else "()"
-        text = f"{_comment(self.function.get('description'))}type {self.function['name']} = {takes} => any;\n\n"
+        text = f"{described}type {self.function['name']} = {takes} => any;\n\n"
         if "format" not in self.function:
             return text
         self.correction += PER_GRAMMAR
         return text + json.dumps(self.function["format"])
 
     def _type(self, schema: Any) -> str:
-        """Return the type of a schema, as long as there is room for it."""
+        """Return the type of a schema, or `any` if it is too deep or there is no room left."""
         if not isinstance(schema, Mapping) or self._depth == DEEPEST or self._room < 0:
             return "any"
         self._depth += 1
@@ -145,7 +151,7 @@ class _Renderer:
         return self._plain(schema, schema.get("type"))
 
     def _referred(self, reference: str) -> str:
-        """Return the type that a reference names; one that refers to itself is not followed for ever."""
+        """Return the type that a reference names; `any` for a reference inside itself."""
         if reference in self._open:
             return "any"
         self._open.append(reference)
@@ -155,12 +161,14 @@ class _Renderer:
         return rendered
 
     def _named(self, schema: Schema) -> str:
-        """Return the type of an object that has a name of its own: the parameters, and what a reference names."""
+        """Return the type of the parameters or of a referenced object, with its title."""
         return _comment(schema.get("title")) + self._object(schema)
 
     def _plain(self, schema: Schema, kind: object) -> str:
-        """Return the type of a schema that is no reference, choice or union."""
-        if isinstance(kind, list):  # each variant repeats the description
+        """Return the type of a schema that is not a reference, a choice or a union."""
+        if isinstance(kind, list):
+            # Each variant repeats the description. A very long list would multiply it without
+            # bound, so there it is left out.
             told = _comment(schema.get("description")) if len(kind) < DEEPEST else ""
             return self._union(
                 [told + self._type({**schema, "type": one}) for one in kind if isinstance(one, str)]
@@ -182,13 +190,14 @@ class _Renderer:
         return " | ".join(types)
 
     def _object(self, schema: Schema) -> str:
-        """Return a braced type: one line a property, its comments above it."""
+        """Return a braced type: one line per property, with its comments above it."""
         required = schema.get("required")
         names = required if isinstance(required, list) else ()
         lines: list[str] = []
         for name, given in _properties(schema).items():
             described = _mapping(given)
             told = _told(described)
+            # Fitted: one token less if the first property is required and has no comment.
             self.correction -= not lines and not told and name in names
             ending = (
                 f" // default: {_literal(described['default'])}" if "default" in described else ""
@@ -200,8 +209,8 @@ class _Renderer:
 
 
 def _size(value: object) -> int:
-    """Return about how many characters a JSON value has, however deep it is."""
-    size, rest = 0, [value]
+    """Return about how many characters a JSON value has."""
+    size, rest = 0, [value]  # no recursion: a value may be nested deeper than Python's stack
     while rest:
         one = rest.pop()
         if isinstance(one, Mapping):
@@ -223,7 +232,7 @@ def _properties(schema: Schema) -> Schema:
 
 
 def _told(schema: Schema) -> str:
-    """Return the comments above a property: its title and its description, a line between them."""
+    """Return the comments above a property: title and description, an empty one between them."""
     title, description = _comment(schema.get("title")), _comment(schema.get("description"))
     return f"{title}//\n{description}" if title and description else title + description
 
