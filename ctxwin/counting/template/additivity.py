@@ -1,4 +1,9 @@
-"""Whether what messages cost one by one bounds what a request costs: what can be told of a chat template by probing."""
+"""
+Whether the costs of single messages add up to a bound on the request, found out by probing.
+
+Three things can break the bound: messages that are numbered, contents that touch and so may share a
+token, and messages that a template compares or moves in longer windows.
+"""
 
 import re
 from collections.abc import Mapping
@@ -7,24 +12,23 @@ from ctxwin.counting.template.neutral import OFFERS, spell
 from ctxwin.counting.template.preparing import WORD
 from ctxwin.counting.template.probing import Probes, Render
 
-# Longer windows than those by which costs were learnt.
+# Windows that are longer than those from which costs were learnt.
 CHECKS = (
-    "uauauau", "suauauau", "ssuau", "suuaau", "uAtAtAtauau", "suBttAtauBttau", "nuauauAtau", "huauauAtau", "au",
-    "uaaaa",
+    "uauauau", "suauauau", "ssuau", "suuaau", "uAtAtAtauau", "suBttAtauBttau", "nuauauAtau",
+    "huauauAtau", "au", "uaaaa",
 )  # fmt: skip
 ADJACENT = ("ssuauau", "uuau", "uAtau", "uBttau")
-# The end of a window with a message of each kind, and the same without it.
+# For each kind of message, the end of a window with such a message and without it.
 ENDINGS = {"u": ("u", ""), "a": ("ua", "u"), "t": ("uBtt", "uBt"), "A": ("uAt", "u")}
 HISTORIES = ("uAta", "ua")
 
 
 def learn_numbering(render: Render) -> Mapping[str, int]:
     """
-    Return by how many tokens later messages of a kind may be dearer: a template may number rounds,
-    calls or results.
+    Return, by kind, how many tokens more later messages may cost, if a template numbers them.
 
-    A digit more is one token more at most. Two more are allowed for, which is enough for 999 of
-    what is numbered.
+    A template may number rounds, calls or results. Each further digit adds at most one token. The
+    return value allows for two further digits, which is enough to count to 999.
     """
     more: dict[str, int] = {}
     for kind, endings in ENDINGS.items():
@@ -35,6 +39,7 @@ def learn_numbering(render: Render) -> Mapping[str, int]:
                 for ending in endings
             ]
             if None not in texts:
+                # In round 11 the number has one more digit than in round 1.
                 near, near_base, far, far_base = (len(text or "") for text in texts)
                 more[kind] = max(0, 2 * (far - far_base - near + near_base))
                 break
@@ -43,7 +48,7 @@ def learn_numbering(render: Render) -> Mapping[str, int]:
 
 
 def contents_touch(render: Render) -> bool:
-    """Return whether there are messages between whose contents nothing stands but white space."""
+    """Return whether the contents of two adjacent messages have only white space between them."""
     for letters in ADJACENT:
         window = [
             {**wire, "content": f"{WORD}{place}x"} for place, wire in enumerate(spell(letters))
@@ -55,7 +60,12 @@ def contents_touch(render: Render) -> bool:
 
 
 def sums_hold(probes: Probes) -> bool:
-    """Return whether base and messages bound the cost of longer windows; a template may compare messages, too."""
+    """
+    Return whether base and messages bound the cost of longer windows.
+
+    Each window is tried with different contents and with equal ones, since a template may compare
+    messages.
+    """
     for tools in OFFERS[:2]:
         base = probes.base(tools)
         for letters in CHECKS:

@@ -1,10 +1,10 @@
 """
-Neutral messages and windows of them, by which a chat template is probed.
+Neutral messages, and windows of them, with which a chat template is probed.
 
-A window is spelt with one letter a message: `s` system, `u` user, `a` assistant, `A` and `B`
-assistant with one call and with two, `t` the result of a call; `n` and `h` are system messages with
-the switches that reasoning models heed. `*` stands for the message to be costed. What it adds is
-told by comparing two windows that end alike.
+A window is written with one letter per message: `s` system, `u` user, `a` assistant, `A` and `B`
+assistant with one call and with two, `t` the result of a call. `n` and `h` are system messages with
+the switches for reasoning, `/no_think` and `/think`. `*` stands for the message whose cost is
+wanted; comparing two windows with the same end shows what it adds.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ctxwin.counting.template.preparing import WORD, called
 from ctxwin.values.wire import RESULT_ROLES, SYSTEM_ROLES, Wire
 
-UNASKED = "quaver999"  # the id of a call that is in no window
+UNASKED = "quaver999"  # an id that no call in any window has
 NEUTRAL: Mapping[str, Wire] = {
     "s": {"role": "system", "content": WORD},
     "n": {"role": "system", "content": "/no_think"},
@@ -35,24 +35,28 @@ TOOL: Wire = {
     },
 }
 OFFERS: Sequence[Sequence[Wire]] = ((), (TOOL,), (TOOL, TOOL))  # the tools that probes offer
-# For each kind of message, in the order in which they are learnt: a window with the message, and
-# one to compare it with. What else the two differ by is known by then; where that is the kind
-# itself, only contents are compared.
+# For each kind of message, in the order of learning: pairs of a window with the message and one to
+# compare it with. The two may differ by other messages too, if the costs of these are known by
+# then. A pair may differ by a message of the same kind: then it shows only how contents differ.
 WINDOWS: Mapping[str, Sequence[tuple[str, str]]] = {
-    "u": (("u*", "u"), ("uau*", "uau"), ("su*", "su"), ("*", "u"), ("uAt*", "uAtu"), ("uAta*", "uAtau")),
+    "u": (
+        ("u*", "u"), ("uau*", "uau"), ("su*", "su"), ("*", "u"), ("uAt*", "uAtu"),
+        ("uAta*", "uAtau"),
+    ),
     "a": (
-        ("u*u", "u"), ("uau*u", "uau"), ("uAt*u", "uAtu"), ("*u", "u"), ("nu*u", "nu"), ("hu*u", "hu"),
-        ("u*", "ua"), ("uAt*", "uAta"), ("uAt*u", "uAtau"), ("nu*", "nua"), ("hu*", "hua"),
+        ("u*u", "u"), ("uau*u", "uau"), ("uAt*u", "uAtu"), ("*u", "u"), ("nu*u", "nu"),
+        ("hu*u", "hu"), ("u*", "ua"), ("uAt*", "uAta"), ("uAt*u", "uAtau"), ("nu*", "nua"),
+        ("hu*", "hua"),
     ),
     "s": (("*u", "u"), ("s*u", "su"), ("u*u", "uu"), ("ua*u", "uau")),
     "t": (("uBt*", "uBt"), ("nuBt*", "nuBt"), ("uA*au", "uAtau"), ("uA*", "uAt")),
     "A": (
-        ("u*tau", "uau"), ("u*tu", "u"), ("uAt*t", "uAt"), ("nu*tau", "nuau"), ("hu*tau", "huau"), ("nuAt*t", "nuAt"),
-        ("u*t", "uAt"),
+        ("u*tau", "uau"), ("u*tu", "u"), ("uAt*t", "uAt"), ("nu*tau", "nuau"),
+        ("hu*tau", "huau"), ("nuAt*t", "nuAt"), ("u*t", "uAt"),
     ),
 }  # fmt: skip
-# System messages where each request begins with one, so that none is ever compared with what stands
-# in for it.
+# The pairs for system messages if every request begins with one: no window may lack it, or it would
+# be compared with the default that the template puts in its place.
 SYSTEM_WINDOWS = (("s*u", "su"), ("*u", "su"), ("su*u", "suu"), ("sua*u", "suau"))
 BASES = (
     "u",
@@ -73,8 +77,8 @@ BASES = (
     "uBtt",
     "suBtt",
 )
-# Messages that templates treat in another way than the neutral ones: the windows that matter to
-# them are kept.
+# Changes that make a neutral message one that some templates treat specially. A window that matters
+# to one of these variants is kept for costing.
 THOUGHT = f"{WORD} {WORD} {WORD} {WORD}"
 THINKING = f"<think>\n{THOUGHT}\n</think>\n\n"
 VARIANTS: Mapping[str, Sequence[Wire]] = {
@@ -109,7 +113,13 @@ def kind_of(message: Mapping[str, object]) -> str:
 
 
 def spell(letters: str, *, alike: bool = False) -> list[Wire]:
-    """Return the window that is spelt; results answer the calls before them. Contents differ unless `alike`."""
+    """
+    Return the window that the letters spell; results answer the calls before them.
+
+    Args:
+        letters: one for each message.
+        alike: whether messages of a kind have the same content.
+    """
     window: list[Wire] = []
     ids: Iterator[str] = iter(())
     for place, letter in enumerate(letters):

@@ -1,10 +1,10 @@
 """
-What a chat template wants of OpenAI-style messages, and how they are brought into that form.
+What form of OpenAI-style messages a chat template needs, and how messages get that form.
 
-Templates disagree: some take a call's arguments as a mapping, some as the JSON text that APIs send;
-some fail on an absent content, on a list of parts, on an id of other than nine characters.
-`learn_wants` finds out by rendering; `prepare` changes a message only where the template asked for
-it.
+Templates disagree. Some expect a call's arguments as a mapping, others as the JSON text that APIs
+send. Some fail on missing content, on a list of parts, or on an id that does not have nine
+characters. `learn_wants` finds out by rendering; `prepare` changes a message only where the
+template needs it.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ from typing import Any, Literal, TypeAlias
 from ctxwin.values.wire import Wire
 
 Render: TypeAlias = Callable[[Sequence[Wire]], str | None]
-"""Renders messages; None where the template refuses them."""
+"""Renders messages; None if the template refuses them."""
 
 Parts: TypeAlias = Literal["as given", "text", "parts"]
 
-WORD = "semibreve"  # stands for a text, and is in no template
-SHORT_ID = 9  # characters of a call's id, all of them letters or digits: what Mistral's templates insist on
+WORD = "semibreve"  # stands for a text; occurs in no template
+SHORT_ID = 9  # characters of a call's id, letters or digits: Mistral's templates insist on it
 LONG_ID = "call_quaver"
 ARGUMENTS = {"tempo": "vivace"}
 
@@ -30,15 +30,15 @@ ARGUMENTS = {"tempo": "vivace"}
 @dataclass(frozen=True, slots=True)
 class Wants:
     """
-    What a template wants changed.
+    What to change in messages for a template.
 
     Attributes:
-        mappings: a call's arguments as a mapping instead of the JSON text.
-        empty_content: `""` where a message with calls has no content.
-        short_ids: ids of calls of nine letters and digits.
-        no_developer: `system` for the role `developer`, which it does not show.
-        parts: by role, whether content must be a text (a list of text parts is joined), or a list
-            of parts.
+        mappings: give a call's arguments as a mapping, not as JSON text.
+        empty_content: give a message with calls the content `""` if it has none.
+        short_ids: give calls ids of nine letters and digits.
+        no_developer: write the role `developer` as `system`, because the template does not show it.
+        parts: by role, whether content must be a text (a list of text parts is joined) or a list of
+            parts.
     """
 
     mappings: bool = False
@@ -50,19 +50,20 @@ class Wants:
 
 def prepare(message: Mapping[str, Any], wants: Wants) -> Wire:
     """
-    Return a message as the template wants it; a new object, and the same however often it is
-    prepared.
+    Return a message in the form that the template needs.
 
-    - Keys whose value is null are left out; `content` then is `""`, but in a message with calls
-    only where wanted.
-    - Lone surrogates, which no tokenizer takes, become U+FFFD.
-    - The role `developer` becomes `system` where the template does not show it.
-    - Content becomes a text (text parts joined by newlines; other parts leave the list as it is) or
-      a list of one text part.
-    - Arguments of calls become a mapping; a text that is no JSON object becomes `{"arguments":
-    text}`.
-    - Ids of calls become nine characters: their own where they are such, else the head of their
-    SHA-256.
+    The result is a new object; preparing it again changes nothing.
+
+    - Keys whose value is null are left out. A missing `content` becomes `""`, but in a message with
+      calls only if wanted.
+    - Lone surrogates, which no tokenizer accepts, become U+FFFD.
+    - The role `developer` becomes `system` if the template does not show it.
+    - Content becomes a text (text parts joined by newlines; a list with other parts stays as it is)
+      or a list of one text part.
+    - Arguments of calls become a mapping; a text that is not a JSON object becomes `{"arguments":
+      text}`.
+    - Ids of calls become nine characters: an id of nine letters and digits stays, any other becomes
+      the head of its SHA-256.
     """
     wire: Wire = {key: _clean(value) for key, value in message.items() if value is not None}
     if wire["role"] == "developer" and wants.no_developer:
@@ -79,7 +80,8 @@ def prepare(message: Mapping[str, Any], wants: Wants) -> Wire:
 
 
 def learn_wants(render: Render) -> Wants:
-    """Find out what a template wants: the least change with which it shows messages as they are meant."""
+    """Return the smallest change with which the template shows messages as they are meant."""
+    # `min` returns the first of equally good candidates, and `product` starts with no change.
     candidates = [
         Wants(short_ids=short_ids, empty_content=empty_content, mappings=mappings)
         for short_ids, empty_content, mappings in product((False, True), repeat=3)
@@ -91,7 +93,7 @@ def learn_wants(render: Render) -> Wants:
 
 
 def clean(text: str) -> str:
-    """Return a text with lone surrogates replaced by U+FFFD; a pair of them is the character that it encodes."""
+    """Return a text with lone surrogates replaced by U+FFFD, and pairs joined to one character."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -100,7 +102,13 @@ def clean(text: str) -> str:
 
 
 def called(count: int = 1, *, first: int = 0) -> Wire:
-    """Return an assistant message with calls, for probing; their ids, of nine characters, count up from `first`."""
+    """
+    Return an assistant message with calls, for probing.
+
+    Args:
+        count: how many calls.
+        first: the number in the first call's id; the ids have nine characters and count up.
+    """
     function = {"name": "quaver", "arguments": json.dumps(ARGUMENTS)}
     calls = [
         {"id": f"quaver{first + i:03}", "type": "function", "function": function}
@@ -110,7 +118,7 @@ def called(count: int = 1, *, first: int = 0) -> Wire:
 
 
 def _faults(render: Render, wants: Wants) -> int:
-    """Return how badly the template shows a call and its result: 0 is well, 2 not at all."""
+    """Return how badly the template shows a call and its result, from 0 (well) to 2 (refused)."""
     call = called()
     call["tool_calls"][0]["id"] = LONG_ID
     window = [
@@ -121,13 +129,12 @@ def _faults(render: Render, wants: Wants) -> int:
     text = render([prepare(message, wants) for message in window])
     if text is None:
         return 2
-    return any(
-        sign in text for sign in ('\\"tempo', "{'tempo", "None")
-    )  # JSON in JSON, Python's spelling
+    # Signs of the wrong form: JSON inside JSON, a mapping or a missing content as Python prints it.
+    return any(sign in text for sign in ('\\"tempo', "{'tempo", "None"))
 
 
 def _shows(render: Render, wants: Wants, role: str, content: object) -> bool:
-    """Return whether the template shows the content of a message of the role, and nothing of how it was written."""
+    """Return whether the template shows a content of a role, and shows it as text, not as JSON."""
     text = render(
         [prepare(message, wants) for message in around({"role": role, "content": content})]
     )
@@ -136,7 +143,7 @@ def _shows(render: Render, wants: Wants, role: str, content: object) -> bool:
 
 
 def around(message: Wire) -> list[Wire]:
-    """Return the least window in which a message of its role is at its place."""
+    """Return the smallest window in which a template accepts a message of this role."""
     user = {"role": "user", "content": "?"}
     if message["role"] == "tool":
         return [user, called(), {**message, "tool_call_id": "quaver000"}]
@@ -146,7 +153,7 @@ def around(message: Wire) -> list[Wire]:
 
 
 def _learn_parts(render: Render, wants: Wants) -> dict[str, Parts]:
-    """Return for each role whether content must be a text or a list, where the template does not show both."""
+    """Return, for each role of which the template shows only one form of content, that form."""
     learnt: dict[str, Parts] = {}
     for role in ("system", "developer", "user", "assistant", "tool"):
         text, parts = (
@@ -159,7 +166,7 @@ def _learn_parts(render: Render, wants: Wants) -> dict[str, Parts]:
 
 
 def _content(content: Any, wanted: Parts) -> Any:
-    """Return content as wanted; a list with other parts than texts stays as it is."""
+    """Return content in the form wanted; a list that holds other parts than texts stays."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if wanted == "parts" else content
     if wanted == "parts" or any(part.get("type") != "text" for part in content):
@@ -191,7 +198,7 @@ def _parse(arguments: str) -> Wire:
 
 
 def _short(call_id: object) -> str:
-    """Return an id of nine letters and digits for any id."""
+    """Return an id of nine letters and digits, the same one for the same id."""
     if (
         isinstance(call_id, str)
         and len(call_id) == SHORT_ID

@@ -1,4 +1,10 @@
-"""What a message adds to a request, learnt from a chat template by probing it with neutral messages."""
+"""
+What a message adds to a request, learnt by probing a chat template with neutral messages.
+
+The kinds of messages are learnt one after another: each by comparing windows with and without it,
+where all other differences have a known cost. Later a message is costed by rendering it in the
+windows that were found to matter, and the most expensive one counts.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -20,11 +26,11 @@ from ctxwin.counting.template.preparing import WORD
 from ctxwin.values.wire import Wire
 
 Render: TypeAlias = Callable[[Sequence[Wire], Sequence[Wire]], str | None]
-"""Renders the request of messages and tools; None where the template refuses them."""
+"""Renders a request of messages and tools; None if the template refuses it."""
 
 MARK = WORD[::-1]
-LONG_HEAD = 200  # characters of a default system message, say
-BESIDE = 4  # characters that a token may share with a content
+LONG_HEAD = 200  # characters from which on a head is worth counting apart: a default system message
+BESIDE = 4  # characters beside a content that may share a token with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +40,12 @@ class Context:
 
     Attributes:
         before, after: the other messages, without the results of the message's calls.
-        answered: whether those stand behind it.
+        answered: whether these results follow the message.
         tools: the tools on offer.
-        tokens: what the window costs beside the message and the results beyond the first.
-        head: how its text begins, up to a special token, whatever the message; `""` where that is
-            short.
-        head_tokens: what that costs.
+        tokens: the cost of all in the window but the message and its results after the first.
+        head: the beginning of the window's text, up to a special token, which is the same for every
+            message; `""` if it is short.
+        head_tokens: the cost of the head.
     """
 
     before: Sequence[Wire]
@@ -58,14 +64,14 @@ class Probes:
     Args:
         render: renders a request.
         count: counts a text.
-        marks: special tokens, at which a text may be cut and its parts counted one by one.
-        system_prompt: whether each request begins with a system message: what stands in for one
-            then never does.
+        marks: special tokens: a text may be cut there and its parts counted one by one.
+        system_prompt: whether each request begins with a system message, so that the template's
+            default never appears.
 
     Attributes:
-        tools_repeated: whether messages are the dearer the more tools there are: no figure of
-            theirs is a bound then.
-        more: by how much messages of a kind may be dearer than they are in the windows of probes.
+        tools_repeated: whether messages cost more the more tools there are: then no cost of a
+            message is a bound.
+        more: how many tokens more than in the probes a message of each kind may cost.
     """
 
     def __init__(
@@ -90,7 +96,7 @@ class Probes:
             self._learn(kind, SYSTEM_WINDOWS if system_prompt and kind == "s" else pairs)
 
     def cost(self, message: Wire) -> int | None:
-        """Return what the message adds at most; None where the template refuses it in all that was tried."""
+        """Return what the message adds at most; None if the template refuses it in every probe."""
         kind = kind_of(message)
         for contexts in (self._contexts[kind], self._spare[kind]):
             costs = [
@@ -103,7 +109,7 @@ class Probes:
         return None
 
     def base(self, tools: Sequence[Wire]) -> int | None:
-        """Return what a request costs beside its messages; None where the template refuses all that was tried."""
+        """Return what a request costs beside its messages; None if every probe is refused."""
         bases = {self.allowed(base) for base in BASES}
         return max(
             (excess for base in bases if (excess := self.excess(base, tools)) is not None),
@@ -111,11 +117,11 @@ class Probes:
         )
 
     def allowed(self, letters: str) -> str:
-        """Return a window, behind a system message if each request begins with one."""
+        """Return a window, with a system message before it if each request begins with one."""
         return f"s{letters}" if self._system_prompt and letters[0] not in "snh" else letters
 
     def excess(self, letters: str, tools: Sequence[Wire], *, alike: bool = False) -> int | None:
-        """Return what a window costs beside its messages; None where it is refused."""
+        """Return what a window costs beside its messages; None if it is refused."""
         tokens = self._count(spell(letters, alike=alike), tools)
         costs = [
             self._known[letter] if letter in self._known else self.cost(NEUTRAL[letter])
@@ -142,21 +148,19 @@ class Probes:
         return [*before, message, *results, *context.after]
 
     def _in(self, context: Context, message: Wire) -> int | None:
-        """Return what the message adds in a context; None where it is refused."""
+        """Return what the message adds in a context; None if the template refuses it there."""
         text = self._render(self._around(context, message), context.tools)
         if text is None:
             return None
-        headed = bool(context.head) and text.startswith(context.head)
-        tokens = (
-            context.head_tokens + self._count_text(text[len(context.head) :])
-            if headed
-            else self._count_text(text)
-        )
+        if context.head and text.startswith(context.head):
+            tokens = context.head_tokens + self._count_text(text[len(context.head) :])
+        else:
+            tokens = self._count_text(text)
         more_results = len(message["tool_calls"]) - 1 if context.answered else 0
         return tokens - context.tokens - more_results * self._known.get("t", 0)
 
     def _learn_answers(self) -> bool:
-        """Return whether the template finds a result's call by its id, and not only shows that."""
+        """Return whether the template looks up a result's call by its id, not only shows the id."""
         user, call, result = spell("uAt")
         for tools in OFFERS[:2]:
             known, unknown = (
@@ -168,8 +172,9 @@ class Probes:
         return False
 
     def _learn(self, kind: str, pairs: Sequence[tuple[str, str]]) -> None:
-        """Learn what a kind of message costs, and in which contexts that is to be looked for."""
+        """Learn what a kind of message costs, and in which contexts to look for its cost."""
         neutral = NEUTRAL[kind]
+        # First the pairs that do not involve the kind itself: they give its cost.
         found = [
             context
             for pair in pairs
@@ -180,6 +185,7 @@ class Probes:
         self._known[kind] = (
             max(0, *costs) if costs else self._count_text(str(neutral.get("content")))
         )
+        # Then the others, which need that cost.
         found += [
             context
             for pair in pairs
@@ -194,7 +200,12 @@ class Probes:
             del self._known[kind]
 
     def _compare(self, kind: str, letters: str, base: str) -> list[Context]:
-        """Return the contexts of one pair of windows: one for each offer of tools that makes the message dearer."""
+        """
+        Return the contexts of one pair of windows.
+
+        There is one for each offer of tools that makes the message more expensive than the offers
+        before it.
+        """
         others = _others(letters, base)
         if not all(letter in self._known for letter in others):
             return []
@@ -206,6 +217,7 @@ class Probes:
             tokens = self._count(spell(base), tools)
             if tokens is None:
                 continue
+            # `A` is always followed by its result, which `_around` adds anew for each message.
             context = Context(
                 before, after[kind == "A" :], kind == "A", tools, tokens + other_tokens
             )
@@ -214,12 +226,18 @@ class Probes:
                 contexts[cost] = context
         found = list(contexts.values())
         if len(found) > 1 and found[-1].tools is OFFERS[-1]:
+            # Two tools cost more than one: the message repeats them, and so there is no bound.
             self.tools_repeated = True
             return found[:1]
         return found
 
     def _needed(self, kind: str, found: Sequence[Context]) -> list[Context]:
-        """Return contexts of all kinds of neighbours, and those that are the dearest for a variant of a message."""
+        """
+        Return the contexts that are enough to cost a message of this kind.
+
+        These are one for each text that can stand beside its content, and for each variant of the
+        message one in which it costs most.
+        """
         marked = {**NEUTRAL[kind], "content": MARK}
         needed = list(
             {self._neighbours(context, marked): context for context in reversed(found)}.values()
@@ -234,13 +252,18 @@ class Probes:
         return needed
 
     def _beheaded(self, kind: str, context: Context) -> Context:
-        """Return the context with its head counted once and for all, if that is long and can be counted apart."""
+        """
+        Return the context with its head counted once and for all.
+
+        Only if the head is long, and if counting it apart gives the same sum for every variant.
+        """
         messages = [{**NEUTRAL[kind], **variant} for variant in ({}, *VARIANTS[kind])]
         texts = [
             text
             for wire in messages
             if (text := self._render(self._around(context, wire), context.tools))
         ]
+        # What the first and the last text in sorted order begin with, all texts begin with.
         head = _common(min(texts), max(texts))
         head = head[: max([0, *(head.rfind(mark) for mark in self._marks)])]
         tokens = self._count_text(head)
@@ -251,7 +274,7 @@ class Probes:
         return replace(context, head=head, head_tokens=tokens)
 
     def _neighbours(self, context: Context, message: Wire) -> str:
-        """Return what stands beside a content, which may be encoded together with its ends."""
+        """Return the text on both sides of a content, which may share tokens with its ends."""
         before, _, after = (
             self._render(self._around(context, message), context.tools) or ""
         ).partition(MARK)
@@ -259,7 +282,7 @@ class Probes:
 
 
 def _common(first: str, second: str) -> str:
-    """Return how both texts begin."""
+    """Return the common beginning of both texts."""
     differing = (
         place for place, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1]
     )
@@ -275,7 +298,7 @@ def _calling(window: Sequence[Wire], call_id: object) -> list[Wire]:
 
 
 def _others(letters: str, base: str) -> Counter[str]:
-    """Return by how many messages of each kind, the one to be costed apart, a window differs from its base."""
+    """Return how many messages of each kind a window has more than its base, apart from `*`."""
     others = Counter(letters.replace("*", ""))
     others.subtract(base)
     return Counter({letter: number for letter, number in others.items() if number})

@@ -1,8 +1,7 @@
 """
-Chat templates rendered, and the text encoded, as transformers does it, with jinja2 and tokenizers
-alone.
+Renders chat templates and encodes the text as transformers does, with jinja2 and tokenizers alone.
 
-Both are imported on use; `pip install "ctxwin[transformers]"` brings them.
+Both are imported on use; `pip install "ctxwin[transformers]"` installs them.
 """
 
 import functools
@@ -14,29 +13,28 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-# The variables in which transformers gives special tokens to a template (PreTrainedTokenizerBase,
-# 5.24).
+# The variables through which transformers passes special tokens to a template
+# (PreTrainedTokenizerBase, 5.24).
 NAMED_TOKENS = tuple(f"{name}_token" for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask"))
-# Names under which models' reasoning is sent; a template finds it under the first and, for gpt-oss,
-# the second.
+# The names under which reasoning is sent. Templates look for it under the first, that of gpt-oss
+# under the second.
 REASONING_FIELDS = ("reasoning_content", "thinking", "reasoning")
-OLDEST_JINJA = (3, 1, 6)  # before it templates, which are foreign code, could leave the sandbox
+OLDEST_JINJA = (3, 1, 6)  # templates are foreign code, and could leave the sandbox of older ones
 
 
 class TemplateTokenizer:
     """
-    A tokenizer with a chat template: the part of a transformers tokenizer that rendering and
-    counting need.
+    A tokenizer with a chat template, like that of transformers but only what counting needs.
 
     Args:
-        tokenizer: a `tokenizers.Tokenizer`, taken over: as transformers does, truncation and
-            padding are switched off and special tokens that it does not know as such are added.
-        chat_template: the Jinja text, or named ones; of these `tool_use` serves requests with
-            tools, `default` others.
-        special_tokens: what the template may name: `{"bos_token": "<s>", ...}`.
+        tokenizer: a `tokenizers.Tokenizer`. It is modified, as transformers does: truncation and
+            padding are switched off, and special tokens that it does not know as such are added.
+        chat_template: the Jinja text; or a mapping of names to texts, of which `tool_use` serves
+            requests with tools and `default` all others.
+        special_tokens: the variables that the template may use: `{"bos_token": "<s>", ...}`.
 
     Raises:
-        ImportError: jinja2 is older than 3.1.6, whose sandbox holds.
+        ImportError: jinja2 is older than 3.1.6, the first version whose sandbox holds.
         ValueError: no template is named `default`.
     """
 
@@ -70,7 +68,7 @@ class TemplateTokenizer:
         return size
 
     def __call__(self, text: str, *, add_special_tokens: bool = True) -> dict[str, list[int]]:
-        """Encode a text; special tokens spelt in it are matched as such."""
+        """Encode a text; a special token spelt in it is encoded as that token."""
         return {
             "input_ids": self.backend_tokenizer.encode(
                 text, add_special_tokens=add_special_tokens
@@ -80,14 +78,16 @@ class TemplateTokenizer:
     @classmethod
     def from_folder(cls, folder: str | PathLike[str]) -> "TemplateTokenizer":
         """
-        Read a model's folder: `tokenizer.json`, `tokenizer_config.json` and where there is one
-        `chat_template.jinja`.
+        Read a model's folder.
+
+        It uses `tokenizer.json`, and `tokenizer_config.json` and `chat_template.jinja` if they are
+        there.
 
         Raises:
             FileNotFoundError: there is no `tokenizer.json`.
             ValueError: there is no chat template.
         """
-        from tokenizers import AddedToken, Tokenizer
+        from tokenizers import AddedToken, Tokenizer  # noqa: PLC0415 - an extra
 
         folder = Path(folder)
         file = folder / "tokenizer.json"
@@ -117,12 +117,12 @@ class TemplateTokenizer:
         """
         Return the text that the model is sent, or its token ids.
 
-        As in transformers, keys whose value is None are not shown to the template, reasoning is
-        shown under the names that templates look for, and special tokens spelt in a message are
-        matched as such.
+        As in transformers, the template does not see keys whose value is None, it finds reasoning
+        under the names that templates look for, and a special token spelt in a message is encoded
+        as that token.
 
         Raises:
-            ValueError: there is no message. Whatever the template raises passes.
+            ValueError: there is no message. What the template raises is passed on.
         """
         if not conversation:
             raise ValueError(
@@ -130,11 +130,8 @@ class TemplateTokenizer:
             )
         template = self.chat_template
         if not isinstance(template, str):
-            template = (
-                template.get("tool_use", template["default"])
-                if tools is not None
-                else template["default"]
-            )
+            default = template["default"]
+            template = default if tools is None else template.get("tool_use", default)
         text: str = _compile(template).render(
             messages=[_shown(message) for message in conversation],
             tools=tools,
@@ -149,11 +146,9 @@ def _shown(message: Mapping[str, Any]) -> dict[str, Any]:
     """Return a message as the template sees it."""
     shown = {key: value for key, value in message.items() if value is not None}
     reasoning = next((shown[key] for key in REASONING_FIELDS if key in shown), None)
-    return (
-        shown
-        if reasoning is None
-        else {"thinking": reasoning, **shown, "reasoning_content": reasoning}
-    )
+    if reasoning is None:
+        return shown
+    return {"thinking": reasoning, **shown, "reasoning_content": reasoning}
 
 
 def _read_config(file: Path) -> dict[str, Any]:
@@ -162,7 +157,7 @@ def _read_config(file: Path) -> dict[str, Any]:
 
 
 def _read_templates(folder: Path, config: Mapping[str, Any]) -> str | dict[str, str]:
-    """Return the template or templates of a folder; files win over the configuration."""
+    """Return the template or templates of a folder; files take precedence over the config."""
     files = {file.stem: file for file in (folder / "additional_chat_templates").glob("*.jinja")}
     if (folder / "chat_template.jinja").is_file():
         files["default"] = folder / "chat_template.jinja"
@@ -180,7 +175,7 @@ def _read_templates(folder: Path, config: Mapping[str, Any]) -> str | dict[str, 
 
 
 def _token_text(token: Any) -> str:
-    """Return the text of a token of the configuration: a string, or an object that holds it."""
+    """Return the text of a token in the configuration: a string, or an object with `content`."""
     return str(token if isinstance(token, str) else token["content"])
 
 
@@ -191,10 +186,10 @@ def _compile(template: str) -> Any:
 
 @functools.cache
 def _environment() -> Any:
-    """Return the sandbox in which templates run, with what transformers gives them."""
-    import jinja2
-    from jinja2.ext import Extension, loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    """Return the sandbox in which templates run, with the functions that transformers provides."""
+    import jinja2  # noqa: PLC0415 - an extra
+    from jinja2.ext import Extension, loopcontrols  # noqa: PLC0415
+    from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
 
     if tuple(map(int, re.findall(r"\d+", jinja2.__version__)[:3])) < OLDEST_JINJA:
         raise ImportError(
@@ -202,9 +197,9 @@ def _environment() -> Any:
         )
 
     class Generation(Extension):
-        """`{% generation %}` marks what the model wrote, for training; it is rendered as it stands."""
+        """`{% generation %}` marks what the model wrote, for training; here it changes nothing."""
 
-        tags = {"generation"}
+        tags = {"generation"}  # noqa: RUF012 - jinja2's way to declare them
 
         def parse(self, parser: Any) -> Any:
             line = next(parser.stream).lineno
@@ -216,16 +211,17 @@ def _environment() -> Any:
     )
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _raise
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    # Local time, as in transformers.
+    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)  # noqa: DTZ005
     return environment
 
 
 def _to_json(
     value: Any,
-    ensure_ascii: bool = False,
+    ensure_ascii: bool = False,  # noqa: FBT001, FBT002 - templates may pass it by position
     indent: int | None = None,
     separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
+    sort_keys: bool = False,  # noqa: FBT001, FBT002
 ) -> str:
     return json.dumps(
         value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
@@ -234,6 +230,6 @@ def _to_json(
 
 def _raise(message: str) -> None:
     """Let a template refuse what it is given."""
-    from jinja2 import TemplateError
+    from jinja2 import TemplateError  # noqa: PLC0415 - an extra
 
     raise TemplateError(message)

@@ -1,4 +1,4 @@
-"""Counting for open models: by the chat template and the tokenizer that the model itself is fed with."""
+"""Counting for open models, with the model's own chat template and tokenizer."""
 
 import hashlib
 import json
@@ -15,49 +15,53 @@ from ctxwin.counting.template.rendering import TemplateTokenizer
 from ctxwin.values.errors import CounterError, describe
 from ctxwin.values.wire import Wire
 
-SCHEME = 1  # raised whenever messages come to be costed in another way: stored counts are then counted anew
-# Encoded to tell vocabularies apart: scripts, code, digits, spaces, and what tokenizers normalise.
-SAMPLE = "The foxes' 2024-05-17 naïve café — 汉字かな 한국어 Привет مرحبا नमस्ते 🙂\n\tfor (i = 0; i < 100; i++) {\n  \n"
+# Part of a counter's name. Raise it when messages are costed in a new way: stored counts are then
+# not reused.
+SCHEME = 1
+# A text to tell vocabularies apart: scripts, code, digits, spaces, and what tokenizers normalise.
+SAMPLE = (
+    "The foxes' 2024-05-17 naïve café — 汉字かな 한국어 Привет مرحبا नमस्ते 🙂\n"
+    "\tfor (i = 0; i < 100; i++) {\n  \n"
+)
 
 
 class TransformersCounter:
     """
-    Counts what `tokenizer.apply_chat_template` makes of a request: messages, tools and generation
-    prompt.
+    Counts what `tokenizer.apply_chat_template` makes of messages, tools and generation prompt.
 
-    `count_request` renders and encodes the request: it is the truth, of what `prepare` makes of the
-    messages.
-    `count_message` renders and encodes the message alone, between a few neutral ones: what it adds
-    at most. What a
-    template does was found out by probing it, when the counter was made. Text only: a picture
-    counts as the marker that the template puts in its place. Special tokens spelt in a message are
-    matched as such, as transformers does; a lone surrogate counts as U+FFFD. It may be shared
-    between threads.
+    `count_request` renders and encodes the whole request, with its messages as `prepare` returns
+    them: that is the true cost. `count_message` renders and encodes one message between a few
+    neutral ones: that is the most that it adds. The constructor probes the template to find out
+    what it does.
+
+    Only text is counted: a picture counts as the marker that the template puts in its place. A
+    special token spelt in a message counts as that token, as in transformers. A lone surrogate
+    counts as U+FFFD. Threads may share a counter.
 
     Args:
         tokenizer: a fast tokenizer of transformers with a chat template, or a `TemplateTokenizer`.
         add_generation_prompt: whether requests end with what starts the model's reply.
-        template_variables: what else the template is given, `{"enable_thinking": False}` say. A
-            template that shows the date should be given one (`date_string`), or its counts may
-            differ by a token from day to day.
-        system_prompt: whether each request begins with a system message. Many templates put a
-            default one in its place, of up to a thousand tokens, which is counted with every
-            request unless it is known never to be needed.
+        template_variables: further variables for the template, `{"enable_thinking": False}` for
+            example. If a template shows the date, set it (`date_string`), or counts may differ by a
+            token from day to day.
+        system_prompt: whether every request begins with a system message. Many templates put a
+            default in the place of a missing one, of up to a thousand tokens. Every request is
+            counted with it, unless this says that it is never needed.
 
     Attributes:
-        tokenizer: as given.
-        exact: True, plain chat is billed as counted.
-        additive: False where sums of `count_message` are not known to bound every request: messages
-            that move, touch, are numbered, or repeat the tools. It is told by probing, not proved:
-                a template is a program.
-        name: identifies template, its variables and vocabulary, by a hash of both and of how a
-            sample is encoded.
+        tokenizer: the tokenizer, as given.
+        exact: True: plain chat is billed exactly as counted.
+        additive: False if sums of `count_message` may not bound every request: where messages move,
+            touch, are numbered, or repeat the tools. This is found out by probing and is no proof:
+            a template is a program.
+        name: identifies the template, its variables and the vocabulary, by a hash of all three and
+            of how a sample is encoded.
 
     Raises:
         TypeError: the tokenizer is none of these.
         ValueError: it has no chat template.
-        CounterError: that refuses even a request of one user message (behind a system message if
-            `system_prompt`).
+        CounterError: the template refuses even a request of one user message (after a system
+            message if `system_prompt`).
     """
 
     exact = True
@@ -82,6 +86,8 @@ class TransformersCounter:
             lambda messages: self._try(messages, ()) or self._try(messages, (TOOL,))
         )
         added = tokenizer.backend_tokenizer.get_added_tokens_decoder().values()
+        # Tokens that match exactly as they are spelt: the text before and after one is encoded
+        # apart.
         marks = [
             token.content
             for token in added
@@ -89,6 +95,7 @@ class TransformersCounter:
         ]
         self._probes = Probes(self._probe, self.count_text, marks, system_prompt=system_prompt)
         if self._learnt_base(()) is None:
+            # Nothing was accepted: render the simplest request, so that its error says why.
             self._render(self.prepare(spell("su" if system_prompt else "u")), ())
         self._probes.more = learn_numbering(self._probe)
         fixed = not self._probes.more and not self._probes.tools_repeated
@@ -101,7 +108,11 @@ class TransformersCounter:
     @classmethod
     def from_folder(cls, folder: str | PathLike[str], **options: Any) -> "TransformersCounter":
         """
-        Count by a model's folder, with jinja2 and tokenizers alone; options as in the constructor.
+        Return the counter for a model's folder; it needs only jinja2 and tokenizers.
+
+        Args:
+            folder: see `TemplateTokenizer.from_folder`.
+            options: as in the constructor.
 
         Raises:
             FileNotFoundError, ValueError: the folder has no `tokenizer.json`, or no chat template.
@@ -110,23 +121,23 @@ class TransformersCounter:
 
     def prepare(self, messages: Sequence[Mapping[str, Any]]) -> list[Wire]:
         """
-        Return messages as the template wants them: what to give to `apply_chat_template`, and what
-        is counted.
+        Return messages in the form that the template needs, which is also what is counted.
 
-        See `ctxwin.counting.preparing.prepare` for what may change. Fresh objects; preparing twice
-        changes nothing.
+        Give them to `apply_chat_template`. `ctxwin.counting.template.preparing.prepare` says what
+        may change. The results are new objects; preparing them again changes nothing.
         """
         return [prepare(message, self._wants) for message in messages]
 
     def count_text(self, text: str) -> int:
-        """Return the tokens of a bare text; special tokens spelt in it are matched as such."""
-        with self._lock:  # a fast tokenizer is set up for each call, and must not be set up by two threads at once
+        """Return the tokens of a bare text; a special token spelt in it counts as that token."""
+        # A fast tokenizer of transformers changes its settings in each call: two threads at once
+        # would disturb each other.
+        with self._lock:
             return len(self.tokenizer(clean(text), add_special_tokens=False)["input_ids"])
 
     def count_message(self, message: Mapping[str, Any]) -> int:
         """
-        Return what the message adds to a request at most; of a call it is assumed that its results
-        follow.
+        Return the most that the message adds to a request; a call's results must follow it there.
 
         Raises:
             CounterError: the template refuses the message.
@@ -139,8 +150,7 @@ class TransformersCounter:
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
     ) -> int:
         """
-        Return what a whole request costs; without messages, what is to be added to the sum of
-        theirs.
+        Return what a whole request costs; without messages, what to add to the sum of theirs.
 
         Raises:
             CounterError: the template refuses the request.
@@ -153,16 +163,16 @@ class TransformersCounter:
         return max(0, base)
 
     def _render(self, messages: Sequence[Wire], tools: Sequence[Mapping[str, Any]]) -> str:
-        """Return the text of a request; the template may fail in any way, it is foreign code."""
+        """Return the text of a request."""
         try:
             text: str = self.tokenizer.apply_chat_template(
                 messages, tools=list(tools) or None, tokenize=False, **self._options
             )
-        except Exception as error:
+        except Exception as error:  # a template is foreign code and may fail in any way
             raise CounterError(
-                f"the chat template refuses the request: {describe(error)}. Send only what it takes (not every one "
-                "takes system messages, tools, or two messages of a role in a row) and give as template_variables "
-                "what it lacks"
+                f"the chat template refuses the request: {describe(error)}. Send only what it "
+                "accepts (not every template accepts system messages, tools, or two messages of a "
+                "role in a row), and pass variables that it needs as template_variables"
             ) from error
         return text
 
@@ -176,11 +186,10 @@ class TransformersCounter:
         return self._try(self.prepare(messages), tools)
 
     def _learnt_base(self, tools: Sequence[Mapping[str, Any]]) -> int | None:
-        """Return what is to be added to the messages of any request with these tools."""
+        """Return what to add to the messages of any request with these tools."""
         base = self._probes.base([dict(tool) for tool in tools])
-        return (
-            self._probes.base((TOOL,)) if base is None and not tools else base
-        )  # a template for agents only
+        # A template for agents may refuse every request without tools.
+        return self._probes.base((TOOL,)) if base is None and not tools else base
 
     def _identify(self) -> str:
         tokenizer = self.tokenizer
@@ -198,21 +207,21 @@ class TransformersCounter:
         identity = json.dumps(
             [*told, len(tokenizer), added, list(sample)], sort_keys=True, default=str
         )
-        return (
-            f"template:{hashlib.sha256(identity.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
-        )
+        digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
+        return f"template:{digest[:16]}"
 
 
 def _check(tokenizer: Any) -> None:
-    """Raise where the object cannot count as the model is fed."""
+    """Raise an error if the tokenizer cannot render and encode a request."""
     kind = type(tokenizer).__name__
     if not callable(getattr(tokenizer, "apply_chat_template", None)):
         raise TypeError(
-            f"{kind} applies no chat template: give a transformers tokenizer or a TemplateTokenizer"
+            f"{kind} has no apply_chat_template: give a transformers tokenizer or a "
+            "TemplateTokenizer"
         )
     if not getattr(tokenizer, "is_fast", False):
         raise TypeError(
-            f"{kind} is a slow tokenizer: load the fast one, AutoTokenizer.from_pretrained(...) has it"
+            f"{kind} is a slow tokenizer: load the fast one with AutoTokenizer.from_pretrained(...)"
         )
     if not tokenizer.chat_template:
-        raise ValueError(f"{kind} has no chat template: set its chat_template to that of the model")
+        raise ValueError(f"{kind} has no chat template: set its chat_template to the model's")
