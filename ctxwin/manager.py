@@ -1,47 +1,53 @@
 """
-`ContextManager`: a conversation, its strategies, and the drive of a prune.
+`ContextManager`: every public method of a conversation, and no rule of its own.
 
-Rules:
-
-1. Every public method is atomic: it holds the lock, or works on a draft that is adopted whole or
-not at all.
-2. No lock is held while a hook or a summariser runs; where the conversation moved on meanwhile,
-plans are replayed.
-3. Nothing is decided by what a strategy was shown: drafts hold values of their own.
-4. Adding never counts and never prunes; costs are settled when they are first asked for.
+1. Every method is atomic: it reads under the lock, or hands the keeper one change, whole.
+2. No lock is held while a hook or a summariser runs. Where the conversation has moved on meanwhile,
+   plans are replayed.
+3. What comes out is a copy; changing it changes nothing inside.
+4. Adding never counts and never prunes. Costs are settled when they are first needed.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Self
 
-from ctxwin.counting import TokenCounter, input_tokens
+from ctxwin.counting import TokenCounter
 from ctxwin.counting.costs import Costs, as_counter
 from ctxwin.hooks.chain import chain_of
 from ctxwin.hooks.guard import refuse_inside_hook
-from ctxwin.log import state as states
+from ctxwin.log.changes import Append, Change, Forget, Learn, Pin, Restore, Rewind, SetTools
 from ctxwin.log.conversation import Conversation
-from ctxwin.log.precount import Ahead
-from ctxwin.meters import Meters, id_of
-from ctxwin.pruning.driving import Steps, adrive, drive
-from ctxwin.pruning.prune import prune
+from ctxwin.log.keeper import InMemory, Keeper, WorkOut
+from ctxwin.log.precount import Precount
+from ctxwin.pruning.driving import adrive, drive
+from ctxwin.pruning.preview import preview
+from ctxwin.pruning.prune import notify, prune
 from ctxwin.pruning.tickets import Ticket, commit, prepare
 from ctxwin.values.budget import Budget
-from ctxwin.values.errors import CounterError
+from ctxwin.values.errors import CounterError, MessageError
 from ctxwin.values.message import Message, read_message, to_dicts
-from ctxwin.values.receipt import Receipt
-from ctxwin.values.wire import Content
+from ctxwin.values.receipt import Preview, Receipt
+from ctxwin.values.usage import input_tokens
+from ctxwin.values.wire import RESULT_ROLES, SYSTEM_ROLES, Content, Wire
 
 
-class ContextManager(Meters):
+class ContextManager:
     """
     Keeps a chat history inside a token budget.
 
+        ctx = ContextManager(max_tokens=4000, model="gpt-4o")
+        ctx.add_message("user", "My invoice is wrong.")
+        reply = client.chat.completions.create(model="gpt-4o", messages=ctx.messages())
+        ctx.observe(reply.usage)
+        ctx.append(reply.choices[0].message)
+
     Args:
         max_tokens: the input budget, in tokens; or
-        budget: its decomposed form. Exactly one of the two.
-        strategies: names or objects, asked left to right; a missing `drop-oldest` is appended.
-        counter: a `TokenCounter`, a `Callable[[str], int]`, or an encoding's or a model's name;
+        budget: its decomposed form. Give exactly one of the two.
+        strategies: names or objects, called left to right; a missing `drop-oldest` is appended.
+        counter: a `TokenCounter`, a `Callable[[str], int]`, or the name of an encoding or a model;
             beats `model`.
         model: whose counter to use; with neither, o200k_base as an estimate.
         tools: the tool schemas sent with each request; they count.
@@ -50,16 +56,11 @@ class ContextManager(Meters):
     Raises:
         TypeError: neither or both of `max_tokens` and `budget`; a counter or tools of the wrong
             type.
-        ValueError: a budget out of range; a chain that names a strategy twice, or `drop-oldest` not
-            last.
+        ValueError: a budget out of range; a chain that names a strategy twice, or `drop-oldest`
+            not last.
         UnknownStrategyError: a strategy of that name is not installed.
         StrategyError: a strategy cannot be loaded or registered.
     """
-
-    _conversation: Callable[..., Conversation] = Conversation
-    _run: Callable[..., Awaitable[Any]] | None = (
-        None  # runs the steps of an async prune; None: the event loop does
-    )
 
     def __init__(
         self,
@@ -77,11 +78,17 @@ class ContextManager(Meters):
         elif budget is None or max_tokens is not None:
             raise TypeError("give exactly one of max_tokens and budget")
         costs = Costs(as_counter(counter, model), tools)
-        state = self._conversation(budget, costs, allow_question_edit=allow_question_edit)
-        super().__init__(state, chain_of(strategies))
-        self._ahead = Ahead(self._state, self._lock)
+        conversation = Conversation(budget, costs, allow_question_edit=allow_question_edit)
+        self._chain = chain_of(strategies)
+        self._last_receipt: Receipt | None = None
+        self._keep(InMemory(conversation))
 
-    # Adding and taking back.
+    def _keep(self, keeper: Keeper) -> None:
+        """Have the conversation kept by this one from now on."""
+        self._keeper = keeper
+        self._precount = Precount(keeper)
+
+    # Adding, taking back, keeping.
 
     def add_message(
         self,
@@ -105,21 +112,24 @@ class ContextManager(Meters):
 
     def append(self, message: object, *, pinned: bool = False) -> Message:
         """
-        Append one message as it is sent: a mapping, or an SDK object with `model_dump` (request
-        fields only).
+        Append one message as it is sent.
 
-        Raises `MessageError`: it is malformed; nothing has changed.
+        Args:
+            message: a mapping, or an SDK object with `model_dump` (its request fields are taken).
+            pinned: whether it is kept whatever happens.
+
+        Raises:
+            MessageError: it is malformed; nothing has changed.
         """
-        wire = read_message(message)
-        refuse_inside_hook(self, "append")
-        with self._gate:
-            return self._state.add(wire, pinned=pinned)
+        return self._append([read_message(message)], "append", pinned=pinned)[0]
 
     def extend(self, messages: Iterable[object]) -> list[Message]:
-        """Append messages, all or none. Raises `MessageError`: one is malformed; nothing has changed."""
-        wires = [read_message(message) for message in messages]
-        with self._changing("extend"):
-            return self._state.extend(wires)
+        """
+        Append messages, all or none.
+
+        Raises `MessageError`: one is malformed; nothing has changed.
+        """
+        return self._append([read_message(message) for message in messages], "extend")
 
     def pin(self, message: Message | int) -> None:
         """
@@ -127,8 +137,7 @@ class ContextManager(Meters):
 
         Raises `MessageError`: it is not in the log held in memory.
         """
-        with self._changing("pin"):
-            self._state.set_pinned(id_of(message), pinned=True)
+        self._apply("pin", Pin(_id_of(message), pinned=True))
 
     def unpin(self, message: Message | int) -> None:
         """
@@ -136,8 +145,7 @@ class ContextManager(Meters):
 
         Raises `MessageError`: it is not in the log held in memory.
         """
-        with self._changing("unpin"):
-            self._state.set_pinned(id_of(message), pinned=False)
+        self._apply("unpin", Pin(_id_of(message), pinned=False))
 
     def rewind(self, message: Message | int) -> tuple[Message, ...]:
         """
@@ -148,17 +156,25 @@ class ContextManager(Meters):
         Raises:
             MessageError: it is not in the log held in memory.
         """
-        with self._changing("rewind"):
-            return tuple(cut.clone() for cut in self._state.rewind(id_of(message)))
+        return tuple([cut.clone() for cut in self._apply("rewind", Rewind(_id_of(message)))])
 
     def forget(self) -> tuple[Message, ...]:
-        """Release from memory what has left the window, and return it, oldest first; the window does not change."""
-        with self._changing("forget"):
-            return tuple(self._state.forget())
+        """
+        Release from memory what has left the window, and return it, oldest first.
+
+        The window does not change.
+        """
+        released = tuple(self._apply("forget", Forget()))
+        receipt = self._last_receipt
+        if receipt is not None:  # it would hold what is to be released
+            self._last_receipt = replace(receipt, evicted=())
+        return released
+
+    # What to send.
 
     def messages(self) -> list[dict[str, Any]]:
         """
-        Return the window, fresh objects: within the budget, cut first where it is over.
+        Return the window, fresh objects: within the budget, cut first if it is over.
 
         Raises:
             BudgetError: what must be kept does not fit; nothing has changed.
@@ -166,15 +182,20 @@ class ContextManager(Meters):
         """
         refuse_inside_hook(self, "messages")
         while (window := self._fitting()) is None:
-            drive(self._steps())
+            drive(prune(self._keeper, self._chain, self, self._pruned))
         return window
 
     async def amessages(self) -> list[dict[str, Any]]:
-        """Return what `messages` returns, for async summarisers; large texts are counted in a thread (asyncio)."""
+        """
+        Return what `messages` returns, for async summarisers.
+
+        Large texts are counted in a thread (under asyncio), so that the event loop goes on.
+        """
         refuse_inside_hook(self, "amessages")
-        await self._ahead.count()
+        await self._precount.run()
         while (window := self._fitting()) is None:
-            await adrive(self._steps(), self._run)
+            flow = prune(self._keeper, self._chain, self, self._pruned)
+            await adrive(flow, self._keeper.run)
         return window
 
     def prune_history(self) -> Receipt:
@@ -184,53 +205,61 @@ class ContextManager(Meters):
         Raises `BudgetError`: what must be kept does not fit; nothing has changed.
         """
         refuse_inside_hook(self, "prune_history")
-        return drive(self._steps())
+        return drive(prune(self._keeper, self._chain, self, self._pruned))
 
     async def aprune_history(self) -> Receipt:
         """Do what `prune_history` does, in the manner of `amessages`."""
         refuse_inside_hook(self, "aprune_history")
-        await self._ahead.count()
-        return await adrive(self._steps(), self._run)
+        await self._precount.run()
+        flow = prune(self._keeper, self._chain, self, self._pruned)
+        return await adrive(flow, self._keeper.run)
 
     def plan(self) -> Receipt:
         """Return the receipt that `prune_history` would, or raise what it would; changes nothing."""
         refuse_inside_hook(self, "plan")
-        return drive(self._steps(dry=True))
+        return drive(prune(self._keeper, self._chain, self, None))
+
+    # Summaries made ahead.
+
+    @property
+    def should_prepare(self) -> bool:
+        """Whether the window is above the budget's soft mark: time to `prepare` a summary."""
+        soft = self._keeper.conversation.budget.soft
+        return soft is not None and self.total_tokens > soft * self.max_tokens
 
     def prepare(self) -> Ticket | None:
         """
-        Find out what to summarise ahead, away from the request path; calls no model, changes no
-        window.
+        Find out what to summarise ahead, away from the request path.
 
-        A newer ticket supersedes an older one. None where a prune would ask for no summary.
+        Calls no model and changes no window. A newer ticket supersedes an older one. None if a
+        prune would ask for no summary.
         """
         refuse_inside_hook(self, "prepare")
-        return prepare(self._state, self._chain, self._lock, owner=self)
+        return prepare(self._keeper, self._chain, owner=self)
 
     def commit(self, ticket: Ticket) -> Receipt:
         """
-        Apply a finished ticket if the log still extends what it was made from; else change nothing.
+        Apply a finished ticket if the log still extends what it was made from.
 
         Returns:
-            What it did; where it did nothing, `rejected` says why: `L16` for a stale ticket.
+            What it did. If it did nothing, `rejected` says why: `L16` for a stale ticket.
 
         Raises:
             ValueError: the ticket was not run.
         """
         refuse_inside_hook(self, "commit")
-        return commit(self._state, self._chain, self._gate, ticket, owner=self)
+        return commit(self._keeper, self._chain, ticket, self, self._pruned)
+
+    # Tools, strategies, usage, state.
 
     @property
     def tools(self) -> list[Any]:
         """The tool schemas sent with each request (copies); may be set."""
-        return self._state.costs.tools
+        return self._keeper.conversation.costs.tools
 
     @tools.setter
     def tools(self, tools: Sequence[Mapping[str, Any]]) -> None:
-        with self._changing("tools"):
-            self._state.set_tools(tools)
-
-    # Strategies, usage, state.
+        self._apply("tools", SetTools(tools))
 
     def register(
         self, strategy: object, *, name: str | None = None, before: str | None = None
@@ -243,17 +272,18 @@ class ContextManager(Meters):
             UnknownStrategyError: `before` names none of the chain.
             StrategyError: its hooks cannot work.
         """
-        with self._changing("register"):
+        refuse_inside_hook(self, "register")
+        with self._keeper.lock:
             self._chain = self._chain.adding(strategy, name, before)
-            self._state.version += 1
+            self._keeper.conversation.unsettle()
 
     def observe(self, usage: object) -> None:
         """
         Learn from the real usage of the request that the latest `messages()` was sent as.
 
-        Ignored if a cut happened since. An exact counter gains an offset of zero or more, an
-        estimate a correction within 0.5 to 2; the window does not change, a higher cost may cause
-        the next cut.
+        Ignored if a cut happened since. With an exact counter it learns hidden tokens (zero or
+        more), with an estimate a scale within 0.5 to 2. The window does not change; a higher cost
+        may cause the next cut.
 
         Args:
             usage: a mapping or an SDK object with the input tokens, as the provider gives it.
@@ -261,16 +291,21 @@ class ContextManager(Meters):
         Raises:
             ValueError: it states no input tokens.
         """
-        tokens = input_tokens(usage)
-        with self._changing("observe"):
-            self._state.observe(tokens)
+        real_tokens = input_tokens(usage)
+
+        def learn(conversation: Conversation) -> Sequence[Change]:
+            sent = conversation.sent_tokens
+            return [] if sent is None else [Learn(*conversation.costs.learnt(sent, real_tokens))]
+
+        self._change("observe", learn)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the state, JSON-ready and with a schema version; options are not part of it."""
-        with self._lock:
+        """Return the state, JSON-ready, with a schema version; options are not part of it."""
+        with self._keeper.lock:
+            conversation = self._keeper.conversation
             with suppress(CounterError):  # what cannot be counted can still be saved
-                self._state.window.settle()
-            return states.dump(self._state)
+                conversation.window.settle()
+            return conversation.to_dict()
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any], *args: Any, **options: Any) -> Self:
@@ -286,25 +321,117 @@ class ContextManager(Meters):
             StateError: the state cannot be restored.
         """
         manager = cls(*args, **options)
-        states.load(state, manager._state)
+        manager._apply("from_dict", Restore(state))
         return manager
 
-    @contextmanager
-    def _changing(self, method: str) -> Iterator[None]:
-        """Hold the lock for a method that changes something; refuse it inside a hook."""
+    # Meters: what can be read. Nothing below changes anything.
+
+    def __repr__(self) -> str:
+        with self._keeper.lock:
+            try:
+                figures = f"{self.total_tokens}/{self.max_tokens} tokens, {len(self)} messages"
+            except CounterError:
+                figures = f"?/{self.max_tokens} tokens"
+            return f"<ContextManager {figures}, {self._chain}>"
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __len__(self) -> int:
+        """Return the number of messages in the window."""
+        with self._keeper.lock:
+            window = self._keeper.conversation.window
+            window.settle()
+            return sum(len(unit.messages) for unit in window.units)
+
+    def __iter__(self) -> Iterator[Message]:
+        """Iterate over the messages of the window as it is, oldest first."""
+        with self._keeper.lock:
+            window = self._keeper.conversation.window
+            window.settle()
+            units = tuple(window.units)
+        return iter([message.clone() for unit in units for message in unit.messages])
+
+    @property
+    def max_tokens(self) -> int:
+        """The input budget, in tokens."""
+        return self._keeper.conversation.budget.max_tokens
+
+    @property
+    def total_tokens(self) -> int:
+        """The cost of the present window, tools and priming included."""
+        with self._keeper.lock:
+            return self._keeper.conversation.total_tokens
+
+    @property
+    def remaining_tokens(self) -> int:
+        """The budget minus the cost of the present window; may be negative before a prune."""
+        return self.max_tokens - self.total_tokens
+
+    @property
+    def conversation_history(self) -> tuple[Message, ...]:
+        """The whole log that is kept, oldest first, what left the window included."""
+        return self._keeper.log()
+
+    @property
+    def last_receipt(self) -> Receipt | None:
+        """What the last prune did; None before the first."""
+        return self._last_receipt
+
+    @property
+    def left_out(self) -> tuple[Message, ...]:
+        """Messages that no window may hold: open tool exchanges, and results without their call."""
+        with self._keeper.lock:
+            left_out = self._keeper.conversation.history.left_out()
+            return tuple(message.clone() for message in left_out)
+
+    def preview(self, content: Content, role: str = "user") -> Preview:
+        """
+        Return what sending a draft would mean; changes nothing.
+
+        Raises `MessageError`: the draft is malformed, or of a role that only answers a call.
+        """
+        wire = read_message({"role": role, "content": content})
+        if role in RESULT_ROLES:
+            raise MessageError(f"role: a draft cannot be a result, this one's role is {role!r}")
+        return preview(self._keeper, self._chain, wire, owner=self)
+
+    def _append(self, wires: Sequence[Wire], method: str, *, pinned: bool = False) -> list[Message]:
+        def appended(conversation: Conversation) -> Sequence[Change]:
+            return [
+                Append(number, wire, pinned or wire["role"] in SYSTEM_ROLES)
+                for number, wire in enumerate(wires, conversation.next_id)
+            ]
+
+        return self._change(method, appended)
+
+    def _apply(self, method: str, change: Change) -> list[Message]:
+        return self._change(method, lambda _: [change])
+
+    def _change(self, method: str, work_out: WorkOut) -> list[Message]:
+        """Have the keeper change something; refused inside a hook."""
         refuse_inside_hook(self, method)
-        with self._gate:
-            yield
+        return self._keeper.change(work_out)
+
+    def _pruned(self, receipt: Receipt) -> None:
+        """Keep the receipt of what was applied, and show it to observers."""
+        kept = replace(receipt, evicted=()) if self._keeper.releases else receipt
+        self._last_receipt = kept
+        notify(self._chain, receipt, self)
 
     def _fitting(self) -> list[dict[str, Any]] | None:
-        """Return the window, or None where it must be cut first."""
-        with self._lock:
-            if self._state.over_budget:
+        """Return the window, or None if it must be cut first."""
+        with self._keeper.lock:
+            conversation = self._keeper.conversation
+            if conversation.over_budget:
                 return None
-            self._state.sent_tokens = self._state.total_tokens
-            return to_dicts(
-                [message for unit in self._state.window.units for message in unit.messages]
-            )
+            return to_dicts([m for unit in conversation.send() for m in unit.messages])
 
-    def _steps(self, *, dry: bool = False) -> Steps[Receipt]:
-        return prune(self._state, self._chain, self._gate, owner=self, dry=dry)
+
+def _id_of(message: Message | int) -> int:
+    """Return the id of a message named by itself or by its id; raises `MessageError` otherwise."""
+    if isinstance(message, Message):
+        return message.id
+    if type(message) is not int:
+        raise MessageError(f"name a message by itself or by its id, not by {message!r}")
+    return message

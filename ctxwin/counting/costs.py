@@ -1,6 +1,5 @@
 """
-The one cost that decides everything: what the counter says, validated and corrected by observed
-usage.
+The one cost that decides: the counter's figure, validated and corrected by observed usage.
 
 Counters are foreign code. Whatever they raise becomes a `CounterError`, and what they return must
 be a count.
@@ -16,9 +15,10 @@ from ctxwin.values.errors import CounterError, describe
 from ctxwin.values.message import Message
 from ctxwin.values.wire import Wire, copy_json, read_json
 
-UNIT = 1000  # a correction is a whole number of thousandths, so that costs stay integers on every machine
+# A correction is a whole number of thousandths: costs stay integers, the same on every machine.
+THOUSAND = 1000
 COUNTER_METHODS = ("count_text", "count_message", "count_request")
-BOUNDS = (500, 2000)  # an estimate is corrected by half to double, never further
+BOUNDS = (500, 2000)  # in thousandths: an estimate is at most halved or doubled
 
 
 class Costs:
@@ -27,20 +27,21 @@ class Costs:
 
     Attributes:
         counter: the token counter.
-        offset: tokens that every request holds beyond what the exact counter sees (formats, tool
-            preambles).
-        correction: thousandths by which an estimate is multiplied.
+        hidden_tokens: tokens that every request holds and an exact counter does not see (formats,
+            tool preambles).
+        scale: the factor that an estimate is multiplied by, in thousandths.
     """
 
     def __init__(self, counter: TokenCounter, tools: Sequence[Mapping[str, Any]] = ()) -> None:
         self.counter = counter
-        self.offset = 0
-        self.correction = UNIT
-        self._base: tuple[Message | None, int] | None = None  # and the message that leads it
-        self._call: tuple[Message, Wire] | None = (
-            None  # the call that a result was last asked for, and its copy
-        )
-        # Optional methods are of use only where they go with what they stand in for.
+        self.hidden_tokens = 0
+        self.scale = THOUSAND
+        # The cost of a request without messages, and the system message that it was counted with.
+        self._base: tuple[Message | None, int] | None = None
+        # The calls that the last result answers, and their wire copy: results of parallel calls
+        # share it.
+        self._call: tuple[Message, Wire] | None = None
+        # An optional method is used only if it belongs with the required one that it replaces.
         self._count_base = _companion(counter, "count_base", "count_request")
         self._count_result = _companion(counter, "count_result", "count_message")
         self._tools: list[Any] = []
@@ -64,11 +65,12 @@ class Costs:
 
     def base_tokens(self, lead: Message | None = None) -> int:
         """
-        Return the cost of a request without messages: tools, priming and the observed offset.
+        Return the cost of a request without messages: tools, priming and hidden tokens.
 
         Args:
-            lead: the system message that the request begins with; counters that care get to see it.
+            lead: the system message that the request begins with, for counters with `count_base`.
         """
+        # Without tools a system message changes nothing, so all requests share one count.
         if self._count_base is None or not self._tools:
             lead = None
         base = self._base
@@ -78,33 +80,33 @@ class Costs:
             else:
                 tokens = self._ask("count_base", self._count_base, self.tools, lead.to_dict())
             base = self._base = lead, tokens
-        return self.corrected(base[1]) + self.offset
+        return self.scaled(base[1]) + self.hidden_tokens
 
-    def corrected(self, tokens: int) -> int:
-        """Return a count with the correction of an estimate, rounded up."""
-        return tokens if self.correction == UNIT else -(-tokens * self.correction // UNIT)
+    def scaled(self, tokens: int) -> int:
+        """Return a count multiplied by the scale, rounded up."""
+        return tokens if self.scale == THOUSAND else -(-tokens * self.scale // THOUSAND)
 
-    def corrected_by(self, correction: int) -> "Costs":
-        """Return the same costs with another correction."""
+    def scaled_by(self, scale: int) -> "Costs":
+        """Return the same costs with another scale."""
         costs = copy(self)
-        costs.correction = correction
+        costs.scale = scale
         return costs
 
     def text(self, text: str) -> int:
         """Return the cost of a bare text."""
-        return self.corrected(self._ask("count_text", self.counter.count_text, text))
+        return self.scaled(self._ask("count_text", self.counter.count_text, text))
 
     def message(self, message: Message, call: Message | None = None) -> int:
         """
-        Return the uncorrected cost of a message: what is counted once and kept.
+        Return the cost of a message before scaling, which is counted once and kept.
 
         Args:
             message: the message.
-            call: of a tool result, the message with its call; counters that care get to see it.
+            call: for a tool result, the message with its call, for counters with `count_result`.
         """
         if call is None or self._count_result is None:
             return self._ask("count_message", self.counter.count_message, message.to_dict())
-        known = self._call  # one thread may count ahead while another counts
+        known = self._call  # read once: another thread may be counting too
         if known is None or known[0] is not call:
             known = self._call = call, call.to_dict()
         return self._ask("count_result", self._count_result, message.to_dict(), known[1])
@@ -112,59 +114,74 @@ class Costs:
     def request(self, messages: Sequence[Message]) -> int:
         """Return the true cost of a whole request."""
         wires = [message.to_dict() for message in messages]
-        return (
-            self.corrected(
-                self._ask("count_request", self.counter.count_request, wires, self.tools)
-            )
-            + self.offset
-        )
+        tokens = self._ask("count_request", self.counter.count_request, wires, self.tools)
+        return self.scaled(tokens) + self.hidden_tokens
 
     @property
     def name(self) -> str:
-        """The name under which counts are stored; `""` for never."""
+        """The name under which counts are stored; `""` if they must not be stored."""
         name: str = getattr(self.counter, "name", "")
         return name
 
     @property
     def additive(self) -> bool:
-        """Whether sums bound the cost of a request, so that none need be counted whole after a cut."""
+        """Whether a sum of messages bounds a request, so that a cut needs no count of the whole."""
         return bool(getattr(self.counter, "additive", True))
 
     @property
     def sums_are_exact(self) -> bool:
-        """Whether a request is known to cost just base plus messages, so that asking again can tell nothing new."""
+        """Whether a request costs exactly base plus messages, so that counting it adds nothing."""
         return getattr(type(self.counter), "count_request", None) is ChatCounter.count_request
 
     def learnt(self, predicted_tokens: int, real_tokens: int) -> tuple[int, int]:
-        """Return the offset and the correction that a request teaches which cost another figure than predicted."""
-        if getattr(self.counter, "exact", False):
-            return max(0, self.offset + real_tokens - predicted_tokens), self.correction
-        if not predicted_tokens:
-            return self.offset, self.correction
-        wanted = round(self.correction * real_tokens / predicted_tokens)
-        return self.offset, min(max(wanted, BOUNDS[0]), BOUNDS[1])
+        """
+        Return the hidden tokens and the scale as a billed request teaches them.
 
-    def restore(self, offset: int, correction: int) -> None:
-        """Take over what was learnt before: an exact counter has an offset, an estimate a correction, never both."""
+        An exact counter misses a constant, so its hidden tokens change; an estimate is wrong in
+        proportion, so its scale changes.
+
+        Args:
+            predicted_tokens: what the request was expected to cost.
+            real_tokens: what was billed.
+        """
+        if getattr(self.counter, "exact", False):
+            return max(0, self.hidden_tokens + real_tokens - predicted_tokens), self.scale
+        if not predicted_tokens:
+            return self.hidden_tokens, self.scale
+        wanted = round(self.scale * real_tokens / predicted_tokens)
+        return self.hidden_tokens, min(max(wanted, BOUNDS[0]), BOUNDS[1])
+
+    @property
+    def learnt_figures(self) -> tuple[int, int]:
+        """What bills have taught so far: the hidden tokens and the scale."""
+        return self.hidden_tokens, self.scale
+
+    def learn(self, hidden_tokens: int, scale: int) -> None:
+        """Take over what was learnt: an exact counter has hidden tokens, an estimate a scale."""
         exact = getattr(self.counter, "exact", False)
-        self.offset, self.correction = (offset, UNIT) if exact else (0, correction)
+        self.hidden_tokens, self.scale = (hidden_tokens, THOUSAND) if exact else (0, scale)
 
     def _ask(self, method: str, count: Callable[..., int], *args: object) -> int:
         try:
             tokens = index(count(*args))
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # a Rust panic is no Exception
+        except BaseException as error:  # a Rust panic is not an Exception
             raise CounterError(f"{self.counter!r}: {method} failed: {describe(error)}") from error
         if tokens < 0:
             raise CounterError(
-                f"{self.counter!r}: {method} returned {tokens}, a count is not negative"
+                f"{self.counter!r}: {method} returned {tokens}, but a count cannot be negative"
             )
         return tokens
 
 
 def _companion(counter: TokenCounter, optional: str, required: str) -> Callable[..., int] | None:
-    """Return the optional method, unless the counter has none or has overridden only what it stands in for."""
+    """
+    Return the counter's optional method, or None if it has none that can be trusted.
+
+    A subclass that overrides only the required method counts in its own way: the inherited optional
+    method would still give the parent's figures. So the class that is nearer in the MRO decides.
+    """
     for kind in type(counter).__mro__:
         if optional in vars(kind):
             method: Callable[..., int] = getattr(counter, optional)
@@ -178,11 +195,12 @@ def as_counter(
     counter: TokenCounter | Callable[[str], int] | str | None, model: str | None
 ) -> TokenCounter:
     """
-    Make a counter of what a caller may give: a counter, a callable, or a model's or an encoding's
-    name.
+    Return a counter for what the caller gave: a counter, a callable, or a name.
+
+    A name is a model's or an encoding's; if `counter` is None, the model's name decides.
 
     Raises:
-        TypeError: it is none of these.
+        TypeError: `counter` is none of these.
     """
     if counter is None or isinstance(counter, str):
         return counter_for(model if counter is None else counter)

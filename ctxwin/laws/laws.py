@@ -2,7 +2,7 @@
 The laws of a window, as pure functions.
 
 `log` = every message appended, oldest first. `window` = what `messages()` returns. `LAWS` lists all
-sixteen. Laws of kind W speak about one window: each has a function of a `Change` (units before,
+sixteen. Laws of kind W speak about one window: each has a function of a `Outcome` (units before,
 units after, the plan, the context) that yields what is wrong. The manager applies them to every
 plan before it takes effect, and the one about the budget to what comes out at the end. Laws of kind
 M speak about the manager over a sequence of calls: they have no function, tests prove them.
@@ -20,6 +20,7 @@ from itertools import pairwise
 from ctxwin.laws.edits import edit_faults
 from ctxwin.values.message import Message, answer_key, call_keys
 from ctxwin.values.plan import Drop, Edit, Plan, Replace, Unit
+from ctxwin.values.receipt import Broken
 from ctxwin.values.wire import RESULT_ROLES
 
 
@@ -34,7 +35,7 @@ class Context:
         question: id of the current question (the last user message), or None.
         newest: ids of the newest unit's messages; `()` in an empty window.
         allow_question_edit: whether a declared edit may shorten the question.
-        spared: ids of the first messages of the units that plugins asked to spare and that are not
+        protected_by_plugin: ids of the first messages of the units that plugins asked to spare and that are not
             released.
     """
 
@@ -43,11 +44,11 @@ class Context:
     question: int | None = None
     newest: tuple[int, ...] = ()
     allow_question_edit: bool = False
-    spared: frozenset[int] = frozenset()
+    protected_by_plugin: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
-class Change:
+class Outcome:
     """A window before and after a plan; units oldest first, the plan's units and messages as they stood before."""
 
     before: tuple[Unit, ...]
@@ -68,25 +69,17 @@ class Change:
         return tuple([unit for unit in self.after if id(unit) not in known])
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A law that is broken, and how."""
-
-    law: str
-    reason: str
-
-
-def budget(change: Change) -> Iterator[str]:
+def budget(outcome: Outcome) -> Iterator[str]:
     """L1: the window costs no more than the budget."""
-    cost = change.context.base_tokens + sum(unit.tokens for unit in change.after)
-    if change.after and cost > change.context.max_tokens:
-        yield f"the window costs {cost} tokens, the budget is {change.context.max_tokens}"
+    cost = outcome.context.base_tokens + sum(unit.tokens for unit in outcome.after)
+    if outcome.after and cost > outcome.context.max_tokens:
+        yield f"the window costs {cost} tokens, the budget is {outcome.context.max_tokens}"
 
 
-def tool_units(change: Change) -> Iterator[str]:
+def tool_units(outcome: Outcome) -> Iterator[str]:
     """L2: results stand directly behind their call, all of them; only the last unit may lack some."""
-    last = change.after[-1] if change.after else None
-    for unit in change.after:
+    last = outcome.after[-1] if outcome.after else None
+    for unit in outcome.after:
         head, results = unit.messages[0], unit.messages[1:]
         keys = call_keys(head)
         if not keys and not results and head.role not in RESULT_ROLES:
@@ -101,19 +94,19 @@ def tool_units(change: Change) -> Iterator[str]:
             yield f"message {head.id} has calls without results, and is not the last unit"
 
 
-def pins(change: Change) -> Iterator[str]:
+def pins(outcome: Outcome) -> Iterator[str]:
     """L3: pinned units, and units that are spared, stay as they are (a pin on one message keeps its exchange)."""
-    for unit in change.gone:
-        if (unit.pinned or unit.first in change.context.spared) and unit not in change.after:
+    for unit in outcome.gone:
+        if (unit.pinned or unit.first in outcome.context.protected_by_plugin) and unit not in outcome.after:
             kept = "pinned" if unit.pinned else "spared by a plugin"
             yield f"messages {_ids(unit)} are {kept} and must stay as they are"
 
 
-def current_question(change: Change) -> Iterator[str]:
+def current_question(outcome: Outcome) -> Iterator[str]:
     """L4: the question and the newest unit stay, but for a declared edit where one is allowed."""
-    context = change.context
-    after = _messages(change.new)
-    for message in _messages(change.gone).values():
+    context = outcome.context
+    after = _messages(outcome.new)
+    for message in _messages(outcome.gone).values():
         if message.id != context.question and message.id not in context.newest:
             continue
         kind = "the current question" if message.id == context.question else "of the newest unit"
@@ -123,24 +116,24 @@ def current_question(change: Change) -> Iterator[str]:
             yield f"message {message.id} is {kind} and must not be edited"
 
 
-def order(change: Change) -> Iterator[str]:
+def order(outcome: Outcome) -> Iterator[str]:
     """L5: units of the log keep their order and are whole; a written unit stands at its oldest source."""
-    places = [unit.place for unit in change.after]
+    places = [unit.place for unit in outcome.after]
     if any(left >= right for left, right in pairwise(places)):
         yield "units stand out of order"
-    before = {unit.first: unit.ids for unit in change.gone}
-    for unit in change.new:
+    before = {unit.first: unit.ids for unit in outcome.gone}
+    for unit in outcome.new:
         if not unit.written and before.get(unit.first) != unit.ids:
             yield f"messages {_ids(unit)} are no unit of the window before"
 
 
-def silent_edits(change: Change) -> Iterator[str]:
+def silent_edits(outcome: Outcome) -> Iterator[str]:
     """L6: content changes only as the plan declares, and well: whole graphemes, JSON stays JSON, reasoning whole."""
     declared = {
-        step.message.id: step.content for step in change.plan.steps if isinstance(step, Edit)
+        step.message.id: step.content for step in outcome.plan.steps if isinstance(step, Edit)
     }
-    before = _messages(change.gone)
-    for after in _messages(change.new).values():
+    before = _messages(outcome.gone)
+    for after in _messages(outcome.new).values():
         old = before.get(after.id)
         if old is None or old == after:
             continue
@@ -154,35 +147,35 @@ def silent_edits(change: Change) -> Iterator[str]:
             )
 
 
-def progress(change: Change) -> Iterator[str]:
+def progress(outcome: Outcome) -> Iterator[str]:
     """L7: the window gets strictly cheaper, and no unit of it dearer."""
-    before = sum(unit.tokens for unit in change.before)
-    after = sum(unit.tokens for unit in change.after)
+    before = sum(unit.tokens for unit in outcome.before)
+    after = sum(unit.tokens for unit in outcome.after)
     if after >= before:
         yield f"the plan frees nothing: {before} tokens before, {after} after"
-    costs = {unit.first: unit.tokens for unit in change.gone}
-    for unit in change.new:
+    costs = {unit.first: unit.tokens for unit in outcome.gone}
+    for unit in outcome.new:
         if unit.tokens > costs.get(unit.first, unit.tokens):
             yield f"messages {_ids(unit)} would cost {unit.tokens} tokens, not {costs[unit.first]}"
 
 
-def explained(change: Change) -> Iterator[str]:
+def explained(outcome: Outcome) -> Iterator[str]:
     """L14: every unit that is gone is named by the plan."""
-    steps = [step for step in change.plan.steps if isinstance(step, Drop | Replace)]
+    steps = [step for step in outcome.plan.steps if isinstance(step, Drop | Replace)]
     named = {unit.first for step in steps for unit in step.units}
-    kept = {unit.first for unit in change.new}
-    for unit in change.gone:
+    kept = {unit.first for unit in outcome.new}
+    for unit in outcome.gone:
         if unit.first not in kept and unit.first not in named:
             yield f"messages {_ids(unit)} are gone and the plan does not say why"
 
 
-def summaries_shrink(change: Change) -> Iterator[str]:
+def summaries_shrink(outcome: Outcome) -> Iterator[str]:
     """L15: a summary is not blank, costs less than what it replaces, and names all its transitive sources."""
-    known = {unit.first for unit in change.gone}
+    known = {unit.first for unit in outcome.gone}
     covered = {
-        sources_of(step.units): step for step in change.plan.steps if isinstance(step, Replace)
+        sources_of(step.units): step for step in outcome.plan.steps if isinstance(step, Replace)
     }
-    for unit in change.new:
+    for unit in outcome.new:
         message = unit.messages[0]
         if not unit.written or message.id in known:
             continue
@@ -206,7 +199,7 @@ def sources_of(units: tuple[Unit, ...]) -> tuple[int, ...]:
     return tuple(sorted(ids))
 
 
-def must_keep(unit: Unit, context: Context) -> bool:
+def protected_by_law(unit: Unit, context: Context) -> bool:
     """Return whether the laws leave no window without the unit."""
     first = unit.first
     return first == context.question or context.newest[:1] == (first,) or unit.pinned
@@ -217,7 +210,7 @@ def editable(units: tuple[Unit, ...], context: Context) -> tuple[Message, ...]:
     found: list[Message] = []
     for unit in units:
         first = unit.first
-        if unit.pinned or unit.written or first in context.spared:
+        if unit.pinned or unit.written or first in context.protected_by_plugin:
             continue
         if first == context.question or first in context.newest:
             found += [message for message in unit.messages if _may_edit(message, context)]
@@ -250,14 +243,14 @@ class Law:
         title: two or three words.
         kind: `W` (about one window) or `M` (about the manager over a sequence of calls).
         statement: the law in a sentence.
-        check: yields what is wrong with a `Change`; None for a law of kind M.
+        check: yields what is wrong with a `Outcome`; None for a law of kind M.
     """
 
     id: str
     title: str
     kind: str
     statement: str
-    check: Callable[[Change], Iterator[str]] | None = None
+    check: Callable[[Outcome], Iterator[str]] | None = None
 
 
 LAWS = (
@@ -354,7 +347,7 @@ _PLAN_CHECKS = [
 ]
 
 
-def check_plan(change: Change) -> Iterator[Violation]:
+def check_plan(outcome: Outcome) -> Iterator[Broken]:
     """Yield what a plan breaks, L1 apart."""
     for law, check in _PLAN_CHECKS:
-        yield from (Violation(law, reason) for reason in check(change))
+        yield from (Broken(law, reason) for reason in check(outcome))

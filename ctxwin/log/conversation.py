@@ -1,26 +1,45 @@
 """
-The state of one conversation, and every way in which it may change.
+The state of one conversation, and the one place where it changes.
 
-Methods here are plain and quick: no locks, no hooks, no foreign code but the counter. `manager.py`
-adds those. Each change bumps `version`, so that a prune can tell whether its snapshot is still the
-present.
+`Conversation.apply` takes a change (`changes.py`), checks it whole and then carries it out. A change
+that cannot be carried out raises, and everything is as before. Whoever makes a change decides
+nothing here: a prune works on a draft and ends in a `Cut`; a session stores a change and then
+applies it; loading a state is a row of `Append`s and a `Cut`.
+
+The methods are plain and quick: no locks, no hooks, no foreign code but the counter. Each change
+bumps `version`, so that a prune can tell whether what it started from is still the present.
+
+Beside changes, a few notes belong to this process alone and are no part of the conversation: which
+window was sent last, which ticket is the newest, what was counted early.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
-from ctxwin.counting.costs import Costs
-from ctxwin.laws import laws
-from ctxwin.log.history import Entry, History, Slot
+from ctxwin.counting.costs import BOUNDS, Costs
+from ctxwin.log import state as states
+from ctxwin.log.changes import (
+    Append,
+    Change,
+    Cut,
+    Edited,
+    Forget,
+    Learn,
+    Pin,
+    Restore,
+    Rewind,
+    SetTools,
+    Written,
+)
+from ctxwin.log.history import History, LogMessage, LogUnit
 from ctxwin.log.window import Window
-from ctxwin.pruning.breaker import Breaker
-from ctxwin.pruning.draft import CORE, Draft, Snapshot
 from ctxwin.values.budget import Budget
-from ctxwin.values.errors import BudgetError, MessageError
-from ctxwin.values.message import Message
-from ctxwin.values.receipt import Action, Receipt
-from ctxwin.values.wire import RESULT_ROLES, SYSTEM_ROLES, Wire
+from ctxwin.values.errors import MessageError, StateError
+from ctxwin.values.message import Message, call_keys
+from ctxwin.values.plan import Unit
+from ctxwin.values.wire import RESULT_ROLES
 
 
 class Conversation:
@@ -30,13 +49,13 @@ class Conversation:
     Attributes:
         version: grows with every change.
         next_id: the id of the next message.
-        adjustment: what `count_request` said of the window at the last cut, minus the sum of its
+        request_gap: what `count_request` said of the window at the last cut, minus the sum of its
             messages.
         sent_tokens: what the window of the latest `messages()` was predicted to cost; None since a
             cut.
-        settled: the version after the last prune: while it is the present one, a prune has nothing
-            new to do.
-        breaker: which strategies rest.
+        settled: the version after the last prune: as long as it is the present one, another prune
+            has nothing new to do.
+        failures: strategy name -> (failures in a row, length of the log until which it rests).
         prepared: the key of the newest ticket; `""` before the first.
     """
 
@@ -45,25 +64,20 @@ class Conversation:
         self.costs = costs
         self.allow_question_edit = allow_question_edit
         self.version = 0
-        self.last_receipt: Receipt | None = None
-        self.clear()
-
-    def clear(self) -> None:
-        """Begin anew, with nothing in the log."""
         self.history = History()
         self.window = Window(self.history, self.costs)
         self.next_id = 1
-        self.adjustment = 0
+        self.request_gap = 0
         self.sent_tokens: int | None = None
         self.settled = -1
-        self.breaker = Breaker()
+        self.failures: Mapping[str, tuple[int, int]] = {}
         self.prepared = ""
 
     @property
     def total_tokens(self) -> int:
         """The cost of the window; counts what was never counted."""
         self.window.settle()
-        return self.window.total_tokens + self.adjustment
+        return self.window.total_tokens + self.request_gap
 
     @property
     def over_budget(self) -> bool:
@@ -75,262 +89,247 @@ class Conversation:
         """Whether a prune would do what the last one did: nothing more."""
         return self.settled == self.version and not self.over_budget
 
-    def add(self, wire: Wire, *, pinned: bool) -> Message:
-        """Append a message; system and developer messages are pinned from the start."""
-        entry, newest = self._append(wire, pinned=pinned)
-        if newest is not None:
-            self._bring_back_unit(newest)
-        self.version += 1
-        return entry.message
-
-    def extend(self, wires: Sequence[Wire]) -> list[Message]:
-        """Append messages."""
-        return [self.add(wire, pinned=False) for wire in wires]
-
-    def set_pinned(self, message_id: int, *, pinned: bool) -> None:
-        """Pin or unpin; a pinned message comes back into the window as it was, wherever it had gone."""
-        written = self.window.find_written(message_id)
-        if written is not None:
-            self.window.show_written(written, replace(written.messages[0], pinned=pinned))
-        else:
-            entry = self.entry(message_id)
-            entry.message = replace(entry.message, pinned=pinned)
-            if pinned:
-                self._bring_back(entry)
-            if entry.edited is not None:
-                entry.edited = replace(entry.edited, pinned=pinned)
-            self.history.touch(entry.slot)
-        self._changed()
-
-    def entry(self, message_id: int) -> Entry:
-        """Return the log's entry; raises `MessageError` where the log in memory has none."""
-        entry = self.history.entries.get(message_id)
-        if entry is None:
+    def logged(self, message_id: int) -> LogMessage:
+        """Return a message of the log; raises `MessageError` where the log in memory lacks it."""
+        logged = self.history.messages.get(message_id)
+        if logged is None:
             raise MessageError(f"no message {message_id} in the log held in memory")
-        return entry
+        return logged
 
-    def rewind(self, message_id: int) -> list[Message]:
-        """Cut the log's tail; what was dropped or summarised comes back where the laws now ask for it."""
-        self.entry(message_id)
-        cut = self.history.rewind(message_id)
-        self._take_out(cut)
-        for unit in [unit for unit in self.window.units if unit.written]:
-            sources = unit.messages[0].sources
-            if sources[-1] >= message_id:  # it tells of what was taken back
-                self.window.show_written(unit, None)
-                for source in sources:
-                    if source in self.history.entries:
-                        self._restore(self.history.entries[source].slot)
-        self._keep_what_is_now_newest()
-        self._changed()
-        return [entry.message for entry in cut]
+    def to_dict(self) -> dict[str, Any]:
+        """Return the state: JSON values only, nothing shared with the conversation."""
+        return states.dump(self)
 
-    def forget(self) -> list[Message]:
-        """Release from memory what has left the window."""
-        released = [entry.message for entry in self.history.forget()]
-        if self.last_receipt is not None:
-            self.last_receipt = replace(self.last_receipt, evicted=())
-        return released
-
-    def snapshot(self) -> Snapshot:
-        """Return what a prune starts from."""
-        self.window.settle()
-        question = self.history.question
-        newest = self.window.newest
-        context = laws.Context(
-            base_tokens=self.window.base_tokens + max(0, self.adjustment),
-            max_tokens=self.budget.max_tokens,
-            question=question.message.id if question else None,
-            newest=newest.ids if newest else (),
-            allow_question_edit=self.allow_question_edit,
-        )
-        units = tuple(self.window.units)
-        floor = context.base_tokens + sum(
-            unit.tokens for unit in units if laws.must_keep(unit, context)
-        )
-        return Snapshot(
-            units,
-            context,
-            self.budget.target_tokens(floor),
-            self.next_id,
-            self.version,
-            self.total_tokens,
-        )
-
-    def verify(self, draft: Draft) -> int:
+    def restored(self, state: Mapping[str, Any]) -> "Conversation":
         """
-        Check that the outcome of a prune fits, asking for the true cost of the request where sums
-        do not decide.
+        Return a new conversation with the same options that is what a state says.
+
+        Raises `StateError`: the state cannot be restored.
+        """
+        other = Conversation(
+            self.budget, copy(self.costs), allow_question_edit=self.allow_question_edit
+        )
+        states.load(state, other)
+        return other
+
+    # What this process notes.
+
+    def send(self) -> list[Unit]:
+        """Return the window, which is sent now: the next bill will be for it."""
+        self.sent_tokens = self.total_tokens
+        return self.window.units
+
+    def supersede(self, ticket_key: str) -> None:
+        """Record the newest ticket: an older one is stale from now on."""
+        self.prepared = ticket_key
+
+    def unsettle(self) -> None:
+        """Have the next prune ask the strategies, though nothing else has changed."""
+        self.settled = -1
+
+    def skip_to(self, next_id: int) -> None:
+        """Give no message an id below this one."""
+        self.next_id = max(self.next_id, next_id)
+
+    def take_counts(self, counts: Iterable[tuple[LogMessage, int]]) -> None:
+        """Keep what messages were counted early; whoever counted one since got the same figure."""
+        for logged, tokens in counts:
+            logged.tokens = tokens
+
+    # Changes. Each method below checks its change first; from the first assignment on, nothing of
+    # it can fail. That is what makes `apply` all or nothing.
+
+    def apply(self, change: Change) -> list[Message]:
+        """
+        Carry a change out, or raise and change nothing.
 
         Returns:
-            The adjustment that goes with the draft: the true cost minus the sum, 0 where sums
-                decide.
+            The message appended, the messages taken back by a rewind, or those that were forgotten.
 
         Raises:
-            BudgetError: what must be kept does not fit.
+            MessageError: it names a message that is not in the log held in memory.
+            StateError: it contradicts the conversation, and nobody can have made it.
+            CounterError: a message that it writes or edits cannot be counted.
         """
-        if not draft.units or (self.costs.additive and not draft.over_budget):
-            return draft.context.base_tokens - self.window.base_tokens
-        while True:
-            units = draft.units
-            true_tokens = draft.used_tokens
-            if not self.costs.sums_are_exact:
-                true_tokens = self.costs.request(
-                    [message for unit in units for message in unit.messages]
-                )
-            draft.context = replace(
-                draft.context,
-                base_tokens=draft.context.base_tokens + true_tokens - draft.used_tokens,
-            )
-            if not draft.over_budget:
-                return draft.context.base_tokens - self.window.base_tokens
-            draft.drop_what_is_needed()
-            if draft.units == units:
-                culprits = draft.culprits(self.window.base_tokens if self.costs.tools else 0)
-                raise BudgetError(true_tokens, self.budget.max_tokens, culprits)
+        carry_out: Callable[[Conversation, Any], list[Message]] = self._CARRY_OUT[type(change)]
+        return carry_out(self, change)
 
-    def receipt(self, draft: Draft) -> Receipt:
-        """Return what the draft's prune did."""
-        snapshot = draft.snapshot
-        kept = {message.id for unit in draft.units for message in unit.messages}
-        evicted = (
-            message
-            for unit in snapshot.units
-            for message in unit.messages
-            if message.id not in kept
-        )
-        return Receipt(
-            before_tokens=snapshot.total_tokens,
-            after_tokens=draft.used_tokens,
-            target_tokens=snapshot.target_tokens,
-            actions=(*draft.actions, *self._left_out_actions()),
-            rejected=tuple(draft.rejected),
-            left_out=tuple(message.clone() for message in self.history.left_out()),
-            evicted=tuple(message.clone() for message in evicted),
-        )
+    def is_news(self, change: Change) -> bool:
+        """Return whether a change is more than a note of this process: whether others must know."""
+        if isinstance(change, Learn):
+            return (change.hidden_tokens, change.scale) != self.costs.learnt_figures
+        if isinstance(change, Cut):
+            return self._rewrites(change) or change.failures != self.failures
+        return not isinstance(change, SetTools | Forget)
 
-    def adopt(self, draft: Draft, adjustment: int, receipt: Receipt) -> None:
-        """Make the draft the window."""
-        if draft.units != draft.snapshot.units:
-            self.sent_tokens = None
-        self.window.adopt(draft.units, draft.tokens)
-        self.next_id = draft.next_id
-        self.adjustment = adjustment
-        self.last_receipt = receipt
+    def _append(self, change: Append) -> list[Message]:
+        if change.id < self.next_id:
+            raise StateError(f"ids must ascend, {change.id} comes after {self.next_id - 1}")
+        message = Message(change.id, change.message, change.pinned)
+        pending = self.history.pending
+        self.history.append(message, change.tokens)
+        if pending is not None and pending.first in self.history.open:
+            # A gap below zero was saved on messages of which these leave the window now.
+            self.request_gap = max(0, self.request_gap)
+        self.next_id = change.id + 1
         self.version += 1
+        return [message]
 
-    def observe(self, real_tokens: int) -> None:
-        """Learn what the request of the latest `messages()` really cost; ignored after a cut, one bill a request."""
-        if self.sent_tokens is None:
-            return
-        self.window.settle()
-        offset, correction = self.costs.learnt(self.sent_tokens, real_tokens)
-        if (offset, correction) != (self.costs.offset, self.costs.correction):
-            self.learn(offset, correction)
-        self.sent_tokens = None
-
-    def learn(self, offset: int, correction: int) -> None:
-        """Price everything by another offset and correction from now on."""
-        self.costs.offset, self.costs.correction = offset, correction
-        self.window.recost()
+    def _pin(self, change: Pin) -> list[Message]:
+        written = self.window.find_written(change.id)
+        if written is not None:
+            pinned = replace(written.messages[0], pinned=change.pinned)
+            self.window.show_written(written, pinned)
+        else:
+            logged = self.logged(change.id)
+            logged.message = replace(logged.message, pinned=change.pinned)
+            if change.pinned:  # it comes back as it was said, wherever it had gone
+                self.history.bring_back(logged)
+            if logged.edited is not None:
+                logged.edited = replace(logged.edited, pinned=change.pinned)
+            self.history.touch(logged.unit)
         self._changed()
+        return []
 
-    def set_tools(self, tools: Sequence[Mapping[str, Any]]) -> None:
-        """Send other tool schemas from now on."""
-        self.costs.tools = tools
+    def _rewind(self, change: Rewind) -> list[Message]:
+        self.logged(change.id)
+        cut = self.history.rewind(change.id)
+        for logged in cut:
+            if not logged.unit.messages:
+                self.window.take_out(logged.unit)
+        for unit in [unit for unit in self.window.units if unit.written]:
+            sources = unit.messages[0].sources
+            if sources[-1] >= change.id:  # it tells of what was taken back
+                self.window.show_written(unit, None)
+                for source in self._in_memory(sources):
+                    self.history.restore(source.unit)
+        self._keep_what_is_now_newest()
         self._changed()
+        return [logged.message for logged in cut]
 
-    def try_out(self, wire: Wire) -> tuple[int, int, Snapshot]:
-        """Append a message, look, and take it back: what it costs, the window with it, and a snapshot of that."""
-        self.window.settle()
-        adjustment = self.adjustment
-        entry, newest = self._append(wire, pinned=False)
-        before = (
-            [(old, old.edited, old.edited_tokens, old.slot.gone) for old in newest.entries]
-            if newest
-            else []
-        )
-        try:
-            if newest is not None:
-                self._bring_back_unit(newest)
-            total = self.total_tokens
-            return self.costs.corrected(entry.tokens or 0), total, self.snapshot()
-        finally:
-            self._take_out(self.history.rewind(entry.message.id))
-            self.next_id -= 1
-            self.adjustment = adjustment
-            for old, edited, edited_tokens, gone in before:
-                old.edited, old.edited_tokens, old.slot.gone = edited, edited_tokens, gone
-                self.history.touch(old.slot)
-            self.window.settle()
+    def _cut(self, change: Cut) -> list[Message]:
+        gone = {first: self._droppable(first) for first in change.gone}
+        written = self._written(change.written)
+        edits = [self._edit(edit, gone) for edit in change.edits]
+        if change.request_gap and self.costs.sums_are_exact:
+            raise StateError(f"sums are exact: no cut can have measured {change.request_gap}")
+        rewrites = self._rewrites(change)
+        self.window.cut(gone, written)
+        for logged, message, tokens in edits:
+            logged.edited, logged.edited_tokens = message, tokens
+            self.history.touch(logged.unit)
+        self.skip_to(max((message.id + 1 for message in written), default=0))
+        self.request_gap, self.failures = change.request_gap, dict(change.failures)
+        if gone or written or edits:
+            self.sent_tokens = None  # the next bill is for a window that is no more
+        if rewrites:
+            self.version += 1
+        if change.settled:
+            self.settled = self.version
+        return []
 
-    def _take_out(self, cut: Sequence[Entry]) -> None:
-        """Take units out of the window that are no longer of the log."""
-        for entry in cut:
-            if not entry.slot.entries:
-                self.window.take_out(entry.slot)
+    def _learn(self, change: Learn) -> list[Message]:
+        if change.hidden_tokens < 0 or not BOUNDS[0] <= change.scale <= BOUNDS[1]:
+            raise StateError(f"no bill can have taught {change}")
+        self.sent_tokens = None  # one bill a request
+        if self.is_news(change):
+            self.costs.learn(change.hidden_tokens, change.scale)
+            self.window.reprice()
+            self._changed()
+        return []
+
+    def _set_tools(self, change: SetTools) -> list[Message]:
+        self.costs.tools = change.tools
+        self._changed()
+        return []
+
+    def _forget(self, _: Forget) -> list[Message]:
+        return [logged.message for logged in self.history.forget()]
+
+    def _restore(self, change: Restore) -> list[Message]:
+        other = self.restored(change.state)
+        self.history, self.window, self.costs = other.history, other.window, other.costs
+        self.next_id, self.request_gap = other.next_id, other.request_gap
+        self.sent_tokens, self.failures = other.sent_tokens, other.failures
+        self.prepared = other.prepared
+        self.version += 1
+        self.settled = self.version if other.settled == other.version else -1
+        return []
+
+    _CARRY_OUT: ClassVar[dict[type, Callable[..., list[Message]]]] = {
+        Append: _append,
+        Pin: _pin,
+        Rewind: _rewind,
+        Cut: _cut,
+        Learn: _learn,
+        SetTools: _set_tools,
+        Forget: _forget,
+        Restore: _restore,
+    }
 
     def _changed(self) -> None:
-        """Note a change other than an append: an adjustment measured before no longer holds."""
-        self.adjustment = 0
+        """Record a change other than an append: a gap measured before it no longer holds."""
+        self.request_gap = 0
         self.version += 1
 
-    def _append(self, wire: Wire, *, pinned: bool) -> tuple[Entry, Slot | None]:
-        """
-        Append a message; returns its entry, and the slot that it made the newest again.
-
-        A system message behind a pending call makes that open, and the unit before it the newest
-        one.
-        """
-        pending = self.history.pending
-        message = Message(self.next_id, wire, pinned or wire["role"] in SYSTEM_ROLES)
-        entry = self.history.append(message)
-        self.next_id += 1
-        if pending is not None and pending.first in self.history.open:
-            self.adjustment = max(
-                0, self.adjustment
-            )  # what it saved on messages that now leave the window is gone
-        if pending is None or message.role not in SYSTEM_ROLES:
-            return entry, None
-        newest = self.history.newest
-        return entry, newest if newest is not None and self._is_current(newest) else None
-
-    def _is_current(self, slot: Slot) -> bool:
-        """Return whether nothing but it comes after the question."""
-        question = self.history.question
-        return question is None or slot.first > question.message.id
-
-    def _restore(self, slot: Slot) -> None:
-        slot.gone = False
-        self.history.touch(slot)
-
-    def _bring_back(self, entry: Entry) -> None:
-        """Put an entry's unit back into the window, and its text back to what it was."""
-        entry.edited = None
-        self._restore(entry.slot)
+    def _rewrites(self, cut: Cut) -> bool:
+        """Return whether a cut changes the window or its cost."""
+        return bool(cut.gone or cut.written or cut.edits or cut.request_gap != self.request_gap)
 
     def _keep_what_is_now_newest(self) -> None:
-        """Bring back the question and the newest unit: after a rewind they may be what a prune had dropped."""
+        """Bring back the question and the newest unit: a cut may have dropped or edited them."""
+        question, newest = self.history.question, self.history.newest
+        if question is not None and (question.unit.gone or not self.allow_question_edit):
+            self.history.bring_back(question)
+        for logged in newest.messages if newest is not None else ():
+            if logged.unit.gone or logged.message.role not in RESULT_ROLES:
+                self.history.bring_back(logged)  # results of the newest unit may stay shortened
+
+    def _in_memory(self, ids: Iterable[int]) -> list[LogMessage]:
+        found = (self.history.messages.get(message_id) for message_id in ids)
+        return [logged for logged in found if logged is not None]
+
+    # Checks of a cut.
+
+    def _droppable(self, first: int) -> LogUnit | None:
+        """Return the unit of the log that a cut names, None for a written one, or raise."""
+        if first in self.window.written:
+            return None
+        unit = self.logged(first).unit
+        if unit.first != first:
+            raise StateError(f"message {first} is a part of the unit {unit.first}, and cannot go")
         question = self.history.question
-        if question is not None and (question.slot.gone or not self.allow_question_edit):
-            self._bring_back(question)
-        newest = self.history.newest
-        if newest is not None and self._is_current(newest):
-            self._bring_back_unit(newest)
+        kept = unit.pinned or unit.missing or unit.orphan
+        if kept or (question is not None and question.unit is unit):
+            raise StateError(f"message {first} must be kept: no cut can have dropped it")
+        return unit
 
-    def _bring_back_unit(self, slot: Slot) -> None:
-        """Put the newest unit back as the laws ask for it; its results may stay shortened."""
-        for entry in slot.entries:
-            if slot.gone or entry.message.role not in RESULT_ROLES:
-                self._bring_back(entry)
+    def _written(self, written: Sequence[Written]) -> dict[Message, int]:
+        """Return what a cut writes, each with its cost, or raise."""
+        found: dict[Message, int] = {}
+        last = 0
+        for one in written:
+            message = Message(one.id, one.message, one.pinned, one.sources, one.source_hash)
+            if one.id <= last or one.id in self.history.messages or one.id in self.window.written:
+                raise StateError(f"id {one.id} of a written message is taken")
+            sources = list(one.sources)
+            if not sources or sources != sorted(set(sources)) or sources[-1] >= one.id:
+                raise StateError(f"written message {one.id} cannot stand for messages {sources}")
+            if message.role in RESULT_ROLES or call_keys(message):
+                raise StateError(f"no strategy can have written message {one.id}, {message!r}")
+            found[message] = self.costs.message(message) if one.tokens is None else one.tokens
+            last = one.id
+        return found
 
-    def _left_out_actions(self) -> Iterator[Action]:
-        for slot in sorted(self.history.open.values(), key=lambda slot: slot.first):
-            reason = (
-                "a result without its call"
-                if slot.orphan
-                else f"{slot.missing} of its calls lack a result"
-            )
-            yield Action(
-                "leave-out", CORE, reason, tuple(entry.message.id for entry in slot.entries), 0
-            )
+    def _edit(
+        self, edit: Edited, gone: Mapping[int, LogUnit | None]
+    ) -> tuple[LogMessage, Message, int]:
+        """Return the message that a cut edits, as what, and the cost of that; or raise."""
+        logged = self.logged(edit.id)
+        if logged.message.pinned or logged.unit.first in gone:
+            raise StateError(f"message {edit.id} is pinned or leaves: no cut can have edited it")
+        message = logged.message.with_content(edit.content)
+        tokens = edit.tokens
+        if tokens is None:
+            tokens = self.costs.message(message, logged.unit.call_of(logged))
+        return logged, message, tokens

@@ -1,60 +1,77 @@
 """
 The log, and how its messages group into units.
 
-Every message becomes an `Entry` of a `Slot`; a slot is a unit of the log in the making. A message
-with calls opens a slot that waits for its results, and each result joins the newest slot that waits
-for its id (for any result, where ids are missing: results are then paired by position). Ids may be
-reused, in one message or across turns.
+Every message becomes a `LogMessage` of a `LogUnit`, a unit in the making. A message with calls
+opens a unit that waits for its results. Each result joins the newest unit that waits for its id; a
+result without an id joins the newest unit that waits for any, since such results are paired by
+position. Ids of calls may be reused, within one message or across turns.
 
-Rules: appending is O(1), and `rewind` is its exact inverse, so that no message is ever grouped
-twice. A slot is complete, or pending (it lacks results and is the last one), or open (it lacks
-results and is not); a result without a call is open for ever. Whether a slot is *gone*, dropped by
-a plan, is noted here too; which units stand in the window is `window.py`'s business, and `dirty`
-tells it what to look at again.
+A unit is *complete*; or *pending*, when it lacks results and is the last unit; or *open*, when it
+lacks results and is not the last. A result without a call is an *orphan*, which is open for ever.
+No window may hold what is open.
+
+Appending is O(1), and `rewind` is its exact inverse, so that no message is ever grouped twice.
+Nothing here walks over open units: a long run of dead calls costs a later call nothing.
+
+Whether a unit is *gone* (a cut dropped it) is recorded here too. Which units the window shows is
+the business of `window.py`; `dirty` tells it which ones to look at again.
 """
-
-from collections.abc import Iterator
 
 from ctxwin.values.message import Message, answer_key, call_keys
 from ctxwin.values.plan import Unit
 from ctxwin.values.wire import RESULT_ROLES, SYSTEM_ROLES
 
 
-class Entry:
-    """A message of the log with its uncorrected cost, and what it is shown as where an edit was accepted."""
+class LogMessage:
+    """A message of the log with its uncorrected cost, and how it is shown if it was edited."""
 
-    __slots__ = ("edited", "edited_tokens", "message", "slot", "tokens")
+    __slots__ = ("edited", "edited_tokens", "message", "tokens", "unit")
 
-    def __init__(self, message: Message, slot: "Slot", tokens: int | None = None) -> None:
+    def __init__(self, message: Message, unit: "LogUnit", tokens: int | None = None) -> None:
         self.message = message
-        self.slot = slot
+        self.unit = unit
         self.tokens = tokens
         self.edited: Message | None = None
         self.edited_tokens = 0
 
 
-class Slot:
-    """A unit of the log: its entries, how many results it lacks, and its unit in the window, if it is there."""
+class LogUnit:
+    """
+    A unit of the log.
 
-    __slots__ = ("dirty", "entries", "gone", "missing", "orphan", "unit")
+    Attributes:
+        messages: its messages, the one with the calls first.
+        missing: how many results it lacks.
+        orphan: whether it is a result without a call.
+        gone: whether a cut dropped it.
+        dirty: whether its place in the window must be looked at again.
+        shown: its unit in the window, None where it is not there.
+    """
+
+    __slots__ = ("dirty", "gone", "messages", "missing", "orphan", "shown")
 
     def __init__(self, *, missing: int = 0, orphan: bool = False) -> None:
-        self.entries: list[Entry] = []
+        self.messages: list[LogMessage] = []
         self.missing = missing
         self.orphan = orphan
         self.gone = False
         self.dirty = False
-        self.unit: Unit | None = None
+        self.shown: Unit | None = None
 
     @property
     def first(self) -> int:
         """The id of its first message, which is also its place."""
-        return self.entries[0].message.id
+        return self.messages[0].message.id
 
-    def call_of(self, entry: Entry) -> Message | None:
-        """Return the message with the call that the entry is a result of; None for any other entry."""
-        opening = self.entries[0]
-        return None if entry is opening else opening.message
+    @property
+    def pinned(self) -> bool:
+        """Whether one of its messages is pinned, which keeps all of them."""
+        return any(logged.message.pinned for logged in self.messages)
+
+    def call_of(self, logged: LogMessage) -> Message | None:
+        """Return the message with the call that a result answers; None for any other message."""
+        head = self.messages[0]
+        return None if logged is head else head.message
 
 
 class History:
@@ -62,171 +79,203 @@ class History:
     The log held in memory.
 
     Attributes:
-        entries: id -> entry, oldest first.
-        appended: how many messages the log has, those released from memory included.
-        open: first id -> slot, for the slots that no window may hold.
-        dirty: slots whose place in the window must be looked at again, each once.
+        messages: id -> message of the log, oldest first.
+        appended: how many messages the log has, including those released from memory.
+        open: first id -> unit, for the units that no window may hold.
+        gone: first id -> unit, for the units that a cut dropped.
+        dirty: units whose place in the window must be looked at again, each once.
     """
 
     def __init__(self) -> None:
-        self.entries: dict[int, Entry] = {}
+        self.messages: dict[int, LogMessage] = {}
         self.appended = 0
-        self.open: dict[int, Slot] = {}
-        self.dirty: list[Slot] = []
-        self._last: Slot | None = None
-        self._users: list[Entry] = []
-        self._waiting: dict[str, list[Slot]] = {}
+        self.open: dict[int, LogUnit] = {}
+        self.gone: dict[int, LogUnit] = {}
+        self.dirty: list[LogUnit] = []
+        self._units: dict[int, LogUnit] = {}  # first id -> unit, orphans apart, oldest first
+        self._users: dict[int, LogMessage] = {}
+        self._waiting: dict[str, list[LogUnit]] = {}
 
     @property
-    def question(self) -> Entry | None:
+    def question(self) -> LogMessage | None:
         """The last user message."""
-        return self._users[-1] if self._users else None
+        return next(reversed(self._users.values()), None)
 
     @property
-    def pending(self) -> Slot | None:
-        """The last slot, if it lacks results."""
-        return self._last if self._last is not None and self._last.missing else None
+    def pending(self) -> LogUnit | None:
+        """The last unit, if it lacks results."""
+        last = self._last
+        return last if last is not None and last.missing else None
 
     @property
-    def newest(self) -> Slot | None:
-        """The last slot that belongs in a window or would but for being dropped, system messages apart."""
-        slots = (slot for slot in self._slots_backwards() if slot.first not in self.open)
-        return next(
-            (slot for slot in slots if slot.entries[0].message.role not in SYSTEM_ROLES), None
-        )
+    def newest(self) -> LogUnit | None:
+        """
+        The last unit, apart from system messages and orphans.
+
+        An exchange that a system message interrupted stays the newest unit, though it is open: no
+        older unit takes its place, since its own results may still come.
+        """
+        units = reversed(self._units.values())
+        return next((u for u in units if u.messages[0].message.role not in SYSTEM_ROLES), None)
 
     def left_out(self) -> list[Message]:
         """Return the messages that no window may hold, oldest first."""
-        entries = [entry for slot in self.open.values() for entry in slot.entries]
-        return sorted((entry.message for entry in entries), key=lambda message: message.id)
+        logged = [one for unit in self.open.values() for one in unit.messages]
+        return sorted((one.message for one in logged), key=lambda message: message.id)
 
-    def in_window(self, slot: Slot) -> bool:
-        """Return whether the slot's unit belongs in the window."""
-        return bool(slot.entries) and not slot.gone and slot.first not in self.open
+    def in_window(self, unit: LogUnit) -> bool:
+        """Return whether the unit belongs in the window."""
+        return bool(unit.messages) and not unit.gone and unit.first not in self.open
 
-    def uncounted(self) -> list[tuple[Entry, Message, Message | None]]:
-        """Return what was never counted and belongs in the window: entries with their messages, and those' calls."""
-        slots = [slot for slot in self.dirty if self.in_window(slot)]
-        entries = [entry for slot in slots for entry in slot.entries if entry.tokens is None]
-        return [(entry, entry.message, entry.slot.call_of(entry)) for entry in entries]
+    def uncounted(self) -> list[tuple[LogMessage, Message, Message | None]]:
+        """Return what belongs in the window and was never counted, each result with its call."""
+        units = [unit for unit in self.dirty if self.in_window(unit)]
+        logged = [one for unit in units for one in unit.messages if one.tokens is None]
+        return [(one, one.message, one.unit.call_of(one)) for one in logged]
 
     def call_for(self, message: Message) -> Message | None:
-        """Return the message with the call that a message would be a result of, were it appended now."""
-        waiting = self._waiting.get(answer_key(message)) if message.role in RESULT_ROLES else None
-        return waiting[-1].entries[0].message if waiting else None
+        """Return the message with the call that a message would answer if it were appended now."""
+        if message.role not in RESULT_ROLES:
+            return None
+        waiting = self._waiting.get(answer_key(message))
+        return waiting[-1].messages[0].message if waiting else None
 
-    def touch(self, slot: Slot) -> None:
-        """Have the slot's place in the window looked at again."""
-        if not slot.dirty:
-            slot.dirty = True
-            self.dirty.append(slot)
+    def touch(self, unit: LogUnit) -> None:
+        """Have the unit's place in the window looked at again."""
+        if not unit.dirty:
+            unit.dirty = True
+            self.dirty.append(unit)
 
-    def append(self, message: Message, tokens: int | None = None) -> Entry:
+    def drop(self, unit: LogUnit) -> None:
+        """Record that a cut dropped the unit; should it come back, it comes back as it was said."""
+        unit.gone = True
+        self.gone[unit.first] = unit
+        for logged in unit.messages:
+            logged.edited = None
+
+    def bring_back(self, logged: LogMessage) -> None:
+        """Put a message's unit back into the window, and its text back to what was said."""
+        logged.edited = None
+        self.restore(logged.unit)
+
+    def restore(self, unit: LogUnit) -> None:
+        """Put a unit back into the window."""
+        unit.gone = False
+        self.gone.pop(unit.first, None)
+        self.touch(unit)
+
+    def append(self, message: Message, tokens: int | None = None) -> LogMessage:
         """Add a message with its cost, if that is known; O(1)."""
-        slot = self._slot_for(message)
-        entry = Entry(message, slot, tokens)
-        slot.entries.append(entry)
-        self.entries[message.id] = entry
+        unit = self._unit_for(message)
+        logged = LogMessage(message, unit, tokens)
+        unit.messages.append(logged)
+        self.messages[message.id] = logged
         self.appended += 1
-        self.touch(slot)
+        self.touch(unit)
         if message.role == "user":
-            self._users.append(entry)
-        if slot.orphan:
-            self.open[slot.first] = slot
-        elif len(slot.entries) == 1:
+            self._users[message.id] = logged
+        if unit.orphan:
+            self.open[unit.first] = unit
+        elif len(unit.messages) == 1:
             self._close_last()
-            self._last = slot
-        elif not slot.missing:
-            self.open.pop(slot.first, None)
-        return entry
+            self._units[message.id] = unit
+        elif not unit.missing:
+            self.open.pop(unit.first, None)
+        return logged
 
-    def rewind(self, message_id: int) -> list[Entry]:
+    def rewind(self, message_id: int) -> list[LogMessage]:
         """Cut the tail from that message on, and return it, oldest first; O(its length)."""
         cut = []
-        while self.entries and next(reversed(self.entries)) >= message_id:
-            entry = self.entries.popitem()[1]
-            cut.append(entry)
+        while self.messages and next(reversed(self.messages)) >= message_id:
+            logged = self.messages.popitem()[1]
+            cut.append(logged)
             self.appended -= 1
-            if self._users and self._users[-1] is entry:
-                self._users.pop()
-            self._take_back(entry)
+            if self.question is logged:
+                self._users.popitem()
+            self._take_back(logged)
         return cut[::-1]
 
-    def forget(self) -> list[Entry]:
+    def forget(self) -> list[LogMessage]:
         """
-        Release the entries of every slot that is gone, and return them, oldest first.
+        Release the messages of every unit that is gone, and return them, oldest first.
 
-        The last slot stays: that something came after a call is what makes it open and not pending.
+        The last unit stays: that something came after a call is what makes it open, not pending.
         """
-        released = [
-            entry
-            for entry in self.entries.values()
-            if entry.slot.gone and entry.slot is not self._last
-        ]
-        for entry in released:
-            del self.entries[entry.message.id]
-        self.entries = dict(self.entries)  # without the holes that deleting left
-        self._users = [entry for entry in self._users if entry.message.id in self.entries]
-        return released
+        last = self._last
+        units = [unit for unit in self.gone.values() if unit is not last]
+        released = [logged for unit in units for logged in unit.messages]
+        for unit in units:
+            del self.gone[unit.first], self._units[unit.first]
+        for logged in released:
+            del self.messages[logged.message.id]
+            self._users.pop(logged.message.id, None)
+        if len(released) > len(self.messages):
+            # A dict keeps its size when keys are deleted: give the memory back where it is much.
+            self.messages = dict(self.messages)
+            self._units, self._users = dict(self._units), dict(self._users)
+        return sorted(released, key=lambda logged: logged.message.id)
 
-    def _slot_for(self, message: Message) -> Slot:
-        """Return the slot that the message joins, or a new one."""
+    @property
+    def _last(self) -> LogUnit | None:
+        return next(reversed(self._units.values()), None)
+
+    def _unit_for(self, message: Message) -> LogUnit:
+        """Return the unit that the message joins, or a new one."""
         if message.role not in RESULT_ROLES:
             calls = call_keys(message)
-            slot = Slot(missing=len(calls))
+            unit = LogUnit(missing=len(calls))
             for call in calls:
-                self._waiting.setdefault(call, []).append(slot)
-            return slot
+                self._waiting.setdefault(call, []).append(unit)
+            return unit
         waiting = self._stop_waiting(answer_key(message))
         if waiting is None:
-            return Slot(orphan=True)
+            return LogUnit(orphan=True)
         waiting.missing -= 1
         return waiting
 
-    def _stop_waiting(self, key: str) -> Slot | None:
-        """Return the newest slot that waits for the key, which from now on waits for one result less."""
+    def _stop_waiting(self, key: str) -> LogUnit | None:
+        """Return the newest unit that waits for the key; it waits for one result less now."""
         waiting = self._waiting.get(key)
         if waiting is None:
             return None
-        slot = waiting.pop()
+        unit = waiting.pop()
         if not waiting:
             del self._waiting[key]
-        return slot
+        return unit
 
     def _close_last(self) -> None:
-        """Take notice that the last slot is no longer the last: what it lacks makes it open."""
+        """Record that the last unit is no longer the last: if it lacks results, it is open now."""
         last = self.pending
         if last is not None:
             self.open[last.first] = last
             self.touch(last)
 
-    def _take_back(self, entry: Entry) -> None:
-        """Undo the grouping of the newest entry."""
-        slot = entry.slot
-        if slot.orphan:
-            del self.open[slot.first]
-            del slot.entries[-1]
+    def _take_back(self, logged: LogMessage) -> None:
+        """Undo the grouping of the newest message."""
+        unit, first = logged.unit, logged.unit.first
+        del unit.messages[-1]
+        if unit.orphan:
+            del self.open[first]
             return
-        first = slot.first
-        del slot.entries[-1]
-        self.touch(slot)
-        if slot.entries:
-            slot.missing += 1
-            slot.gone = False  # what lacks a result is no longer the unit that was dropped
-            self._waiting.setdefault(answer_key(entry.message), []).append(slot)
-            if slot is not self._last:
-                self.open[first] = slot
+        self.touch(unit)
+        if not unit.messages:
+            self._take_back_head(logged, first)
             return
-        for call in call_keys(entry.message):
+        unit.missing += 1
+        unit.gone = False  # without this result it is no longer the unit that was dropped
+        self.gone.pop(first, None)
+        self._waiting.setdefault(answer_key(logged.message), []).append(unit)
+        if unit is not self._last:
+            self.open[first] = unit
+
+    def _take_back_head(self, logged: LogMessage, first: int) -> None:
+        """Undo the grouping of the newest unit, whose only message this was."""
+        for call in call_keys(logged.message):
             self._stop_waiting(call)
-        self._last = next(self._slots_backwards(), None)
+        # The newest head is the last key, so `popitem` takes it and leaves no hole to walk over.
+        self._units.popitem()
+        self.gone.pop(first, None)
         pending = self.pending
         if pending is not None:
             self.open.pop(pending.first, None)
             self.touch(pending)
-
-    def _slots_backwards(self) -> Iterator[Slot]:
-        """Yield slots that are no orphans, newest first."""
-        for entry in reversed(self.entries.values()):
-            if entry is entry.slot.entries[0] and not entry.slot.orphan:
-                yield entry.slot

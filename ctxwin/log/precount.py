@@ -1,19 +1,18 @@
 """
-Counting large texts away from the event loop.
+Counting large texts early, away from the event loop.
 
-A long text takes the tokenizer a while, and an event loop that waits for it serves nobody. What a
-window is about to count is therefore counted in a thread first, without the lock; small texts are
-not worth the way there. Under another event loop than asyncio's nothing is done: the texts are then
-counted where they are asked for, as ever.
+A long text takes the tokenizer a while, and an event loop that waits for it serves nobody. So what
+a window is about to count is counted in a thread first, without the lock. Small texts are not worth
+the trip. Under an event loop other than asyncio's nothing is done: those texts are counted when
+they are needed, as in sync code.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ctxwin.counting.costs import Costs
-from ctxwin.log.conversation import Conversation
-from ctxwin.log.history import Entry
+from ctxwin.log.history import LogMessage
+from ctxwin.log.keeper import Keeper
 from ctxwin.values.errors import CounterError
 from ctxwin.values.message import Message
 
@@ -22,68 +21,64 @@ if TYPE_CHECKING:
 
 LARGE = 100_000  # characters in all: some milliseconds, about what a loop's callback may take
 
+Uncounted: TypeAlias = Sequence[tuple[LogMessage, Message, Message | None]]
+"""Messages of the log that were never counted, as messages, each result with its call."""
 
-class Ahead:
-    """Counts what a conversation has not counted yet, one thread at a time."""
 
-    def __init__(self, conversation: Conversation, lock: AbstractContextManager[object]) -> None:
-        self._conversation = conversation
-        self._lock = lock
+class Precount:
+    """Counts what a conversation has not counted yet, in one thread at a time."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
         self._task: asyncio.Task[bool] | None = None
 
-    async def count(self) -> None:
-        """Count in a thread, if it is much; a counter's error is left to whoever counts next."""
+    async def run(self) -> None:
+        """Count in a thread if there is much; a counter's error is left to whoever counts next."""
         while uncounted := self._large():
-            import asyncio
+            import asyncio  # noqa: PLC0415 - whoever awaits has an event loop, though not always this one
 
             try:
                 loop = asyncio.get_running_loop()
             except RuntimeError:
                 return
-            running = self._task  # of another caller: it counts what this one would count again
+            running = self._task  # another caller's task counts what this one would count again
             if running is None or running.done() or running.get_loop() is not loop:
                 running = self._task = loop.create_task(self._count(uncounted))
-            if not await asyncio.shield(
-                running
-            ):  # a caller that is cancelled loses nothing of what was counted
+            if not await asyncio.shield(running):  # cancelling a caller loses no count
                 return
 
-    def _large(self) -> list[tuple[Entry, Message, Message | None]]:
+    def _large(self) -> Uncounted:
         """Return what is uncounted, if it is large."""
-        with self._lock:
-            uncounted = self._conversation.history.uncounted()
+        with self._keeper.lock:
+            uncounted = self._keeper.conversation.history.uncounted()
         size = sum(_size(message.to_dict()) for _, message, _ in uncounted)
         return uncounted if size >= LARGE else []
 
-    async def _count(self, uncounted: Sequence[tuple[Entry, Message, Message | None]]) -> bool:
+    async def _count(self, uncounted: Uncounted) -> bool:
         """Return whether all could be counted."""
-        import asyncio
+        import asyncio  # noqa: PLC0415 - as above
 
-        counted = await asyncio.to_thread(_count, self._conversation.costs, uncounted)
-        with self._lock:
-            for entry, tokens in counted:  # whoever counted one meanwhile came to the same figure
-                entry.tokens = tokens
-        return len(counted) == len(uncounted)
+        conversation = self._keeper.conversation
+        counts = await asyncio.to_thread(_count, conversation.costs, uncounted)
+        with self._keeper.lock:
+            conversation.take_counts(counts)
+        return len(counts) == len(uncounted)
 
 
-def _count(
-    costs: Costs, uncounted: Sequence[tuple[Entry, Message, Message | None]]
-) -> list[tuple[Entry, int]]:
-    """Return what each entry costs, up to the first that cannot be counted."""
-    counted = []
+def _count(costs: Costs, uncounted: Uncounted) -> list[tuple[LogMessage, int]]:
+    """Return what each message costs, up to the first that cannot be counted."""
+    counts = []
     try:
-        for entry, message, call in uncounted:
-            counted.append((entry, costs.message(message, call)))
+        for logged, message, call in uncounted:
+            counts.append((logged, costs.message(message, call)))
     except CounterError:
         pass
-    return counted
+    return counts
 
 
 def _size(value: Any) -> int:
     """Return how many characters of text a JSON value holds."""
     if isinstance(value, str):
         return len(value)
-    items = (
-        value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    )
-    return sum(map(_size, items))
+    items = value.values() if isinstance(value, Mapping) else value
+    return sum(map(_size, items)) if isinstance(value, Mapping | list) else 0

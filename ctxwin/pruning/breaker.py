@@ -1,55 +1,36 @@
-"""Rest for strategies that keep failing: a breaker by growth, not by clock."""
+"""
+Rest for strategies that keep failing: a circuit breaker that goes by growth, not by clock.
+
+The figures are a part of the conversation: strategy name -> (failures in a row, length of the log
+until which it rests). A cut carries the new ones.
+"""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from typing import TypeAlias
 
 FAILURES_BEFORE_REST = 3
 GROWTH_BEFORE_RETRY = 1.2
 
-
-@dataclass(slots=True)
-class Failures:
-    """How often a strategy failed in a row, and the length of the log until which it rests."""
-
-    in_a_row: int = 0
-    rests_until: int = 0
+Failures: TypeAlias = Mapping[str, tuple[int, int]]
 
 
-class Breaker:
-    """
-    Sends a strategy to rest after three failures in a row, until the log has grown by a fifth.
+def resting(failures: Failures, log_length: int) -> frozenset[str]:
+    """Return the names of the strategies that rest; lengths are in messages."""
+    return frozenset(name for name, (_, until) in failures.items() if until > log_length)
 
-    Attributes:
-        failures: strategy name -> its failures; a success forgets them.
-    """
 
-    def __init__(self) -> None:
-        self.failures: dict[str, Failures] = {}
-
-    def note(self, asked: Collection[str], failed: Collection[str], log_length: int) -> None:
-        """Take notice of who was asked in a prune and who failed; lengths are in messages."""
-        for name in sorted(asked):
-            if name not in failed:
-                self.failures.pop(name, None)
-                continue
-            record = self.failures.setdefault(name, Failures())
-            record.in_a_row += 1
-            if record.in_a_row >= FAILURES_BEFORE_REST:
-                record.rests_until = math.ceil(log_length * GROWTH_BEFORE_RETRY)
-
-    def dump(self) -> dict[str, list[int]]:
-        """Return what is known of each strategy, as JSON."""
-        return {
-            name: [record.in_a_row, record.rests_until] for name, record in self.failures.items()
-        }
-
-    def load(self, figures: Mapping[str, Sequence[int]]) -> None:
-        """Take over what `dump` returned."""
-        self.failures = {name: Failures(*record) for name, record in figures.items()}
-
-    def resting(self, log_length: int) -> frozenset[str]:
-        """Return the names of the strategies that rest."""
-        return frozenset(
-            name for name, record in self.failures.items() if record.rests_until > log_length
-        )
+def recorded(
+    failures: Failures, asked: Collection[str], failed: Collection[str], log_length: int
+) -> dict[str, tuple[int, int]]:
+    """Return the figures after a prune in which some strategies were asked and some failed."""
+    after = dict(failures)
+    for name in sorted(asked):
+        if name not in failed:
+            after.pop(name, None)  # a success ends the row
+            continue
+        in_a_row, until = after.get(name, (0, 0))
+        if in_a_row + 1 >= FAILURES_BEFORE_REST:
+            until = math.ceil(log_length * GROWTH_BEFORE_RETRY)
+        after[name] = (in_a_row + 1, until)
+    return after

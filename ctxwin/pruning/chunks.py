@@ -1,4 +1,10 @@
-"""Chunks."""
+"""
+Summaries of more than a model takes at once, and what a summary must be.
+
+A source larger than `max_source_tokens` is folded: the first chunk is summarised, then that summary
+together with the next chunk, and so on. No request is larger, the summary in it included, and
+nothing is clipped. A summary that is blank or too long is an error like any other.
+"""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -6,34 +12,33 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
 
-from ctxwin.pruning.driving import MAX_EFFECTS, Steps
+from ctxwin.pruning.driving import MAX_EFFECTS, Flow
 from ctxwin.values.errors import SummarizerError
 from ctxwin.values.message import Message
 from ctxwin.values.plan import Summarize
 from ctxwin.values.wire import without_media
 
-OVERHEAD_TOKENS = (
-    8  # what a message of text costs beside the text, where that cannot be read off the message
-)
+# What a message of text costs beside its text, if the message cannot tell.
+OVERHEAD_TOKENS = 8
 
 Chunk: TypeAlias = tuple[Message, ...]
 
 Count: TypeAlias = Callable[[str], int]
 
 
-def in_one_piece(effect: Summarize, count: Count) -> Steps[str]:
-    """Answer an effect as it is."""
+def in_one_piece(effect: Summarize, count: Count) -> Flow[str]:
+    """Answer with one summary of everything."""
     return bounded((yield effect), effect.max_tokens, count)
 
 
-def in_chunks(effect: Summarize, tokens: Mapping[int, int], count: Count) -> Steps[str]:
-    """Answer an effect chunk by chunk, where it says so; `tokens` are what messages cost, by id."""
+def in_chunks(effect: Summarize, tokens: Mapping[int, int], count: Count) -> Flow[str]:
+    """Answer chunk by chunk, if that is asked for; `tokens` says what messages cost, by id."""
     check = partial(bounded, max_tokens=effect.max_tokens, count=count)
     return (yield from fold(effect, chunks_of(effect, tokens, count), check))
 
 
 def bounded(text: str, max_tokens: int, count: Count) -> str:
-    """Return a summary that says something in no more tokens than were asked for; else `SummarizerError`."""
+    """Return the text; raises `SummarizerError` if it is blank or longer than was asked for."""
     tokens = count(said(text))
     if tokens > max_tokens:
         raise SummarizerError(f"the summary is {tokens} tokens long, {max_tokens} were asked for")
@@ -41,13 +46,13 @@ def bounded(text: str, max_tokens: int, count: Count) -> str:
 
 
 def said(text: str) -> str:
-    """Return a summary that says something; else `SummarizerError`."""
+    """Return the text; raises `SummarizerError` if it is blank."""
     if not text.strip():
         raise SummarizerError("the summariser returned a blank text")
     return text
 
 
-def fold(effect: Summarize, chunks: Sequence[Chunk], check: Callable[[str], str]) -> Steps[str]:
+def fold(effect: Summarize, chunks: Sequence[Chunk], check: Callable[[str], str]) -> Flow[str]:
     """Have the chunks summarised one after the other, each with the summary of those before it."""
     text = effect.previous_summary
     for messages in chunks:
@@ -57,8 +62,9 @@ def fold(effect: Summarize, chunks: Sequence[Chunk], check: Callable[[str], str]
 
 def chunks_of(effect: Summarize, tokens: Mapping[int, int], count: Count) -> tuple[Chunk, ...]:
     """
-    Return what to summarise in pieces of at most `max_source_tokens`, the summary before each
-    included.
+    Return what to summarise, in pieces of at most `max_source_tokens`.
+
+    That includes the summary that goes with each piece.
 
     Args:
         effect: what a strategy asks for.
@@ -87,9 +93,8 @@ def chunks_of(effect: Summarize, tokens: Mapping[int, int], count: Count) -> tup
     chunks: list[list[Message]] = []
     free = 0
     for message, cost in zip(effect.messages, costs, strict=True):
-        for piece, piece_cost in (
-            _pieces(message, cost, room, count) if cost > room else [(message, cost)]
-        ):
+        whole = [(message, cost)]
+        for piece, piece_cost in _pieces(message, cost, room, count) if cost > room else whole:
             if not chunks or piece_cost > free:
                 chunks.append([])
                 free = room
@@ -100,15 +105,12 @@ def chunks_of(effect: Summarize, tokens: Mapping[int, int], count: Count) -> tup
 
 def _pieces(message: Message, cost: int, room: int, count: Count) -> Iterator[tuple[Message, int]]:
     """Yield a message that is larger than the room in parts, cut between graphemes."""
-    from ctxwin.laws.graphemes import ceil_boundary, floor_boundary
+    from ctxwin.laws import ceil_boundary, floor_boundary  # noqa: PLC0415 - rarely needed
 
     text = _text_of(message)
     overhead = max(0, cost - count(text)) if text == message.content else OVERHEAD_TOKENS
-    kept = {
-        key: value
-        for key, value in message.to_dict().items()
-        if key in ("role", "name", "tool_call_id")
-    }
+    keys = ("role", "name", "tool_call_id")
+    kept = {key: value for key, value in message.to_dict().items() if key in keys}
     waiting = [text]
     while waiting:
         part = waiting.pop()
@@ -123,7 +125,7 @@ def _pieces(message: Message, cost: int, room: int, count: Count) -> Iterator[tu
 
 
 def _text_of(message: Message) -> str:
-    """Return a message as text: its own, or where there is more to it all of it as JSON, media left out."""
+    """Return a message's text; if it is more than text, all of it as JSON, without media."""
     content = message.content
     if isinstance(content, str) and not message.tool_calls and not message.extra:
         return content

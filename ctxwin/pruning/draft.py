@@ -1,26 +1,43 @@
 """
 A draft: the window as a prune in progress would have it.
 
-A draft starts as a snapshot of the window and is changed by plans that keep the laws, never
-otherwise. Nothing of it reaches the conversation until the manager adopts it whole; throwing it
-away undoes everything. It calls no hook, so that accepted plans can be replayed on a newer snapshot
-where the conversation moved on meanwhile.
+A draft starts from a snapshot of the window and is changed by plans that keep the laws, never
+otherwise. Nothing of it reaches the conversation until its `cut` is applied; throwing it away
+undoes everything. It calls no hook, so accepted plans can be replayed on a newer snapshot if the
+conversation has moved on.
+
+A strategy is shown copies and may forge what it likes, so a plan is first resolved: the window's
+own units and messages take the place of those that it names.
+
+What plans write has ids of the draft's own, above every id of a log. It gets its real id in `cut`.
+So a plan that names what an earlier one wrote still names it when both are replayed.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from ctxwin.counting.costs import Costs
 from ctxwin.laws import laws
-from ctxwin.laws.laws import Change, Context
-from ctxwin.pruning.resolve import Refusal, renamed, resolve
-from ctxwin.values.errors import describe
+from ctxwin.laws.laws import Context, Outcome
+from ctxwin.log.changes import Cut, Edited, Written
+from ctxwin.log.conversation import Conversation
+from ctxwin.values.errors import BudgetError, describe
 from ctxwin.values.message import Message, hash_of, read_message
-from ctxwin.values.plan import Drop, Edit, Plan, PruneRequest, Replace, Unit, make_unit
-from ctxwin.values.receipt import Action, Rejection
+from ctxwin.values.plan import Drop, Edit, Plan, PruneRequest, Replace, Step, Unit, make_unit
+from ctxwin.values.receipt import Action, Broken, Receipt, Rejection
 
 MAX_CULPRITS = 5
 CORE = "ctxwin"  # the strategy name under which the manager itself acts
+DRAFT_IDS = 1 << 48  # above any id of a log, and exact in JavaScript's numbers too
+
+
+class BrokenPlanError(Exception):
+    """A plan cannot be carried out; never leaves this package."""
+
+    def __init__(self, law: str, reason: str) -> None:
+        self.broken = Broken(law, reason)
+        super().__init__(reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,30 +49,49 @@ class Snapshot:
         units: the window, oldest first.
         context: what the laws must know.
         target_tokens: what to cut down to.
-        next_id: the id of the first message that the prune writes.
         version: how often the conversation had changed when this was taken.
         total_tokens: what the window cost then.
+        next_id: the draft's id of the next message to be written.
     """
 
     units: tuple[Unit, ...]
     context: Context
     target_tokens: int
-    next_id: int
     version: int
     total_tokens: int
+    next_id: int = DRAFT_IDS
+
+    @classmethod
+    def of(cls, conversation: Conversation) -> "Snapshot":
+        """Look at a conversation; the holder of its lock does."""
+        conversation.window.settle()
+        question, newest = conversation.history.question, conversation.history.newest
+        shown = newest.shown if newest is not None else None
+        context = Context(
+            base_tokens=conversation.window.base_tokens + max(0, conversation.request_gap),
+            max_tokens=conversation.budget.max_tokens,
+            question=question.message.id if question else None,
+            newest=shown.ids if shown else (),
+            allow_question_edit=conversation.allow_question_edit,
+        )
+        units = tuple(conversation.window.units)
+        target = target_of(conversation, units, context)
+        return cls(units, context, target, conversation.version, conversation.total_tokens)
+
+
+def target_of(conversation: Conversation, units: Iterable[Unit], context: Context) -> int:
+    """Return what to cut a window down to, in tokens."""
+    kept = (unit.tokens for unit in units if laws.protected_by_law(unit, context))
+    return conversation.budget.target_tokens(context.base_tokens + sum(kept))
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A plan that was applied: whose it was, and the id of the first message that it wrote, if it wrote any."""
+    """A plan that was applied: whose it was, and the draft's id of the first message it wrote."""
 
     strategy: str
     plan: Plan
     first_id: int
-
-
-class MovedError(Exception):
-    """What was to be adopted is out of date: others have written to the conversation meanwhile. Look again."""
 
 
 class Draft:
@@ -80,13 +116,12 @@ class Draft:
         self.rejected: list[Rejection] = []
         self.accepted: list[Accepted] = []
         self._costs = costs
+        self._sources: dict[int, tuple[int, ...]] = {}  # of every message written, also if replaced
 
-        def count(
-            text: str,
-        ) -> int:  # a bound method would hand the live costs to whoever asks it for its `__self__`
+        def count(text: str) -> int:  # a bound method would give away the costs as `__self__`
             return costs.text(text)
 
-        self._shown_count = count
+        self.count = count
 
     @property
     def used_tokens(self) -> int:
@@ -96,16 +131,14 @@ class Draft:
     @property
     def over_budget(self) -> bool:
         """Whether the window so far breaks the law of the budget."""
-        return any(laws.budget(Change((), self.units, Plan(), self.context)))
+        return any(laws.budget(Outcome((), self.units, Plan(), self.context)))
 
     @property
     def over_target(self) -> bool:
         """Whether there is more to free."""
         return self.used_tokens > self.snapshot.target_tokens
 
-    def count(self, text: str) -> int:
-        """Return the tokens of a text."""
-        return self._costs.text(text)
+    # What strategies see and say.
 
     def request(self) -> PruneRequest:
         """Show the window to a strategy: copies throughout."""
@@ -122,198 +155,344 @@ class Draft:
             target_tokens=self.snapshot.target_tokens,
             excess_tokens=used - self.snapshot.target_tokens,
             previous_summary=summary if isinstance(summary, str) else None,
-            count=self._shown_count,
+            count=self.count,
         )
 
-    def _shown(self, unit: Unit, index: int) -> Unit:
-        """Return a copy of a unit, all the way down."""
-        messages = tuple([message.clone() for message in unit.messages])
-        return Unit(
-            messages,
-            unit.tokens,
-            unit.message_tokens,
-            unit.role,
-            not self.is_droppable(unit),
-            index,
-        )
-
-    def is_droppable(self, unit: Unit) -> bool:
-        """Return whether a plan may drop the unit."""
-        return not laws.must_keep(unit, self.context) and unit.first not in self.context.spared
-
-    def spare(self, strategy: str, units: tuple[Unit, ...]) -> None:
-        """Protect further units, softly; units that are not of the window are refused."""
+    def protect(self, strategy: str, units: tuple[Unit, ...]) -> None:
+        """Protect further units, softly; units that are not in the window are rejected."""
         known = {unit.ids for unit in self.units}
         foreign = [unit for unit in units if unit.ids not in known]
         if foreign:
-            self.reject(
-                strategy, "L5", f"asked to spare {foreign[0]!r}, which is no unit of the window"
-            )
-        spared = {unit.first for unit in units if unit.ids in known}
-        self.context = replace(self.context, spared=self.context.spared | spared)
+            reason = f"asked to protect {foreign[0]!r}, which is not a unit of the window"
+            self.reject(strategy, Broken("L5", reason))
+        self._protect({unit.first for unit in units if unit.ids in known})
 
-    def reject(self, strategy: str, law: str, reason: str) -> None:
+    def protect_as(self, other: "Draft") -> None:
+        """Protect also what another draft of the same conversation protects."""
+        self._protect(other.context.protected_by_plugin)
+
+    def reject(self, strategy: str, broken: Broken) -> None:
         """Record a plan that was not applied."""
-        self.rejected.append(Rejection(strategy, law, reason))
+        self.rejected.append(Rejection(strategy, broken.law, broken.reason))
 
     def accept(self, strategy: str, plan: Plan) -> bool:
         """Apply a plan if it keeps the laws, else record why not; either way it is all or nothing."""
         try:
             plan = resolve(plan, self.units)
-            after, tokens, actions = self._outcome(strategy, plan)
-            for violation in laws.check_plan(Change(self.units, after, plan, self.context)):
-                raise Refusal(violation.law, violation.reason)
-        except Refusal as refusal:
-            self.reject(strategy, refusal.law, refusal.reason)
+            outcome = _Outcome(self, strategy, plan)
+            checked = Outcome(self.units, outcome.units, plan, self.context)
+            for broken in laws.check_plan(checked):
+                self.reject(strategy, broken)
+                return False
+        except BrokenPlanError as error:
+            self.reject(strategy, error.broken)
             return False
-        except Exception as error:
-            self.reject(strategy, "L8", describe(error))
+        except Exception as error:  # noqa: BLE001 - a forged plan may fail anywhere, so may a counter
+            self.reject(strategy, Broken("L8", describe(error)))
             return False
         self.accepted.append(Accepted(strategy, plan, self.next_id))
-        self.units = after
-        self.tokens |= tokens
-        self.next_id += sum(isinstance(step, Replace) for step in plan.steps)
-        self.actions += actions
+        self.units, self.next_id = outcome.units, outcome.next_id
+        self.tokens |= outcome.tokens
+        self._sources |= outcome.sources
+        self.actions += outcome.actions
         return True
-
-    def drop_what_is_needed(self) -> None:
-        """
-        Drop what may be dropped, oldest first, where the chain left the window over the budget.
-
-        Units of the log go before written ones, down to the target; spared units go last, and only
-        until the rest fits the budget: this is what makes a `BudgetError` honest whatever
-        strategies are installed.
-        """
-        if not self.over_budget:
-            return
-        droppable = [unit for unit in self.units if self.is_droppable(unit)]
-        ordinary = sorted(droppable, key=lambda unit: unit.written)
-        self._drop(
-            ordinary, self.snapshot.target_tokens, "the chain left the window over the budget"
-        )
-        spared = [unit for unit in self.units if unit.first in self.context.spared]
-        self.context = replace(self.context, spared=frozenset())
-        releasable = [unit for unit in spared if self.is_droppable(unit)]
-        kept = self._drop(
-            releasable, self.context.max_tokens, "spared, but the rest does not fit", kind="release"
-        )
-        spared_on = frozenset(unit.first for unit in kept)
-        self.context = replace(self.context, spared=spared_on)
-
-    def culprits(self, tools_tokens: int) -> list[Message | Literal["tools"]]:
-        """Return what costs most of what is left, tools included if they cost anything, dearest first."""
-        priced: list[tuple[int, Message | Literal["tools"]]] = [
-            (tokens, message.clone())
-            for unit in self.units
-            for message, tokens in zip(unit.messages, unit.message_tokens, strict=True)
-        ]
-        if tools_tokens:
-            priced.append((tools_tokens, "tools"))
-        return [item for _, item in sorted(priced, key=lambda pair: -pair[0])[:MAX_CULPRITS]]
 
     def replay(self, snapshot: Snapshot, costs: Costs) -> "Draft":
         """
-        Return a draft of a newer snapshot with the same plans applied, as far as they still keep
-        the laws.
+        Return a draft of a newer snapshot with the same plans applied, if they still keep the laws.
 
-        By the costs of now: what a message costs may have been learnt anew meanwhile.
-
-        What a plan wrote gets another id there, since the log may have taken its own meanwhile: the
-        plans after it are told so.
+        It goes by the costs of now: what a message costs may have been learnt anew meanwhile.
         """
         draft = Draft(snapshot, costs)
         present = {unit.first for unit in snapshot.units}
-        draft.context = replace(draft.context, spared=self.context.spared & present)
+        draft._protect(self.context.protected_by_plugin & present)
         draft.rejected = list(self.rejected)
-        names: dict[int, int] = {}
-        first_written = min((accepted.first_id for accepted in self.accepted), default=self.next_id)
         for accepted in self.accepted:
-            first_id = draft.next_id
-            steps = [
-                renamed(step, draft.units, names, first_written) for step in accepted.plan.steps
-            ]
-            if None in steps:
-                draft.reject(
-                    accepted.strategy, "L5", "it counts on a plan that is no longer applied"
-                )
-            elif draft.accept(
-                accepted.strategy, Plan(tuple(step for step in steps if step is not None))
-            ):
-                written = range(draft.next_id - first_id)
-                names |= {accepted.first_id + place: first_id + place for place in written}
+            draft.next_id = accepted.first_id
+            draft.accept(accepted.strategy, accepted.plan)
+        draft.next_id = self.next_id
         return draft
 
+    # What the manager does itself.
+
+    def drop_what_is_needed(self) -> None:
+        """
+        Drop what may be dropped, oldest first, if the chain left the window over the budget.
+
+        Units of the log go before written ones, down to the target. Units that a plugin protects
+        go last, and only until the rest fits the budget. This is what makes a `BudgetError` honest
+        whatever strategies are installed.
+        """
+        if not self.over_budget:
+            return
+        droppable = [unit for unit in self.units if self._is_droppable(unit)]
+        ordinary = sorted(droppable, key=lambda unit: unit.written)
+        reason = "the chain left the window over the budget"
+        self._drop(ordinary, self.snapshot.target_tokens, reason)
+        protected = self.context.protected_by_plugin
+        self.context = replace(self.context, protected_by_plugin=frozenset())
+        releasable = [u for u in self.units if u.first in protected and self._is_droppable(u)]
+        reason = "protected by a plugin, but the rest does not fit"
+        kept = self._drop(releasable, self.context.max_tokens, reason, kind="release")
+        self._protect({unit.first for unit in kept})
+
+    def verify(self) -> None:
+        """
+        Make sure that the window fits, by the true cost of the request if sums do not decide.
+
+        Drops more if they were too low.
+
+        Raises:
+            BudgetError: what must be kept does not fit.
+        """
+        if not self.units or (self._costs.additive and not self.over_budget):
+            return
+        while True:
+            units = self.units
+            if not self._costs.sums_are_exact:
+                self.ask_true_cost()
+            true_tokens = self.used_tokens
+            if not self.over_budget:
+                return
+            self.drop_what_is_needed()
+            if self.units == units:
+                raise BudgetError(true_tokens, self.context.max_tokens, self._culprits())
+
+    def ask_true_cost(self) -> None:
+        """Count the request as a whole, and go by that from now on."""
+        true_tokens = self._costs.request([m for unit in self.units for m in unit.messages])
+        gap = true_tokens - self.used_tokens
+        self.context = replace(self.context, base_tokens=self.context.base_tokens + gap)
+
+    # What comes of it.
+
+    def cut(
+        self,
+        conversation: Conversation,
+        failures: Mapping[str, tuple[int, int]],
+        *,
+        settled: bool = False,
+    ) -> Cut:
+        """Return the change that makes this draft the window of a conversation."""
+        after = {unit.first: unit for unit in self.units}
+        new = sorted(first for first in after if first >= DRAFT_IDS)
+        written = [
+            self._written_as(conversation.next_id + place, after[first].messages[0])
+            for place, first in enumerate(new)
+        ]
+        units = [unit for unit in self.units if not unit.written] if self.tokens else []
+        shown = {message.id: message for unit in units for message in unit.messages}
+        edits = [
+            Edited(message_id, shown[message_id].content, tokens)
+            for message_id, tokens in self.tokens.items()
+            if message_id in shown
+        ]
+        return Cut(
+            gone=tuple([unit.first for unit in self.snapshot.units if unit.first not in after]),
+            written=tuple(written),
+            edits=tuple(edits),
+            request_gap=self.context.base_tokens - conversation.window.base_tokens,
+            failures=failures,
+            settled=settled,
+        )
+
+    def receipt(self, conversation: Conversation) -> Receipt:
+        """Return what the draft's prune does."""
+        kept = {message.id for unit in self.units for message in unit.messages}
+        before = (message for unit in self.snapshot.units for message in unit.messages)
+        final = map(self._final, self.actions) if self._sources else self.actions
+        return Receipt(
+            before_tokens=self.snapshot.total_tokens,
+            after_tokens=self.used_tokens,
+            target_tokens=self.snapshot.target_tokens,
+            actions=(*final, *_left_out_actions(conversation)),
+            rejected=tuple(self.rejected),
+            left_out=tuple(message.clone() for message in conversation.history.left_out()),
+            evicted=tuple(message.clone() for message in before if message.id not in kept),
+        )
+
+    def _shown(self, unit: Unit, index: int) -> Unit:
+        """Return a copy of a unit, all the way down."""
+        messages = tuple([message.clone() for message in unit.messages])
+        protected = not self._is_droppable(unit)
+        return Unit(messages, unit.tokens, unit.message_tokens, unit.role, protected, index)
+
+    def _is_droppable(self, unit: Unit) -> bool:
+        """Return whether a plan may drop the unit."""
+        protected = unit.first in self.context.protected_by_plugin
+        return not protected and not laws.protected_by_law(unit, self.context)
+
+    def _protect(self, firsts: Iterable[int]) -> None:
+        protected = self.context.protected_by_plugin | frozenset(firsts)
+        self.context = replace(self.context, protected_by_plugin=protected)
+
     def _drop(self, units: list[Unit], down_to: int, reason: str, kind: str = "drop") -> list[Unit]:
-        """Drop units in the given order until the window costs at most `down_to`; return those kept."""
+        """Drop units in the given order until the window costs at most that; return those kept."""
         used, count = self.used_tokens, 0
         while used > down_to and count < len(units):
             used -= units[count].tokens
             count += 1
         gone = {unit.first for unit in units[:count]}
         self.units = tuple(unit for unit in self.units if unit.first not in gone)
-        self.actions += [
-            Action(kind, CORE, reason, unit.ids, unit.tokens) for unit in units[:count]
-        ]
+        self.actions += [Action(kind, CORE, reason, u.ids, u.tokens) for u in units[:count]]
         return units[count:]
 
-    def _outcome(
-        self, strategy: str, plan: Plan
-    ) -> tuple[tuple[Unit, ...], dict[int, int], list[Action]]:
-        """Return the window that a plan leads to, what it wrote costs, and what it did."""
-        window = {unit.first: unit for unit in self.units}
-        edits = any(isinstance(step, Edit) for step in plan.steps)
-        home = (
-            {message.id: unit.first for unit in self.units for message in unit.messages}
-            if edits
-            else {}
-        )
-        tokens: dict[int, int] = {}
-        actions: list[Action] = []
-        next_id = self.next_id
-        for step in plan.steps:
-            reason = step.reason or "no reason given"
-            if isinstance(step, Edit):
-                first = home[step.message.id]
-                before = window[first]
-                window[first] = self._edited(step, before, tokens)
-                freed = before.tokens - window[first].tokens
-                actions.append(Action("edit", strategy, reason, (step.message.id,), freed))
-                continue
-            for unit in step.units:
-                del window[unit.first]
-            if isinstance(step, Drop):
-                actions += [
-                    Action("drop", strategy, reason, unit.ids, unit.tokens) for unit in step.units
-                ]
-                continue
-            window[next_id] = self._written(step, next_id, tokens)
-            replaced = tuple(message_id for unit in step.units for message_id in unit.ids)
-            freed = sum(unit.tokens for unit in step.units) - window[next_id].tokens
-            actions.append(Action("replace", strategy, reason, replaced, freed))
-            next_id += 1
-        units = list(window.values())
-        if (
-            next_id > self.next_id
-        ):  # what was written stands at its oldest source; the rest is in order
-            units.sort(key=lambda unit: unit.place)
-        return tuple(units), tokens, actions
+    def _culprits(self) -> list[Message | Literal["tools"]]:
+        """Return what costs most of what is left, tools included, most expensive first."""
+        priced: list[tuple[int, Message | Literal["tools"]]] = [
+            (tokens, message.clone())
+            for unit in self.units
+            for message, tokens in zip(unit.messages, unit.message_tokens, strict=True)
+        ]
+        if self._costs.tools:
+            priced.append((self.snapshot.context.base_tokens, "tools"))
+        return [item for _, item in sorted(priced, key=lambda pair: -pair[0])[:MAX_CULPRITS]]
 
-    def _written(self, step: Replace, message_id: int, tokens: dict[int, int]) -> Unit:
-        """Make the unit of a written message."""
+    def _written_as(self, message_id: int, message: Message) -> Written:
+        tokens = self.tokens[message.id]
+        wire = message.to_dict()
+        return Written(message_id, wire, message.sources, message.source_hash, tokens)
+
+    def _final(self, action: Action) -> Action:
+        """Return an action in the log's ids: what was written and replaced again by its sources."""
+        if all(message_id < DRAFT_IDS for message_id in action.message_ids):
+            return action
+        ids = [self._sources.get(one, (one,)) for one in action.message_ids]
+        return replace(action, message_ids=tuple(one for some in ids for one in some))
+
+
+class _Outcome:
+    """
+    What a resolved plan makes of a draft.
+
+    Attributes:
+        units: the window that it leads to.
+        next_id: the draft's id of the next message to be written.
+        tokens, sources: what the messages that it writes or edits cost, and cover.
+        actions: what it does.
+    """
+
+    def __init__(self, draft: Draft, strategy: str, plan: Plan) -> None:
+        self.next_id = draft.next_id
+        self.tokens: dict[int, int] = {}
+        self.sources: dict[int, tuple[int, ...]] = {}
+        self.actions: list[Action] = []
+        self._costs = draft._costs  # noqa: SLF001 - a part of the draft
+        self._strategy = strategy
+        self._window = {unit.first: unit for unit in draft.units}
+        edits = any(isinstance(step, Edit) for step in plan.steps)
+        units = draft.units if edits else ()
+        self._home = {message.id: unit.first for unit in units for message in unit.messages}
+        for step in plan.steps:
+            self._take(step)
+        window = list(self._window.values())
+        if self.sources:  # what was written stands at its oldest source; the rest is in order
+            window.sort(key=lambda unit: unit.place)
+        self.units = tuple(window)
+
+    def _take(self, step: Step) -> None:
+        if isinstance(step, Edit):
+            self._edit(step)
+            return
+        for unit in step.units:
+            del self._window[unit.first]
+        if isinstance(step, Drop):
+            for unit in step.units:
+                self._act("drop", step, unit.ids, unit.tokens)
+            return
+        unit = self._write(step)
+        replaced = tuple(message_id for unit in step.units for message_id in unit.ids)
+        freed = sum(unit.tokens for unit in step.units) - unit.tokens
+        self._act("replace", step, replaced, freed)
+
+    def _edit(self, step: Edit) -> None:
+        new = step.message.with_content(step.content)
+        first = self._home[new.id]
+        unit = self._window[first]
+        at = unit.ids.index(new.id)
+        self.tokens[new.id] = self._costs.message(new, unit.messages[0] if at else None)
+        messages, figures = list(unit.messages), list(unit.message_tokens)
+        messages[at], figures[at] = new, self._costs.scaled(self.tokens[new.id])
+        self._window[first] = make_unit(messages, figures)
+        self._act("edit", step, (new.id,), unit.tokens - self._window[first].tokens)
+
+    def _write(self, step: Replace) -> Unit:
         sources = laws.sources_of(step.units)
         if not sources:
-            raise Refusal("L15", "a summary of nothing")
+            raise BrokenPlanError("L15", "a summary of nothing")
         wire = read_message({"role": step.role, "content": step.content})
         covered = hash_of(message for unit in step.units for message in unit.messages)
-        message = Message(message_id, wire, False, sources, covered)
-        tokens[message_id] = self._costs.message(message)
-        return make_unit([message], [self._costs.corrected(tokens[message_id])])
+        message = Message(self.next_id, wire, False, sources, covered)
+        self.tokens[message.id] = self._costs.message(message)
+        self.sources[message.id] = sources
+        self.next_id += 1
+        unit = make_unit([message], [self._costs.scaled(self.tokens[message.id])])
+        self._window[message.id] = unit
+        return unit
 
-    def _edited(self, step: Edit, unit: Unit, tokens: dict[int, int]) -> Unit:
-        """Make the unit of an edited message."""
-        new = step.message.with_content(step.content)
-        at = unit.ids.index(new.id)
-        tokens[new.id] = self._costs.message(new, unit.messages[0] if at else None)
-        messages, figures = list(unit.messages), list(unit.message_tokens)
-        messages[at], figures[at] = new, self._costs.corrected(tokens[new.id])
-        return make_unit(messages, figures)
+    def _act(self, kind: str, step: Step, message_ids: tuple[int, ...], freed: int) -> None:
+        reason = step.reason or "no reason given"
+        self.actions.append(Action(kind, self._strategy, reason, message_ids, freed))
+
+
+def resolve(plan: Plan, window: Sequence[Unit]) -> Plan:
+    """
+    Return the plan with our own units and messages in place of those that the strategy names.
+
+    Raises `BrokenPlanError`: it names what is not there, a part of a unit, or something twice.
+    """
+    units = {unit.first: unit for unit in window}
+    edits = any(isinstance(step, Edit) for step in plan.steps)
+    within = window if edits else ()
+    messages = {message.id: message for unit in within for message in unit.messages}
+    dropped: set[int] = set()
+    touched: set[int] = set()
+    steps: list[Step] = []
+    for step in plan.steps:
+        if not isinstance(step.reason, str):
+            raise BrokenPlanError("L14", f"a reason must be a string, not {step.reason!r}")
+        if isinstance(step, Edit):
+            mine = messages.get(step.message.id)
+            if mine is None:
+                raise BrokenPlanError("L5", f"{step.message!r} is not in the window")
+            steps.append(replace(step, message=mine))
+            named = {mine.id}
+        else:
+            own = {unit.ids: unit for unit in (_own(unit, units) for unit in step.units)}
+            if isinstance(step, Drop):  # naming a unit twice to drop it says nothing new
+                own = {ids: unit for ids, unit in own.items() if ids[0] not in dropped}
+                dropped |= {ids[0] for ids in own}
+            steps.append(replace(step, units=tuple(own.values())))
+            named = {message_id for ids in own for message_id in ids}
+        if touched & named:
+            raise BrokenPlanError(
+                "L14", f"two steps of the plan name message {min(touched & named)}"
+            )
+        touched |= named
+    return Plan(tuple(steps))
+
+
+def _own(unit: Unit, units: dict[int, Unit]) -> Unit:
+    """Return our own unit for one that a strategy names."""
+    mine = units.get(unit.first) if unit.messages else None
+    if mine is None:
+        ids = set(unit.ids)
+        whole = next((other for other in units.values() if ids and ids < set(other.ids)), None)
+        if whole is not None:
+            reason = f"messages {unit.ids} are a part of the unit {whole.ids}"
+            raise BrokenPlanError("L2", reason)
+        raise BrokenPlanError("L5", f"{unit!r} is not a unit of the window")
+    if mine.ids != unit.ids:
+        raise BrokenPlanError("L2", f"messages {unit.ids} are a part of the unit {mine.ids}")
+    return mine
+
+
+def _left_out_actions(conversation: Conversation) -> list[Action]:
+    """Say of each unit that no window may hold why it is left out."""
+    actions = []
+    for unit in sorted(conversation.history.open.values(), key=lambda unit: unit.first):
+        lacks = f"{unit.missing} of its calls lack a result"
+        reason = "a result without its call" if unit.orphan else lacks
+        ids = tuple(logged.message.id for logged in unit.messages)
+        actions.append(Action("leave-out", CORE, reason, ids, 0))
+    return actions

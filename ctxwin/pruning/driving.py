@@ -1,13 +1,11 @@
 """
-How a strategy's `Summarize` is answered: chunks, bounds, and either colour of summariser.
+Flows, and how they are driven: one body of code for sync and async summarisers.
 
-A flow is a strategy's generator. `run_flow` takes what it yields outwards and what a model says
-back in; who drives the steps decides how a model is called: `drive` with a sync summariser,
-`adrive` with either colour. A summary that is blank or too long is an error like any other, thrown
-into the flow.
-
-A source that is larger than `max_source_tokens` is folded: a chunk, then the summary of it with the
-next chunk. No chunk, the summary before it included, costs more; nothing is clipped.
+A flow is a generator that yields `Summarize` whenever it needs a text, and is sent the text. A
+strategy that wants a summary is one; a whole prune is one, too. `run_flow` passes on what a
+strategy's generator yields. Whoever drives a flow decides how a model is called: `drive` calls a
+sync summariser, `adrive` one of either colour. A summariser's failure is thrown into the flow, so
+the strategy may answer it.
 """
 
 import inspect
@@ -20,26 +18,26 @@ from ctxwin.hooks.guard import call_hook
 from ctxwin.values.errors import SummarizerError, describe
 from ctxwin.values.plan import Summarize
 
-MAX_EFFECTS = (
-    1000  # a history of a million tokens in chunks of a thousand; beyond that a strategy runs away
-)
+# Enough for a history of a million tokens in chunks of a thousand; beyond it a strategy runs away.
+MAX_EFFECTS = 1000
 
 T = TypeVar("T")
 
-Steps: TypeAlias = Generator[Summarize, str, T]
+Flow: TypeAlias = Generator[Summarize, str, T]
+"""Something that needs summaries on its way to a result: yields requests, is sent the texts."""
 
 
 def run_flow(
-    flow: Generator[Any, Any, Any], owner: object, answer: Callable[[Summarize], Steps[str]]
-) -> Steps[object]:
-    """Carry effects from a strategy's generator outwards, and answers or errors back in."""
+    flow: Generator[Any, Any, Any], owner: object, reply: Callable[[Summarize], Flow[str]]
+) -> Flow[object]:
+    """Pass on what a strategy's generator yields, and pass texts or errors back to it."""
     try:
         effect = call_hook(owner, next, flow)
         for _ in range(MAX_EFFECTS):
             if not isinstance(effect, Summarize):
                 raise TypeError(f"a strategy may yield Summarize only, not {type(effect).__name__}")
             try:
-                text = yield from answer(effect)
+                text = yield from reply(effect)
             except SummarizerError as error:
                 effect = call_hook(owner, flow.throw, error)
             else:
@@ -52,7 +50,7 @@ def run_flow(
 
 
 def call_model(effect: Summarize) -> object:
-    """Call the summariser; what it raises becomes a `SummarizerError`, a cancellation of its own too."""
+    """Call the summariser; whatever it raises, a cancellation too, becomes `SummarizerError`."""
     try:
         return effect.summarizer(effect.messages, effect.previous_summary, effect.max_tokens)
     except (KeyboardInterrupt, SystemExit, SummarizerError):
@@ -62,64 +60,68 @@ def call_model(effect: Summarize) -> object:
 
 
 def refuse_model(effect: Summarize) -> object:
-    """Answer for a summariser where none may be called: a preview is free."""
+    """Stand in for the summariser if none may be called: a preview is free."""
     raise SummarizerError(f"a preview does not call {effect.summarizer!r}")
 
 
-def drive(steps: Steps[T], call: Callable[[Summarize], object] = call_model) -> T:
-    """Run steps with sync summarisers."""
+def drive(flow: Flow[T], call: Callable[[Summarize], object] = call_model) -> T:
+    """Run a flow with sync summarisers."""
     try:
-        effect = next(steps)
+        effect = next(flow)
         while True:
-            effect = _resume(steps, _answer(effect, call))
+            effect = _resume(flow, _reply(effect, call))
     except StopIteration as stop:
         result: T = stop.value
         return result
     finally:
-        steps.close()
+        flow.close()
 
 
-async def adrive(steps: Steps[T], run: Callable[..., Awaitable[Any]] | None = None) -> T:
+async def _here(step: Callable[..., T], *args: Any) -> T:
+    return step(*args)
+
+
+async def adrive(flow: Flow[T], run: Callable[..., Awaitable[Any]] = _here) -> T:
     """
-    Run steps with summarisers of either colour.
+    Run a flow with summarisers of either colour.
 
     Args:
-        steps: the steps; summarisers are awaited between them.
-        run: runs each step, where that is not to happen here: `await run(function, *args)`.
+        flow: the flow; summarisers are awaited between its steps.
+        run: runs each step, as `await run(function, *args)`; by default right here.
     """
-    answer: str | SummarizerError | None = None
+    reply: str | SummarizerError | None = None
     try:
         while True:
-            made = _advance(steps, answer) if run is None else await run(_advance, steps, answer)
+            made = await run(_advance, flow, reply)
             if isinstance(made, _Done):
                 result: T = made.result
                 return result
-            answer = await _aanswer(made)
+            reply = await _areply(made)
     finally:
-        steps.close()
+        flow.close()
 
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """What steps ended in."""
+    """What a flow ended in."""
 
     result: Any
 
 
-def _advance(steps: Steps[T], answer: str | SummarizerError | None) -> Summarize | _Done:
-    """Make a step; returns the effect that it asks for, or what the steps ended in."""
+def _advance(flow: Flow[T], reply: str | SummarizerError | None) -> Summarize | _Done:
+    """Make a step; returns the summary that is needed next, or what the flow ended in."""
     try:
-        return next(steps) if answer is None else _resume(steps, answer)
+        return next(flow) if reply is None else _resume(flow, reply)
     except StopIteration as stop:
         return _Done(stop.value)
 
 
-def _resume(steps: Steps[T], answer: str | SummarizerError) -> Summarize:
-    """Hand an answer back, or throw the error that came in its place; returns the next effect."""
-    return steps.throw(answer) if isinstance(answer, SummarizerError) else steps.send(answer)
+def _resume(flow: Flow[T], reply: str | SummarizerError) -> Summarize:
+    """Send a text, or throw the error in its place; returns what is needed next."""
+    return flow.throw(reply) if isinstance(reply, SummarizerError) else flow.send(reply)
 
 
-def _answer(effect: Summarize, call: Callable[[Summarize], object]) -> str | SummarizerError:
+def _reply(effect: Summarize, call: Callable[[Summarize], object]) -> str | SummarizerError:
     try:
         answer = call(effect)
     except SummarizerError as error:
@@ -129,18 +131,19 @@ def _answer(effect: Summarize, call: Callable[[Summarize], object]) -> str | Sum
         if callable(close):  # a coroutine would complain that nobody awaits it
             close()
         return SummarizerError(
-            "the summariser is async: await amessages(), aprune_history() or ticket.arun(), or give a sync one"
+            "the summariser is async: await amessages(), aprune_history() or ticket.arun(), "
+            "or give a sync one"
         )
     return _text(answer)
 
 
-async def _aanswer(effect: Summarize) -> str | SummarizerError:
+async def _areply(effect: Summarize) -> str | SummarizerError:
     try:
         answer = call_model(effect)
         return _text(await answer if inspect.isawaitable(answer) else answer)
     except SummarizerError as error:
         return error
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the caller's own callable may raise anything
         return SummarizerError(f"the summariser raised {describe(error)}")
     except BaseException as error:
         if _is_cancelled_from_outside(error):
@@ -149,7 +152,12 @@ async def _aanswer(effect: Summarize) -> str | SummarizerError:
 
 
 def _is_cancelled_from_outside(error: BaseException) -> bool:
-    """Return whether an error must pass: all but a cancellation of what was awaited, while nobody cancels its task."""
+    """
+    Return whether an error must pass.
+
+    If the summariser's own work was cancelled, but nobody cancels the task that awaits it, that is
+    a failure like any other.
+    """
     asyncio = sys.modules.get("asyncio")
     if asyncio is None or not isinstance(error, asyncio.CancelledError):
         return True

@@ -1,10 +1,11 @@
 """
-One prune: who is asked, in which order, and what becomes of the answers.
+One prune: which strategies are called, in which order, and what becomes of their plans.
 
-`prune` is a generator. It looks at the conversation, lets the chain work on a draft, and has the
-conversation adopt that; where the conversation moved on meanwhile, the accepted plans are replayed
-on the newer window. It yields every `Summarize` that a strategy yields and is sent the text, or
-thrown the error; who drives it decides how a model is called (`effects.py`).
+`prune` is a flow. It looks at the conversation, lets the chain work on a draft, and hands the
+keeper the cut that the draft comes to. If the conversation has moved on meanwhile, the accepted
+plans are replayed on the newer window. The flow yields every `Summarize` that a strategy yields and
+is sent the text, or thrown the error; whoever drives it decides how a model is called
+(`driving.py`).
 
 Strategies are foreign code: each is called inside a guard, and whatever it raises or returns ends
 up in the receipt. `KeyboardInterrupt`, `SystemExit` and cancellation pass through; the draft is
@@ -12,175 +13,207 @@ then thrown away.
 """
 
 import inspect
-from collections.abc import Callable, Collection, Generator
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
 from ctxwin.hooks.chain import Chain, Hook, Strategy
 from ctxwin.hooks.guard import call_hook
+from ctxwin.log.changes import Change, Cut
 from ctxwin.log.conversation import Conversation
+from ctxwin.log.keeper import Keeper
+from ctxwin.pruning.breaker import recorded, resting
 from ctxwin.pruning.chunks import in_chunks
-from ctxwin.pruning.draft import Draft, MovedError, Snapshot
-from ctxwin.pruning.driving import Steps, drive, refuse_model, run_flow
+from ctxwin.pruning.draft import Draft, Snapshot
+from ctxwin.pruning.driving import Flow, drive, refuse_model, run_flow
 from ctxwin.values.errors import BudgetError, describe
 from ctxwin.values.plan import Plan, Summarize, Unit, message_tokens
-from ctxwin.values.receipt import Receipt
+from ctxwin.values.receipt import Broken, Receipt
 
-Answer: TypeAlias = Callable[[Draft, Summarize], Steps[str]]
-"""How a strategy's effect is answered: steps that end in the text."""
+Reply: TypeAlias = Callable[[Draft, Summarize], Flow[str]]
+"""How a strategy's request for a summary is answered: a flow that ends in the text."""
+
+Done: TypeAlias = Callable[[Receipt], None]
+"""Is given the receipt of what was applied."""
+
+RESTS = Broken("", "rests after three failures in a row, until the log has grown by a fifth")
 
 
 @dataclass(slots=True)
 class Tally:
-    """Which strategies were asked in a prune, which of them failed, and which one is asked just now."""
+    """Which strategies were called in a prune, which of them failed, and which one is called now."""
 
-    asked: set[str] = field(default_factory=set)
+    called: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
-    asking: str = ""
+    calling: str = ""
+
+    def failures(self, conversation: Conversation) -> dict[str, tuple[int, int]]:
+        """Return the conversation's figures of failures with this prune."""
+        length = conversation.history.appended
+        return recorded(conversation.failures, self.called, self.failed, length)
 
 
-def prune(
-    conversation: Conversation,
-    chain: Chain,
-    lock: AbstractContextManager[object],
-    *,
-    owner: object,
-    dry: bool,
-) -> Steps[Receipt]:
+def prune(keeper: Keeper, chain: Chain, owner: object, done: Done | None) -> Flow[Receipt]:
     """
-    Prune a conversation; the steps are the summaries that strategies ask for.
+    Prune a conversation; the flow asks for the summaries that strategies want.
 
-    The lock is held to look and to adopt, never while foreign code runs. A dry prune adopts
-    nothing.
+    The lock is held to look and to apply, never while foreign code runs.
+
+    Args:
+        keeper: keeps the conversation.
+        chain: the strategies to call.
+        owner: must not be changed while a hook runs.
+        done: is given the receipt once the cut is applied; None for a dry run, which applies none.
+
+    Raises:
+        BudgetError: what must be kept does not fit; the window is as before.
     """
-    with lock:
-        snapshot, resting = (
-            conversation.snapshot(),
-            conversation.breaker.resting(conversation.history.appended),
-        )
-        draft = Draft(snapshot, conversation.costs)
+    conversation = keeper.conversation
+    with keeper.lock:
+        draft, rests = _start(conversation)
         if conversation.nothing_new:
-            return replace(conversation.receipt(draft), after_tokens=snapshot.total_tokens)
+            return unchanged(draft, conversation)
     tally = Tally()
-    yield from ask_chain(draft, chain, owner, resting, tally)
+    yield from call_chain(draft, chain, owner, rests, tally)
     draft.drop_what_is_needed()
-    with lock:
-        if dry:
-            conversation.verify(draft)
-            return conversation.receipt(draft)
-        conversation.breaker.note(tally.asked, tally.failed, conversation.history.appended)
-        receipt = _adopted(conversation, draft)
-        conversation.settled = conversation.version
-    tell(chain, receipt, owner)
+    if done is None:
+        with keeper.lock:
+            draft.verify()
+            return draft.receipt(conversation)
+    receipt = _apply(keeper, draft, tally)
+    done(receipt)
     return receipt
-
-
-def _adopted(conversation: Conversation, draft: Draft) -> Receipt:
-    """Have a draft adopted, its plans replayed as often as the conversation moves on meanwhile."""
-    while True:
-        if conversation.version != draft.snapshot.version:
-            draft = draft.replay(conversation.snapshot(), conversation.costs)
-            draft.drop_what_is_needed()
-        adjustment = conversation.verify(draft)
-        receipt = conversation.receipt(draft)
-        with suppress(MovedError):
-            conversation.adopt(draft, adjustment, receipt)
-            return receipt
 
 
 def can_fit(conversation: Conversation, chain: Chain, snapshot: Snapshot, *, owner: object) -> bool:
     """Return whether the chain, without any summary, gets a snapshot within the budget."""
-    draft = Draft(snapshot, conversation.costs)
-    resting = conversation.breaker.resting(conversation.history.appended)
-    drive(ask_chain(draft, chain, owner, resting, Tally()), refuse_model)
+    draft, rests = _start(conversation, snapshot)
+    drive(call_chain(draft, chain, owner, rests, Tally()), refuse_model)
     draft.drop_what_is_needed()
     try:
-        conversation.verify(draft)
+        draft.verify()
     except BudgetError:
         return False
     return True
 
 
-def tell(chain: Chain, receipt: Receipt, owner: object) -> None:
+def unchanged(draft: Draft, conversation: Conversation) -> Receipt:
+    """Return the receipt of a prune that changes nothing."""
+    return replace(draft.receipt(conversation), after_tokens=draft.snapshot.total_tokens)
+
+
+def caught_up(draft: Draft, conversation: Conversation) -> Draft:
+    """Return the draft, its plans replayed if the conversation has moved on since it was begun."""
+    if conversation.version == draft.snapshot.version:
+        return draft
+    return draft.replay(Snapshot.of(conversation), conversation.costs)
+
+
+def notify(chain: Chain, receipt: Receipt, owner: object) -> None:
     """Show observers the receipt; what they raise is logged."""
     for strategy in chain.strategies:
         if strategy.pruned is not None:
             try:
                 call_hook(owner, strategy.pruned, receipt=receipt.clone())
             except Exception:
-                import logging
+                import logging  # noqa: PLC0415 - rarely needed, and slow to import
 
-                logging.getLogger("ctxwin").exception(
-                    "ctxwin_pruned of strategy %r failed", strategy.name
-                )
-
-
-def _in_chunks(draft: Draft, effect: Summarize) -> Steps[str]:
-    return in_chunks(effect, message_tokens(draft.units), draft.count)
+                logger = logging.getLogger("ctxwin")
+                logger.exception("ctxwin_pruned of strategy %r failed", strategy.name)
 
 
-def ask_chain(
+def call_chain(
     draft: Draft,
     chain: Chain,
     owner: object,
-    resting: Collection[str],
+    rests: Collection[str],
     tally: Tally,
-    answer: Answer = _in_chunks,
-) -> Steps[None]:
-    """Ask the chain, left to right and each strategy once, until the draft costs no more than its target."""
-    spare_all(draft, chain, owner)
+    reply: Reply | None = None,
+) -> Flow[None]:
+    """Call the chain, each strategy once, until the draft costs no more than its target."""
+    protect_all(draft, chain, owner)
     for strategy in chain.strategies:
         if strategy.prune is None or not draft.over_target:
             continue
-        if strategy.name in resting:
-            draft.reject(
-                strategy.name,
-                "",
-                "rests after three failures in a row, until the log has grown by a fifth",
-            )
+        if strategy.name in rests:
+            draft.reject(strategy.name, RESTS)
             continue
-        tally.asked.add(strategy.name)
-        tally.asking = strategy.name
+        tally.called.add(strategy.name)
+        tally.calling = strategy.name
         rejected = len(draft.rejected)
-        yield from ask(draft, strategy.name, strategy.prune, owner, answer)
+        yield from call_strategy(draft, strategy.name, strategy.prune, owner, reply or _in_chunks)
         if len(draft.rejected) > rejected:
             tally.failed.add(strategy.name)
 
 
-def spare_all(draft: Draft, chain: Chain, owner: object) -> None:
-    """Protect what any plugin of the chain asks to spare."""
+def call_strategy(draft: Draft, name: str, hook: Hook, owner: object, reply: Reply) -> Flow[None]:
+    """Call one strategy, and apply its plan if it keeps the laws."""
+    try:
+        plan = call_hook(owner, hook, request=draft.request())
+        if isinstance(plan, Generator):
+            plan = yield from run_flow(plan, owner, partial(reply, draft))
+        if inspect.iscoroutine(plan):
+            plan.close()
+        if plan is not None and type(plan) is not Plan:
+            kind = type(plan).__name__
+            raise TypeError(f"ctxwin_prune must return a Plan, a generator or None, not {kind}")
+    except Exception as error:  # noqa: BLE001 - whatever foreign code raises goes into the receipt
+        draft.reject(name, Broken("L8", describe(error)))
+        return
+    if plan is not None:
+        draft.accept(name, plan)
+
+
+def protect_all(draft: Draft, chain: Chain, owner: object) -> None:
+    """Protect what any plugin of the chain names."""
     for strategy in chain.strategies:
         if strategy.protect is not None:
-            _spare(draft, strategy, strategy.protect, owner)
+            _protect(draft, strategy, strategy.protect, owner)
 
 
-def _spare(draft: Draft, strategy: Strategy, protect: Hook, owner: object) -> None:
+def _protect(draft: Draft, strategy: Strategy, protect: Hook, owner: object) -> None:
     """Protect the units that a plugin names."""
     try:
         units = call_hook(owner, lambda: tuple(protect(request=draft.request()) or ()))
         if not all(isinstance(unit, Unit) for unit in units):
             raise TypeError("ctxwin_protect must return units of the request")
-        draft.spare(strategy.name, units)
-    except Exception as error:
-        draft.reject(strategy.name, "L8", describe(error))
+        draft.protect(strategy.name, units)
+    except Exception as error:  # noqa: BLE001 - whatever foreign code raises goes into the receipt
+        draft.reject(strategy.name, Broken("L8", describe(error)))
 
 
-def ask(draft: Draft, name: str, hook: Hook, owner: object, how: Answer) -> Steps[None]:
-    """Ask one strategy, and apply its plan if it keeps the laws."""
-    try:
-        answer = call_hook(owner, hook, request=draft.request())
-        if isinstance(answer, Generator):
-            answer = yield from run_flow(answer, owner, partial(how, draft))
-        if inspect.iscoroutine(answer):
-            answer.close()
-        if answer is not None and type(answer) is not Plan:
-            raise TypeError(
-                f"ctxwin_prune must return a Plan, a generator or None, not {type(answer).__name__}"
-            )
-    except Exception as error:
-        draft.reject(name, "L8", describe(error))
-        return
-    if answer is not None:
-        draft.accept(name, answer)
+def _start(
+    conversation: Conversation, snapshot: Snapshot | None = None
+) -> tuple[Draft, frozenset[str]]:
+    """Return a draft of the window, and the strategies that rest."""
+    rests = resting(conversation.failures, conversation.history.appended)
+    return Draft(snapshot or Snapshot.of(conversation), conversation.costs), rests
+
+
+def _apply(keeper: Keeper, draft: Draft, tally: Tally) -> Receipt:
+    """Have the keeper apply what a draft comes to; returns the receipt, or raises `BudgetError`."""
+    outcome: list[Receipt | BudgetError] = []
+
+    def work_out(conversation: Conversation) -> Sequence[Change]:
+        present, failures = caught_up(draft, conversation), tally.failures(conversation)
+        if present is not draft:
+            present.drop_what_is_needed()
+        try:
+            present.verify()
+        except (
+            BudgetError
+        ) as error:  # the window stays; which strategies failed is kept all the same
+            outcome[:] = [error]
+            return [Cut(request_gap=conversation.request_gap, failures=failures)]
+        outcome[:] = [present.receipt(conversation)]
+        return [present.cut(conversation, failures, settled=True)]
+
+    keeper.change(work_out)
+    if isinstance(outcome[0], BudgetError):
+        raise outcome[0]
+    return outcome[0]
+
+
+def _in_chunks(draft: Draft, effect: Summarize) -> Flow[str]:
+    return in_chunks(effect, message_tokens(draft.units), draft.count)

@@ -1,28 +1,31 @@
 """
-Summaries made ahead: `prepare` finds out what to summarise, a `Ticket` carries it, `commit` applies
-what came of it.
+Summaries made ahead of time, away from the request path.
+
+`prepare` finds out what to summarise, a `Ticket` carries it, `commit` applies what came of it.
 
 Rules:
 
 1. A ticket is a value: an immutable snapshot, and no callable. It pickles; whoever runs it needs no
-manager.
+   manager.
 2. The manager waits for nobody. It may cut, and the log may grow, while a ticket is out.
-3. `commit` trusts nothing: the strategy is asked once more what it makes of the text, by the very
-   request that it was shown, and the plan is replayed on the present window, law checks included.
+3. `commit` trusts nothing: the strategy is called once more, with the very request that it was shown
+   and the text for an answer, and the plan is replayed on the present window, law checks included.
    All of it is applied, or nothing.
 """
 
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
 from ctxwin.hooks.chain import Chain, Hook
+from ctxwin.log.changes import Change, Cut
 from ctxwin.log.conversation import Conversation
+from ctxwin.log.keeper import Keeper
+from ctxwin.pruning.breaker import recorded, resting
 from ctxwin.pruning.chunks import Chunk, bounded, chunks_of, fold, in_one_piece, said
-from ctxwin.pruning.draft import Accepted, Draft, MovedError, Snapshot
-from ctxwin.pruning.driving import Steps, adrive, drive
-from ctxwin.pruning.prune import Tally, ask, ask_chain, spare_all, tell
-from ctxwin.pruning.resolve import Refusal
+from ctxwin.pruning.draft import Accepted, BrokenPlanError, Draft, Snapshot
+from ctxwin.pruning.driving import Flow, adrive, drive
+from ctxwin.pruning.prune import Done, Tally, call_chain, call_strategy, protect_all, unchanged
 from ctxwin.values.errors import SummarizerError, describe
 from ctxwin.values.message import Message, hash_of
 from ctxwin.values.plan import Summarize, Summarizer, message_tokens
@@ -40,14 +43,14 @@ class Basis:
         messages: the window as it was.
         accepted: the plans accepted before the strategy was asked.
         snapshot: the window that the strategy was shown.
-        correction: by which an estimate was corrected then, in thousandths.
+        scale: by which an estimate was multiplied then, in thousandths.
     """
 
     last_id: int
     messages: tuple[Message, ...]
     accepted: tuple[Accepted, ...]
     snapshot: Snapshot
-    correction: int
+    scale: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +108,12 @@ class Ticket:
         """Return what `run` returns, for a summariser of either colour. Cancelled, it leaves the ticket as it was."""
         return await adrive(self._finished(summarizer))
 
-    def _finished(self, summarizer: Summarizer) -> Steps["Ticket"]:
+    def _finished(self, summarizer: Summarizer) -> Flow["Ticket"]:
         effect = Summarize(
             summarizer, self.messages, self.previous_summary, max_tokens=self.max_tokens
         )
-        chunks = [
-            tuple([message.clone() for message in chunk]) for chunk in self._chunks
-        ]  # it may be run again
+        # Copies, for the ticket may be run again.
+        chunks = [tuple([message.clone() for message in chunk]) for chunk in self._chunks]
         drafts: list[str] = []
 
         def check(text: str) -> str:
@@ -125,136 +127,132 @@ class Ticket:
         return replace(self, text=text, error=None, _drafts=tuple(drafts))
 
 
-def prepare(
-    conversation: Conversation, chain: Chain, lock: AbstractContextManager[object], *, owner: object
-) -> Ticket | None:
-    """Ask the chain as a prune would, up to the first summary; None where it needs none."""
-    with lock:
-        snapshot, resting = (
-            conversation.snapshot(),
-            conversation.breaker.resting(conversation.history.appended),
-        )
-        last_id, correction = (
-            next(reversed(conversation.history.entries), 0),
-            conversation.costs.correction,
-        )
+def prepare(keeper: Keeper, chain: Chain, *, owner: object) -> Ticket | None:
+    """Call the chain as a prune would, up to the first summary; None where it needs none."""
+    conversation = keeper.conversation
+    with keeper.lock:
+        snapshot = Snapshot.of(conversation)
+        rests = resting(conversation.failures, conversation.history.appended)
+        last_id = next(reversed(conversation.history.messages), 0)
+        scale = conversation.costs.scale
     draft, tally = Draft(snapshot, conversation.costs), Tally()
-    steps = ask_chain(draft, chain, owner, resting, tally, _whole)
+    flow = call_chain(draft, chain, owner, rests, tally, _whole)
     try:
-        effect = next(steps)
+        effect = next(flow)
         while (copies := _copies(draft, effect)) is None:
-            effect = steps.throw(SummarizerError("its source cannot be told in chunks"))
+            effect = flow.throw(SummarizerError("its source cannot be told in chunks"))
     except StopIteration:
         return None
     finally:
-        steps.close()
+        flow.close()
     seen = replace(snapshot, units=draft.units, context=draft.context, next_id=draft.next_id)
     messages = tuple(message for unit in snapshot.units for message in unit.messages)
-    basis = Basis(last_id, messages, tuple(draft.accepted), seen, correction)
+    basis = Basis(last_id, messages, tuple(draft.accepted), seen, scale)
     ticket = Ticket(
-        tally.asking,
+        tally.calling,
         copies[0],
         effect.previous_summary,
         effect.max_tokens,
         _chunks=copies[1:],
         _basis=deepcopy(basis),  # or the ticket would hold live state
     )
-    with lock:
-        conversation.prepared = ticket.key
+    with keeper.lock:
+        conversation.supersede(ticket.key)
     return ticket
 
 
-def commit(
-    conversation: Conversation,
-    chain: Chain,
-    lock: AbstractContextManager[object],
-    ticket: Ticket,
-    *,
-    owner: object,
-) -> Receipt:
-    """Apply a finished ticket if the log still extends what it was made from; else say why not, and change nothing."""
+def commit(keeper: Keeper, chain: Chain, ticket: Ticket, owner: object, done: Done) -> Receipt:
+    """
+    Apply a finished ticket if the log still extends what it was made from.
+
+    Where it does not, nothing changes and the receipt says why; `done` is then not called.
+
+    Raises:
+        ValueError: the ticket was not run.
+    """
     if not ticket.finished:
         raise ValueError(f"{ticket!r} was not run: commit what ticket.run(summarizer) returns")
+    conversation = keeper.conversation
     try:
-        with lock:
+        with keeper.lock:
             hook = _hook_for(conversation, ticket, chain)
-            present = Draft(conversation.snapshot(), conversation.costs)
-        spare_all(present, chain, owner)
+            present = Draft(Snapshot.of(conversation), conversation.costs)
+        protect_all(present, chain, owner)
         proposed = _proposed(conversation, ticket, hook, owner)
-        spared = proposed.context.spared | present.context.spared
-        proposed.context = replace(proposed.context, spared=spared)
-        with lock:
-            receipt = _committed(conversation, ticket, chain, proposed)
-    except Refusal as refusal:
-        with lock:
-            unchanged = Draft(conversation.snapshot(), conversation.costs)
-            unchanged.reject(ticket.strategy, refusal.law, refusal.reason)
-            return replace(
-                conversation.receipt(unchanged), after_tokens=unchanged.snapshot.total_tokens
-            )
-    tell(chain, receipt, owner)
+        proposed.protect_as(present)
+        receipt = _apply(keeper, chain, ticket, proposed)
+    except BrokenPlanError as error:
+        with keeper.lock:
+            same = Draft(Snapshot.of(conversation), conversation.costs)
+            same.reject(ticket.strategy, error.broken)
+            return unchanged(same, conversation)
+    done(receipt)
     return receipt
 
 
-def _committed(
-    conversation: Conversation, ticket: Ticket, chain: Chain, proposed: Draft
-) -> Receipt:
-    """Have what was proposed adopted, looking again as often as others write meanwhile; or raise `Refusal`."""
-    while True:
+def _apply(keeper: Keeper, chain: Chain, ticket: Ticket, proposed: Draft) -> Receipt:
+    """Have the keeper apply what was proposed; returns the receipt, or raises `BrokenPlanError`."""
+    outcome: list[Receipt] = []
+
+    def work_out(conversation: Conversation) -> Sequence[Change]:
         _hook_for(conversation, ticket, chain)
-        draft, adjustment = _replayed(conversation, ticket, proposed)
-        receipt = conversation.receipt(draft)
-        with suppress(MovedError):
-            conversation.adopt(draft, adjustment, receipt)
-            return receipt
+        called, length = {ticket.strategy}, conversation.history.appended
+        if proposed.rejected:  # the window stays; that the strategy failed is kept all the same
+            failures = recorded(conversation.failures, called, called, length)
+            return [Cut(request_gap=conversation.request_gap, failures=failures)]
+        draft = _replayed(conversation, ticket, proposed)
+        outcome[:] = [draft.receipt(conversation)]
+        return [draft.cut(conversation, recorded(conversation.failures, called, (), length))]
+
+    keeper.change(work_out)
+    if not outcome:
+        rejection = proposed.rejected[0]
+        raise BrokenPlanError(rejection.law, rejection.reason)
+    return outcome[0]
 
 
 def _hook_for(conversation: Conversation, ticket: Ticket, chain: Chain) -> Hook:
-    """Return the hook that asked for a ticket; raises `Refusal` where the ticket is stale."""
-    hook = next((known.prune for known in chain.strategies if known.name == ticket.strategy), None)
+    """Return the hook that asked for a ticket; raises `BrokenPlanError` if the ticket is stale."""
+    hooks = (known.prune for known in chain.strategies if known.name == ticket.strategy)
+    hook = next(hooks, None)
     reason = _why_stale(conversation, ticket)
     if hook is None or reason:
-        raise Refusal("L16", f"stale: {reason or f'the chain has no strategy {ticket.strategy!r}'}")
+        reason = reason or f"the chain has no strategy {ticket.strategy!r}"
+        raise BrokenPlanError("L16", f"stale: {reason}")
     return hook
 
 
-def _replayed(conversation: Conversation, ticket: Ticket, proposed: Draft) -> tuple[Draft, int]:
-    """Return what the plans make of the present window, all of them, and the adjustment with it; or raise `Refusal`."""
-    snapshot, appended = conversation.snapshot(), conversation.history.appended
-    if proposed.rejected:
-        conversation.breaker.note({ticket.strategy}, {ticket.strategy}, appended)
-        raise Refusal(proposed.rejected[0].law, proposed.rejected[0].reason)
-    if len(proposed.accepted) == len(ticket._basis.accepted):
-        raise Refusal("", "the strategy makes nothing of the summary")
-    costs = conversation.costs
-    draft = proposed.replay(snapshot, costs)
+def _replayed(conversation: Conversation, ticket: Ticket, proposed: Draft) -> Draft:
+    """
+    Return what the plans make of the present window.
+
+    Raises `BrokenPlanError`: not all of them can be applied, or they would free nothing.
+    """
+    if len(proposed.accepted) == len(ticket._basis.accepted):  # noqa: SLF001 - this module owns it
+        raise BrokenPlanError("", "the strategy makes nothing of the summary")
+    draft = proposed.replay(Snapshot.of(conversation), conversation.costs)
     if draft.rejected:
-        raise Refusal(draft.rejected[0].law, draft.rejected[0].reason)
-    if not costs.additive:
-        true_tokens = costs.request([message for unit in draft.units for message in unit.messages])
-        base_tokens = draft.context.base_tokens + true_tokens - draft.used_tokens
-        draft.context = replace(draft.context, base_tokens=base_tokens)
-    if draft.used_tokens >= snapshot.total_tokens:
-        raise Refusal(
-            "L7",
-            f"the window costs {snapshot.total_tokens} tokens and would cost {draft.used_tokens}",
-        )
-    conversation.breaker.note({ticket.strategy}, (), appended)
-    return draft, draft.context.base_tokens - conversation.window.base_tokens
+        raise BrokenPlanError(draft.rejected[0].law, draft.rejected[0].reason)
+    if not conversation.costs.additive:
+        draft.ask_true_cost()
+    before = draft.snapshot.total_tokens
+    if draft.used_tokens >= before:
+        reason = f"the window costs {before} tokens and would cost {draft.used_tokens}"
+        raise BrokenPlanError("L7", reason)
+    return draft
 
 
-def _whole(draft: Draft, effect: Summarize) -> Steps[str]:
+def _whole(draft: Draft, effect: Summarize) -> Flow[str]:
     return in_one_piece(effect, draft.count)
 
 
 def _copies(draft: Draft, effect: Summarize) -> tuple[Chunk, ...] | None:
-    """Return copies of what to summarise, whole and then in chunks; None where they cannot be made."""
+    """Return copies of what to summarise, whole and then in chunks; None if that fails."""
     try:
         chunks = chunks_of(effect, message_tokens(draft.units), draft.count)
-        return tuple(
-            tuple(message.clone() for message in chunk) for chunk in (effect.messages, *chunks)
-        )
-    except Exception:
+        whole = (effect.messages, *chunks)
+        return tuple(tuple(message.clone() for message in chunk) for chunk in whole)
+    except Exception:  # noqa: BLE001 - the messages are foreign, and so is the counter
         return None
 
 
@@ -262,8 +260,8 @@ def _why_stale(conversation: Conversation, ticket: Ticket) -> str:
     """Return why a ticket must not be applied; `""` where it may."""
     if conversation.prepared not in ("", ticket.key):
         return "a newer prepare() supersedes it"
-    basis = ticket._basis
-    if basis.last_id not in conversation.history.entries:
+    basis = ticket._basis  # noqa: SLF001 - this module owns it
+    if basis.last_id not in conversation.history.messages:
         return "the log no longer extends what it was made from"
     for message in basis.messages:
         shown = _shown_as(conversation, message.id)
@@ -273,17 +271,12 @@ def _why_stale(conversation: Conversation, ticket: Ticket) -> str:
 
 
 def _shown_as(conversation: Conversation, message_id: int) -> list[Message]:
-    """Return what a message is and what the window shows for it; nothing where it is not in memory."""
+    """Return what a message is and how the window shows it; `[]` if it is not in memory."""
+    logged = conversation.history.messages.get(message_id)
+    if logged is not None:
+        return [logged.message] if logged.edited is None else [logged.message, logged.edited]
     written = conversation.window.find_written(message_id)
-    entry = conversation.history.entries.get(message_id)
-    known = (
-        [entry.message, entry.edited]
-        if entry is not None
-        else list(written.messages)
-        if written
-        else []
-    )
-    return [message for message in known if message is not None]
+    return list(written.messages) if written else []
 
 
 def _facts(message: Message) -> tuple[int, Wire]:
@@ -293,23 +286,22 @@ def _facts(message: Message) -> tuple[int, Wire]:
 
 def _proposed(conversation: Conversation, ticket: Ticket, hook: Hook, owner: object) -> Draft:
     """
-    Ask the strategy again, by the request that it was shown then, with the ticket's text for an
-    answer.
+    Call the strategy again, with the request that it was shown and the text for an answer.
 
-    Returns the plans accepted before, and its own. Raises `Refusal` where it asks for something
-    else now.
+    Returns the plans accepted before, and its own. Raises `BrokenPlanError` if it asks for
+    something else now.
     """
-    basis = ticket._basis
-    draft = Draft(basis.snapshot, conversation.costs.corrected_by(basis.correction))
+    basis = ticket._basis  # noqa: SLF001 - this module owns it
+    draft = Draft(basis.snapshot, conversation.costs.scaled_by(basis.scale))
     expected = _asked(ticket)
     others: list[Summarize] = []
 
-    def answer(effect: Summarize) -> str:
+    def reply(effect: Summarize) -> str:
         try:
             if _asked(effect) != expected:
                 others.append(effect)
                 raise SummarizerError("this ticket is no answer to it")
-            for text in ticket._drafts:
+            for text in ticket._drafts:  # noqa: SLF001
                 bounded(text, ticket.max_tokens, draft.count)
         except SummarizerError:
             raise
@@ -319,9 +311,10 @@ def _proposed(conversation: Conversation, ticket: Ticket, hook: Hook, owner: obj
             raise SummarizerError(ticket.error or "")
         return ticket.text
 
-    drive(ask(draft, ticket.strategy, hook, owner, _whole), answer)
+    drive(call_strategy(draft, ticket.strategy, hook, owner, _whole), reply)
     if others:
-        raise Refusal("L16", "stale: the strategy asks for another summary than the ticket's")
+        reason = "stale: the strategy asks for another summary than the ticket's"
+        raise BrokenPlanError("L16", reason)
     draft.accepted = [*basis.accepted, *draft.accepted]
     return draft
 

@@ -1,299 +1,520 @@
 """
-A conversation that is written down: every change is a record in the store before it is one in
-memory.
+A conversation that is written down: each change is a record in the store before it is one in memory.
 
-Rules:
+A journal keeps a conversation as `InMemory` does, with a store beside it. Whoever has replayed the
+same records holds the same conversation, and the writer of a record applies the very change that
+others will read: that is what makes several workers on one session agree.
 
-1. First the store, then memory. Where the store fails, nothing has changed here; whether it has the
-   record may be unknown, and whoever tries the same again is answered with the record that is there
-   already.
-2. Records are added only to a log that this replica has replayed to its end. Where others were
-   quicker, their records are replayed first: an append, a pin or a rewind is then tried again, a
-   prune is worked out again.
-3. What concerns messages that are no longer in memory is worked out on the whole log, read for the
-   purpose, and recorded as the state that came of it.
-4. A checkpoint follows when the records since the last one outweigh it, so that opening costs what
-   the window does and writing checkpoints no more than writing records.
+1. First the store, then memory. If the store fails, nothing has changed here. Whether it has the
+   record may be unknown then; whoever tries the same again gets the record that is already there.
+2. A worker must have read every earlier record before it may add one. If others were quicker, their
+   records are replayed first and the change is worked out again.
+3. Replaying is atomic. A record that cannot be taken in leaves everything as it was before it, and
+   the error names it.
+4. What leaves the window is released from memory at once; the store has it. A change that concerns
+   such messages is worked out on the whole log, read for the purpose, and recorded as the state
+   that came of it.
+5. A checkpoint is written when the records since the last one outweigh it. So opening costs what
+   the window does, and writing checkpoints no more than writing records.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from secrets import token_hex
+from threading import RLock
+from types import TracebackType
+from typing import Any, TypeVar
 
-from ctxwin.pruning.draft import Draft, MovedError
-from ctxwin.sessions.gate import Gate
-from ctxwin.sessions.reading import read_log
-from ctxwin.sessions.records import Record, encode
-from ctxwin.sessions.replica import Replica
+from ctxwin.log.changes import Append, Change, Forget, Pin, Restore, Rewind, Written
+from ctxwin.log.conversation import Conversation
+from ctxwin.log.history import LogMessage
+from ctxwin.log.keeper import WorkOut
+from ctxwin.sessions.records import (
+    Reader,
+    Record,
+    as_message,
+    change_of,
+    encode,
+    killed_by,
+    read_log,
+    records_of,
+)
 from ctxwin.sessions.stores.protocol import NOWHERE, Page, Position, SessionStore
-from ctxwin.values.errors import CounterError, SessionDeletedError, StaleError, StoreError
+from ctxwin.values.errors import (
+    CounterError,
+    SessionDeletedError,
+    StaleError,
+    StateError,
+    StoreError,
+)
 from ctxwin.values.message import Message
-from ctxwin.values.receipt import Receipt
-from ctxwin.values.wire import RESULT_ROLES, SYSTEM_ROLES, Wire
+from ctxwin.values.wire import RESULT_ROLES, SYSTEM_ROLES
 
 MIN_TAIL = 32  # records; a checkpoint for fewer would not pay
+MALFORMED = (KeyError, TypeError, AttributeError, IndexError, ValueError, StopIteration)
+
+T = TypeVar("T")
 
 
-class Journal(Replica):
+class Gate:
     """
-    A replica that writes its changes to a store.
+    A lock for writers: one at a time, while readers never wait for a store.
+
+    Whoever changes something holds the gate, which is two locks: one against other writers, and the
+    one that readers take, too. While a store is asked, the second is let go. What readers see
+    cannot change meanwhile, for no other writer can come between.
 
     Attributes:
-        store: where the records are.
-        gate: held by whoever changes something.
-        closed: whether the session was left.
+        reading: the lock that readers take.
     """
 
-    store: SessionStore
-    gate: Gate
+    def __init__(self, *, refuses_loops: bool) -> None:
+        self.reading = RLock()
+        self._writing = RLock()
+        self._refuses_loops = refuses_loops
 
-    def attach(self, store: SessionStore, gate: Gate) -> None:
-        """Read what there is of the session."""
+    def __enter__(self) -> None:
+        self._writing.acquire()
+        self.reading.acquire()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.reading.release()
+        self._writing.release()
+
+    @contextmanager
+    def outside(self) -> Iterator[None]:
+        """
+        Let readers go on while the holder waits for a store.
+
+        Raises `RuntimeError`: an event loop would wait, and the session was opened for one.
+        """
+        if self._refuses_loops and _loop_runs():
+            raise RuntimeError(
+                "this session was opened by aopen(), and here an event loop would wait for the "
+                "store: await the method of the same name with an a in front"
+            )
+        self.reading.release()
+        try:
+            yield
+        finally:
+            self.reading.acquire()
+
+
+class _MovedError(Exception):
+    """Others were quicker; their records have been replayed. Work the change out again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A change with the records that tell of it, and what making it returns to the caller."""
+
+    change: Change
+    records: Sequence[Record]
+    result: list[Message]
+
+
+class Journal:
+    """
+    Keeps a conversation in a store.
+
+    Attributes:
+        conversation: what the records tell.
+        position: the record that the conversation stands at.
+        floor: the record up to which the newest checkpoint known of tells everything.
+        forgotten: the highest id of a message that was released from memory; 0 before the first.
+        dead: numbers of records that hold no message of the log, by the record that made them so:
+            each range ends with that one. Those up to the floor are no longer in the store.
+        closed: whether it takes no more changes.
+    """
+
+    releases = True
+
+    def __init__(
+        self,
+        store: SessionStore,
+        session: str,
+        conversation: Conversation,
+        *,
+        refuses_loops: bool = False,
+    ) -> None:
+        """
+        Read what there is of a session.
+
+        Args:
+            store: where its records are.
+            session: its id.
+            conversation: a new conversation, to become what the records tell.
+            refuses_loops: whether waiting for the store is refused while an event loop runs.
+
+        Raises:
+            StoreError: the store failed.
+            RecordError: what is stored cannot be read.
+        """
         self.store = store
-        self.gate = gate
+        self.conversation = conversation
+        self.reader = Reader(session)
         self.closed = False
+        self.position, self.floor, self.forgotten = NOWHERE, 0, 0
+        self.dead: list[range] = []
+        self._gate = Gate(refuses_loops=refuses_loops)
+        self.lock = self._gate.reading
         self._writer = token_hex(6)
         self._tail_bytes = self._checkpoint_bytes = 0
-        with gate:
-            self.reload()
+        with self._gate:
+            self._reload()
 
-    def reload(self) -> None:
-        """Begin anew from the newest checkpoint."""
-        with self.gate.outside():
-            page = self.store.read(self.reader.session)
-        self._checkpoint_bytes = len(page.checkpoint or b"")
-        self._tail_bytes = _size(page)
-        self.restore(page)
+    # What a keeper does.
 
-    def catch_up(self) -> Sequence[bytes]:
-        """Replay what others have written; returns their records."""
-        with self.gate.outside():
-            page = self.store.read(self.reader.session, self.position.number + 1)
-        here, there = self.position, page.position
-        if here != NOWHERE and here.life != there.life:
-            raise SessionDeletedError(
-                f"session {self.reader.session!r} was deleted, or expired, while it was open"
-            )
-        if there.number < here.number:
-            raise StoreError(
-                f"the store has session {self.reader.session!r} up to record {there.number}, "
-                f"and had it up to {here.number}: it has lost what followed"
-            )
-        if page.floor > here.number:  # what was dropped there would be missing here
-            self.reload()
-        else:
-            self.replay_all(page)
-            self._tail_bytes += _size(page)
-        return [data for _, data in page.records]
+    def change(self, work_out: WorkOut) -> list[Message]:
+        """
+        Work changes out, write them down and apply them; again if others were quicker.
+
+        Raises:
+            StoreError: the store failed, or the session was closed; nothing has changed here.
+        """
+        with self._gate:
+            while True:
+                with suppress(_MovedError):
+                    return self._make(work_out(self.conversation))
+
+    async def run(self, step: Callable[..., T], *args: Any) -> T:
+        """Run a step in a thread; a cancellation waits for it, so that none of it goes on unseen."""
+        task = asyncio.ensure_future(asyncio.to_thread(step, *args))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            while not task.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([task])
+            _ = task.cancelled() or task.exception()  # seen, or asyncio would say it was not
+            raise
+
+    def log(self) -> tuple[Message, ...]:
+        """Return the whole log, oldest first, read from the store and held by nobody."""
+        with self._gate:
+            logged = self.conversation.history.messages.values()
+            pinned = {one.message.id: one.message.pinned for one in logged}
+            position, dead, reader = self.position, tuple(self.dead), self.reader
+            with self._gate.outside():
+                found = read_log(self.store, reader, position, dead)
+                return tuple([as_message(reader, number, rec, pinned) for number, rec in found])
+
+    def refresh(self) -> None:
+        """Take in what others have written since."""
+        with self._gate:
+            self._catch_up()
 
     def close(self) -> None:
         """Take no more changes."""
         self.closed = True
 
-    # Changes, each written before it is made.
+    # Writing.
 
-    def add(self, wire: Wire, *, pinned: bool) -> Message:
-        """Append a message."""
-        return self._append_all([wire], pinned=pinned)[0]
-
-    def extend(self, wires: Sequence[Wire]) -> list[Message]:
-        """Append messages, all or none."""
-        return self._append_all(wires, pinned=False) if wires else []
-
-    def set_pinned(self, message_id: int, *, pinned: bool) -> None:
-        """Pin or unpin a message of the log, in memory or not."""
-
-        def change() -> Sequence[Record]:
-            if self.needs_past_to_pin(message_id):
-                return [self._worked_out(lambda whole: whole.set_pinned(message_id, pinned=pinned))]
-            return [Record("pin" if pinned else "unpin", {"id": message_id}, own=True)]
-
-        self._write(change)
-
-    def rewind(self, message_id: int) -> list[Message]:
-        """Cut the log's tail from a message on, in memory or not."""
-        cut: list[Message] = []
-
-        def rewind(whole: Replica) -> None:
-            cut[:] = whole.rewind(message_id)
-
-        def change() -> Sequence[Record]:
-            if self.needs_past_to_rewind(message_id):
-                return [self._worked_out(rewind, message_id)]
-            cut[:] = [
-                entry.message
-                for entry in self.history.entries.values()
-                if entry.message.id >= message_id
-            ]
-            return [Record("rewind", {"id": message_id}, own=True)]
-
-        self._write(change)
-        return cut
-
-    def observe(self, real_tokens: int) -> None:
-        """Learn what the request of the latest `messages()` really cost; ignored where another's cut came between."""
-        while True:
-            with suppress(MovedError):
-                super().observe(real_tokens)
-                return
-
-    def learn(self, offset: int, correction: int) -> None:
-        """Price everything by another offset and correction; raises `MovedError` where others wrote meanwhile."""
-        fields = {"offset": offset, "correction": correction, "counter": self.costs.name}
-        self._record([Record("observe", fields, own=True)])
-
-    def adopt(self, draft: Draft, adjustment: int, receipt: Receipt) -> None:
-        """Make a draft the window; raises `MovedError` where others wrote meanwhile."""
-        failures = self.breaker.dump()
-        changed = draft.units != draft.snapshot.units or adjustment != self.adjustment
-        if changed or failures != self.known_failures:
-            self._record(self._cut_records(draft, adjustment, failures))
-        else:
-            self.version += 1
-        self.last_receipt = replace(receipt, evicted=())
-
-    def _write(self, change: Callable[[], Sequence[Record]]) -> int:
-        """Record a change, worked out again as often as others were quicker; returns the number of its first record."""
-        while True:
-            with suppress(MovedError):
-                return self._record(change())
-
-    def _record(self, records: Sequence[Record]) -> int:
-        """
-        Add records to the log, and replay them; returns the number of the first.
-
-        Raises `MovedError`: others were quicker; their records have been replayed now.
-        """
+    def _make(self, changes: Sequence[Change]) -> list[Message]:
+        """Write changes down, all in one, and apply them; raises `_MovedError`."""
         if self.closed:
             raise StoreError(f"session {self.reader.session!r} was closed: open it again")
+        if not any(map(self.conversation.is_news, changes)):  # notes of this process alone
+            return [m for change in changes for m in self.conversation.apply(change)]
+        entries = [self._entry(change, alone=len(changes) == 1) for change in changes]
+        records = [record for entry in entries for record in entry.records]
         encoded = [encode(record, self._writer) for record in records]
-        first = self.position.number + 1
+        number = self.position.number
+        position = self._store(encoded)
+        if position is not None:
+            for entry in entries:
+                number += len(entry.records)
+                self._take_in(Position(position.life, number), entry.change, entry.records)
+            self._tail_bytes += sum(map(len, encoded))
+            self._compact_if_due()
+        return [message for entry in entries for message in entry.result]
+
+    def _store(self, encoded: Sequence[bytes]) -> Position | None:
+        """
+        Add records; returns the new position, None if an earlier try had got through already.
+
+        Raises `_MovedError`: others were quicker; their records have been replayed now.
+        """
         try:
-            with self.gate.outside():
-                position = self.store.append(self.reader.session, encoded, self.position)
+            with self._gate.outside():
+                return self.store.append(self.reader.session, encoded, self.position)
         except StaleError:
-            if list(self.catch_up()[: len(encoded)]) == encoded:
-                return first  # an earlier try, whose outcome was unknown, got through
-            raise MovedError from None
-        for number, record in enumerate(records, first):
-            self.replay(Position(position.life, number), record)
-        self._tail_bytes += sum(map(len, encoded))
-        self._compact_if_due()
-        return first
+            if list(self._catch_up()[: len(encoded)]) == list(encoded):
+                return None
+            raise _MovedError from None
 
-    def _append_all(self, wires: Sequence[Wire], *, pinned: bool) -> list[Message]:
-        def change() -> Sequence[Record]:
-            records = [
-                self._append_record(wire, pinned=pinned, alone=len(wires) == 1) for wire in wires
-            ]
-            if any(map(self.needs_past_to_append, wires)):
-                records.append(
-                    self._worked_out(
-                        lambda whole: [whole.add(wire, pinned=pinned) for wire in wires]
-                    )
-                )
-            return records
+    def _entry(self, change: Change, *, alone: bool) -> _Entry:
+        """Return what to write for a change; raises what applying it would, before it is written."""
+        match change:
+            case Append():
+                change = self._priced(change, alone=alone)
+                result = [Message(change.id, change.message, change.pinned)]
+            case Pin() if self._needs_past_to_pin(change.id):
+                return self._worked_out(change)
+            case Rewind() if self._needs_past_to_rewind(change.id):
+                return self._worked_out(change)
+            case Rewind():
+                logged = self.conversation.history.messages.values()
+                result = [one.message for one in logged if one.message.id >= change.id]
+            case Restore():
+                return self._taken_over(change)
+            case _:
+                result = []
+        counter, written = self.conversation.costs.name, self.conversation.window.written
+        return _Entry(change, records_of(change, counter, written), result)
 
-        first = self._write(change)
-        return [
-            Message(first + i, wire, pinned or wire["role"] in SYSTEM_ROLES)
-            for i, wire in enumerate(wires)
-        ]
+    def _priced(self, change: Append, *, alone: bool) -> Append:
+        """
+        Return an append with its cost, so that nobody who opens the session counts it again.
 
-    def _append_record(self, wire: Wire, *, pinned: bool, alone: bool) -> Record:
-        """Return the record of a message: with its cost, so that nobody who opens the session counts it again."""
-        name, tokens = self.costs.name, None
-        message = Message(0, wire)
-        call = self.history.call_for(message)
-        if name and (wire["role"] not in RESULT_ROLES or (alone and call is not None)):
-            with suppress(CounterError), self.gate.outside():
-                tokens = self.costs.message(message, call)
-        return Record(
-            "append", {"message": wire, "pinned": pinned, "tokens": tokens, "counter": name}
-        )
+        A result's cost may depend on its call, which is known only if nothing else is appended
+        with it.
+        """
+        costs, message = self.conversation.costs, Message(change.id, change.message)
+        call = self.conversation.history.call_for(message)
+        tokens = None
+        if costs.name and (message.role not in RESULT_ROLES or (alone and call is not None)):
+            with suppress(CounterError), self._gate.outside():
+                tokens = costs.message(message, call)
+        return replace(change, tokens=tokens)
 
-    def _cut_records(
-        self, draft: Draft, adjustment: int, failures: dict[str, list[int]]
-    ) -> list[Record]:
-        """Return what a draft makes of the window: the summaries it wrote, then the cut itself."""
-        before = {unit.first: unit for unit in draft.snapshot.units}
-        after = {unit.first: unit for unit in draft.units}
-        name = self.costs.name
-        records = []
-        for number in range(draft.snapshot.next_id, draft.next_id):
-            if number not in after:
-                records.append(Record("blank", {}, own=True))
-                continue
-            message = after[number].messages[0]
-            fields = {
-                "message": message.to_dict(),
-                "sources": message.sources,
-                "source_hash": message.source_hash,
-            }
-            records.append(
-                Record(
-                    "written", {**fields, "tokens": draft.tokens[number], "counter": name}, own=True
-                )
-            )
-        shown = {
-            message.id: message
-            for unit in draft.units
-            if not unit.written
-            for message in unit.messages
-        }
-        cut = {
-            "gone": [
-                first for first, unit in before.items() if first not in after and not unit.written
-            ],
-            "unwritten": [
-                first for first, unit in before.items() if first not in after and unit.written
-            ],
-            "edits": [
-                [number, shown[number].content, draft.tokens[number]]
-                for number in draft.tokens
-                if number in shown
-            ],
-            "adjustment": adjustment,
-            "failures": failures,
-            "counter": name,
-        }
-        return [*records, Record("cut", cut, own=True)]
-
-    def _worked_out(
-        self, change: Callable[[Replica], object], rewound: int | None = None
-    ) -> Record:
-        """Make a change on the whole log, and return the record of the state that came of it."""
-        with self.gate.outside():
+    def _worked_out(self, change: Pin | Rewind) -> _Entry:
+        """Make a change on the whole log, and return the state that came of it."""
+        with self._gate.outside():
             log = read_log(self.store, self.reader, self.position, self.dead)
-            whole = self.whole(
-                (number, self.reader.message(number, record)) for number, record in log
+            whole = self._whole([(number, self.reader.message(number, rec)) for number, rec in log])
+        result = whole.apply(change)
+        forgotten = max((message.id for message in whole.apply(Forget())), default=0)
+        rewound = change.id if isinstance(change, Rewind) else None
+        fields = {**self._dump(whole, forgotten), "rewound": rewound}
+        return _Entry(Restore(fields["state"]), [Record("state", fields)], result)
+
+    def _whole(self, log: Sequence[tuple[int, dict[str, Any]]]) -> Conversation:
+        """Return a copy of the conversation with the whole log in memory: ids and wire dicts."""
+        state = self._dump(self.conversation, 0)["state"]
+        held = {entry["id"]: entry for entry in state["log"]}
+        gone = {"pinned": False, "gone": True, "tokens": None}
+        entries = [
+            held.get(number, {"id": number, "message": wire, **gone}) for number, wire in log
+        ]
+        whole = self.conversation.restored({**state, "log": entries})
+        whole.skip_to(self.position.number + 1)
+        return whole
+
+    def _taken_over(self, change: Restore) -> _Entry:
+        """Return what a saved conversation is in a new session: its log, then its state."""
+        if self.position != NOWHERE:
+            raise StateError(
+                f"session {self.reader.session!r} holds a conversation already: "
+                "restore a saved one into a new session"
             )
-        change(whole)
-        whole.forgotten = 0
-        whole.forget()
-        return Record("state", {**whole.dump(), "rewound": rewound}, own=True)
+        saved = self.conversation.restored(change.state)
+        logged = saved.history.messages
+        unpriced = {"pinned": False, "tokens": None, "counter": ""}
+        records = [
+            Record("append", {"message": logged[number].message.to_dict(), **unpriced})
+            if number in logged
+            else Record("blank", {})
+            for number in range(1, saved.next_id)
+        ]
+        state = Record("state", {"state": change.state, "forgotten": 0, "rewound": None})
+        return _Entry(change, [*records, state], [])
+
+    # Reading.
+
+    def _reload(self) -> None:
+        """Begin anew from the newest checkpoint; if that cannot be read, all is as before."""
+        with self._gate.outside():
+            page = self.store.read(self.reader.session)
+        forgotten = 0
+        if page.checkpoint is not None:
+            record = self.reader.decode(None, page.checkpoint)
+            state, forgotten = self._checkpoint(record)
+            self._apply(None, Restore(state))
+        self.floor, self.dead, self.forgotten = page.floor, [], forgotten
+        self._stand_at(Position(page.position.life, page.floor))
+        self._checkpoint_bytes = len(page.checkpoint or b"")
+        self._tail_bytes = _size(page)
+        self._replay(page)
+
+    def _catch_up(self) -> Sequence[bytes]:
+        """Replay what others have written; returns their records."""
+        session = self.reader.session
+        with self._gate.outside():
+            page = self.store.read(session, self.position.number + 1)
+        here, there = self.position, page.position
+        if here != NOWHERE and here.life != there.life:
+            raise SessionDeletedError(
+                f"session {session!r} was deleted, or expired, while it was open"
+            )
+        if there.number < here.number:
+            raise StoreError(
+                f"the store has session {session!r} up to record {there.number}, "
+                f"and had it up to {here.number}: it has lost what followed"
+            )
+        if page.floor > here.number:  # what was dropped there would be missing here
+            self._reload()
+        else:
+            self._replay(page)
+            self._tail_bytes += _size(page)
+        return [data for _, data in page.records]
+
+    def _replay(self, page: Page) -> None:
+        """Replay the records of a page, each of them whole."""
+        waiting: list[tuple[Written, Record]] = []  # for the cut behind them
+        expected = self.position.number + 1
+        for number, data in page.records:
+            if number != expected:
+                raise self.reader.error(expected, "it is missing")
+            record = self.reader.decode(number, data)
+            change = self._read(number, record, [written for written, _ in waiting])
+            if isinstance(change, Written):
+                waiting.append((change, record))
+            else:
+                records = [*(rec for _, rec in waiting), record]
+                self._take_in(Position(page.position.life, number), change, records)
+                waiting = []
+            expected += 1
+        if waiting or self.position.number < page.position.number:
+            raise self.reader.error(expected, "it is missing")
+        if page.floor > self.floor:  # another has compacted
+            self._compacted(page.floor)
+
+    def _read(
+        self, number: int, record: Record, written: Sequence[Written]
+    ) -> Change | Written | None:
+        try:
+            return change_of(number, record, self.conversation.costs.name, written)
+        except MALFORMED as error:
+            raise self.reader.error(number, f"it cannot be read: {error}") from error
+
+    def _take_in(
+        self, position: Position, change: Change | None, records: Sequence[Record]
+    ) -> None:
+        """Apply a change that is stored, the last of its records at that position."""
+        number, last = position.number, records[-1]
+        if change is not None:
+            self._apply(number, change)
+        for place, record in enumerate(records, number - len(records) + 1):
+            if killed := killed_by(place, record):
+                self.dead.append(killed)
+        if last.kind == "state":
+            self.forgotten = last.fields["forgotten"]
+        self._stand_at(position)
+        if last.kind in ("cut", "state"):
+            self._forget()
+
+    def _apply(self, number: int | None, change: Change) -> None:
+        try:
+            self.conversation.apply(change)
+        except MALFORMED as error:
+            reason = f"it contradicts what was before: {error}"
+            raise self.reader.error(number, reason) from error
+
+    def _checkpoint(self, record: Record) -> tuple[dict[str, Any], int]:
+        """Return the state of a checkpoint, and what was forgotten by then."""
+        try:
+            state, forgotten = record.fields["state"], record.fields["forgotten"] + 0
+        except MALFORMED as error:
+            raise self.reader.error(None, f"it cannot be read: {error!r}") from error
+        return state, forgotten
+
+    def _forget(self) -> None:
+        """Release from memory what has left the window."""
+        released = self.conversation.apply(Forget())
+        self.forgotten = max(self.forgotten, *(message.id for message in released), 0)
+
+    def _stand_at(self, position: Position) -> None:
+        self.position = position
+        self.conversation.skip_to(position.number + 1)
+
+    # Checkpoints.
+
+    def _dump(self, conversation: Conversation, forgotten: int) -> dict[str, Any]:
+        """Return what a checkpoint holds; a request on its way is known to this process alone."""
+        state = {**conversation.to_dict(), "sent_tokens": None, "prepared": ""}
+        return {"state": state, "forgotten": forgotten}
 
     def _compact_if_due(self) -> None:
-        """Write a checkpoint where it pays; without it nothing is lost, so that failing to is no error."""
+        """Write a checkpoint if it pays; nothing is lost without it, so failing is no error."""
         number = self.position.number
         if number - self.floor < MIN_TAIL or self._tail_bytes < self._checkpoint_bytes:
             return
-        checkpoint = encode(Record("checkpoint", self.dump()), self._writer)
+        record = Record("checkpoint", self._dump(self.conversation, self.forgotten))
+        checkpoint = encode(record, self._writer)
         dropped = dict.fromkeys((number for dead in self.dead for number in dead), None)
+        session = self.reader.session
         try:
-            with self.gate.outside():
-                self.store.compact(self.reader.session, self.position, checkpoint, dropped)
+            with self._gate.outside():
+                self.store.compact(session, self.position, checkpoint, dropped)
         except StoreError:
-            logging.getLogger("ctxwin").warning(
-                "no checkpoint of session %r", self.reader.session, exc_info=True
-            )
+            logger = logging.getLogger("ctxwin")
+            logger.warning("no checkpoint of session %r", session, exc_info=True)
             return
-        self.compacted(number)
+        self._compacted(number)
         self._tail_bytes, self._checkpoint_bytes = 0, len(checkpoint)
+
+    def _compacted(self, floor: int) -> None:
+        """Take note of a checkpoint, which dropped the records that held no message of the log."""
+        self.floor = floor
+        self.dead = [dead for dead in self.dead if dead[-1] > floor]
+
+    # Whether messages that are no longer in memory could matter.
+
+    def _needs_past_to_pin(self, message_id: int) -> bool:
+        """Return whether a message was released; raises `MessageError` if it never was there."""
+        conversation = self.conversation
+        if message_id in conversation.history.messages or message_id in conversation.window.written:
+            return False
+        if not 0 < message_id <= self.forgotten:
+            conversation.logged(message_id)
+        return True
+
+    def _needs_past_to_rewind(self, message_id: int) -> bool:
+        """Return whether something released may come back, or become the question or newest unit."""
+        history = self.conversation.history
+        if message_id not in history.messages:
+            return self._needs_past_to_pin(message_id)
+        if not self.forgotten:
+            return False
+        units = self.conversation.window.units
+        written = [unit.messages[0] for unit in units if unit.written]
+        if any(message.sources[-1] >= message_id for message in written):
+            return True
+        question = history.question
+        same_question = question is not None and question.message.id < message_id
+        kept = [one for one in history.messages.values() if one.message.id < message_id]
+        asked = [
+            one for one in kept if one.message.role == "user" and one.message.id > self.forgotten
+        ]
+        told = any(self._stays_whole(one, message_id) for one in kept)
+        return not told or not (same_question or asked)
+
+    def _stays_whole(self, logged: LogMessage, message_id: int) -> bool:
+        """Return whether its unit may be the newest once everything from that id on is cut."""
+        unit = logged.unit
+        last = unit.messages[-1].message.id
+        complete = not unit.missing and not unit.orphan and last < message_id
+        newer = unit.first > self.forgotten
+        return complete and newer and logged.message.role not in SYSTEM_ROLES
 
 
 def _size(page: Page) -> int:
     """Return how many bytes the records of a page are."""
     return sum(len(data) for _, data in page.records)
+
+
+def _loop_runs() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

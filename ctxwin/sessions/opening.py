@@ -6,8 +6,7 @@ from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Any
 
-from ctxwin.sessions.reading import PAGE, as_message, read_log, survey
-from ctxwin.sessions.records import Reader
+from ctxwin.sessions.records import PAGE, Reader, as_message, read_log, survey
 from ctxwin.sessions.session import Closing, Session
 from ctxwin.sessions.stores.protocol import SessionStore
 from ctxwin.values.message import Message

@@ -76,12 +76,10 @@ class StrategyError(CtxwinError):
 
     Attributes:
         strategy: the strategy's name, or `""` where it has none yet.
-        law: the law it broke, `""` where the fault is of another kind.
     """
 
-    def __init__(self, message: str, *, strategy: str = "", law: str = "") -> None:
+    def __init__(self, message: str, *, strategy: str = "") -> None:
         self.strategy = strategy
-        self.law = law
         super().__init__(message)
 
 

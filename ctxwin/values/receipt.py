@@ -6,6 +6,20 @@ from ctxwin.values.message import Message
 
 
 @dataclass(frozen=True, slots=True)
+class Broken:
+    """
+    A law that is broken, and how.
+
+    Attributes:
+        law: `L1` and so on; `L8` where foreign code failed; `""` where no law is concerned.
+        reason: what is wrong.
+    """
+
+    law: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Action:
     """
     One thing that a prune did.

@@ -1,0 +1,57 @@
+"""What sending a draft of a message would mean: priced beside the window, which stays as it is."""
+
+from dataclasses import replace
+
+from ctxwin.hooks.chain import Chain
+from ctxwin.log.conversation import Conversation
+from ctxwin.log.keeper import Keeper
+from ctxwin.pruning.draft import Snapshot, target_of
+from ctxwin.pruning.prune import can_fit
+from ctxwin.values.message import Message
+from ctxwin.values.plan import Unit, make_unit
+from ctxwin.values.receipt import Preview
+from ctxwin.values.wire import SYSTEM_ROLES, Wire
+
+
+def preview(keeper: Keeper, chain: Chain, wire: Wire, *, owner: object) -> Preview:
+    """Return what appending a message and sending the window would mean."""
+    conversation = keeper.conversation
+    with keeper.lock:
+        message = Message(conversation.next_id, wire, wire["role"] in SYSTEM_ROLES)
+        draft = make_unit(
+            [message], [conversation.costs.scaled(conversation.costs.message(message))]
+        )
+        snapshot = _with(conversation, draft)
+    max_tokens, total = conversation.budget.max_tokens, snapshot.total_tokens
+    over = total > max_tokens
+    fits = not over or can_fit(conversation, chain, snapshot, owner=owner)
+    return Preview(draft.tokens, total, max_tokens - total, over, fits)
+
+
+def _with(conversation: Conversation, draft: Unit) -> Snapshot:
+    """
+    Return what a prune would start from if the draft were the last message.
+
+    A call that still lacks results would be open then, and leave the window.
+    """
+    before = Snapshot.of(conversation)
+    pending, gap = conversation.history.pending, conversation.request_gap
+    shown = pending.shown if pending is not None else None
+    if shown is not None:
+        gap = max(0, gap)
+    units = (*(unit for unit in before.units if unit is not shown), draft)
+    base_tokens = conversation.window.base_of(units[0])
+    newest = () if shown is not None else before.context.newest
+    context = replace(
+        before.context,
+        base_tokens=base_tokens + max(0, gap),
+        question=draft.first if draft.role == "user" else before.context.question,
+        newest=newest if draft.role in SYSTEM_ROLES else draft.ids,
+    )
+    return replace(
+        before,
+        units=units,
+        context=context,
+        target_tokens=target_of(conversation, units, context),
+        total_tokens=base_tokens + sum(unit.tokens for unit in units) + gap,
+    )
