@@ -1,9 +1,11 @@
 """
-Ready summarisers: `Digest` quotes, with no model; `OpenAISummarizer` and `TransformersSummarizer`
-have a model write.
+Ready-made summarisers.
+
+`Digest` needs no model: it quotes the most telling sentences. `OpenAISummarizer` and
+`TransformersSummarizer` let a model write the summary.
 
 A summariser is any callable, sync or async: `(messages, previous_summary, max_tokens) -> str`. It
-may raise whatever it likes; `SummarizerError` is the way to say "not this time".
+may raise any exception; `SummarizerError` is the way to say "not this time".
 """
 
 from ctxwin.summarizers.chat import OpenAISummarizer

@@ -1,4 +1,4 @@
-"""A summariser for whatever speaks the OpenAI chat completions API: hosted, or a server of one's own."""
+"""A summariser for any server with the OpenAI chat completions API, hosted or your own."""
 
 import inspect
 from collections.abc import Awaitable, Generator, Sequence
@@ -11,19 +11,19 @@ from ctxwin.values.message import Message
 
 class OpenAISummarizer:
     """
-    Has a chat model write the summary.
+    Lets a chat model write the summary.
 
     Args:
-        client: an OpenAI-compatible client, `OpenAI()` or `AsyncOpenAI()` or anything with
-            `chat.completions.create`; an async one makes this an async summariser.
+        client: an OpenAI-compatible client: `OpenAI()`, `AsyncOpenAI()`, or anything with
+            `chat.completions.create`. With an async client this is an async summariser.
         model: the model's name.
-        limit: the name of the parameter that bounds the reply. Reasoning models spend it on
-            thoughts that nobody sees: for them give None, and a bound by `options` if any.
-        options: passed on with each request (`temperature=0`, `timeout=30`).
+        limit: the name of the parameter that bounds the reply. Reasoning models spend that bound on
+            hidden thoughts: for them pass None, and set a bound in `options` if you want one.
+        options: sent with each request (`temperature=0`, `timeout=30`).
 
     Raises:
-        TypeError: the client has no `chat.completions.create`, or an option is one that it sets
-            itself.
+        TypeError: the client has no `chat.completions.create`, or `options` has a parameter that
+            the summariser sets itself.
     """
 
     def __init__(
@@ -32,7 +32,8 @@ class OpenAISummarizer:
         completions = getattr(getattr(client, "chat", None), "completions", None)
         if not callable(getattr(completions, "create", None)):
             raise TypeError(
-                f"{type(client).__name__} has no chat.completions.create: it is no OpenAI-compatible client"
+                f"{type(client).__name__} has no chat.completions.create: give an "
+                "OpenAI-compatible client"
             )
         taken = {"model", "messages", limit} & options.keys()
         if taken:
@@ -51,11 +52,11 @@ class OpenAISummarizer:
         self, messages: Sequence[Message], previous_summary: str | None, max_tokens: int
     ) -> str | Awaitable[str]:
         """
-        Return the model's summary, awaitable if the client is async.
+        Return the model's summary; an awaitable of it if the client is async.
 
         Raises:
             SummarizerError: the model refused, said nothing, or was cut off. What the client raises
-                passes.
+                is passed on.
         """
         bound = {} if self.limit is None else {self.limit: max_tokens}
         wires = prompt(messages, previous_summary, max_tokens)
@@ -66,7 +67,11 @@ class OpenAISummarizer:
 
 
 class _Awaited:
-    """What a chat completion says, once it is there; closing it closes the client's own awaitable."""
+    """
+    The text of a chat completion that is still on its way.
+
+    A coroutine that is never awaited must be closed, so closing this closes the client's own.
+    """
 
     def __init__(self, reply: Awaitable[Any]) -> None:
         self._reply = reply
@@ -81,7 +86,7 @@ class _Awaited:
 
 
 def _text_of(reply: Any) -> str:
-    """Return what a chat completion says."""
+    """Return the text of a chat completion."""
     if not reply.choices:
         raise SummarizerError("the model's reply has no choices")
     choice = reply.choices[0]
@@ -89,7 +94,7 @@ def _text_of(reply: Any) -> str:
     if refusal or choice.finish_reason == "content_filter":
         raise SummarizerError(f"the model refused: {refusal or 'content filter'}")
     if choice.finish_reason == "length":
-        raise SummarizerError("the model's summary was cut off: it wrote more than it may")
+        raise SummarizerError("the model's summary was cut off: it wrote more than its limit")
     text = choice.message.content
     if not isinstance(text, str) or not text.strip():
         raise SummarizerError("the model said nothing")

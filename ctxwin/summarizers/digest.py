@@ -1,12 +1,12 @@
 """
 The embedded summariser: an extractive digest.
 
-It quotes: the sentences of a conversation that tell most for their length, in their order, each
-behind who said it. Names, numbers, dates, titles, decisions and questions still open come first,
-what repeats them and what is merely polite last. It understands nothing: it does not draw
-conclusions, resolve "it" and "there", or notice that one sentence takes back another. It is
-deterministic, needs no network and no model, reads English and Chinese best, and takes time about
-linear in what it reads. Where a model is at hand, let that write instead.
+It quotes the sentences of a conversation that say most for their length, in their original order,
+each after the name of the speaker. Names, numbers, dates, titles, decisions and open questions come
+first, repetitions and mere politeness last. It understands nothing: it does not draw conclusions,
+resolve "it" and "there", or notice that one sentence takes back another. It is deterministic, needs
+no network and no model, works best for English and Chinese, and takes about linear time. If you
+have a model, let the model write the summary.
 """
 
 import heapq
@@ -20,17 +20,17 @@ from ctxwin.summarizers.sentences import Sentence, sentences_of
 from ctxwin.values.errors import SummarizerError
 from ctxwin.values.message import Message
 
-HEADINGS = ("Earlier in this conversation:", "此前的对话：")
-REPEATED = 0.1  # what is left of telling of something once more
-OVERHEAD = 3.0  # tokens that a sentence costs beside its text: who said it, a line break
+HEADINGS = ("Earlier in this conversation:", "此前的对话：")  # noqa: RUF001 - Chinese
+REPEATED = 0.1  # the share of its worth that something keeps when it is said again
+OVERHEAD = 3.0  # tokens that a sentence costs beside its text: the speaker, a line break
 
 
 class Digest:
     """
-    Sums up by quoting what tells most.
+    Summarises by quoting the most telling sentences.
 
     Args:
-        count: returns the tokens of a text; by default an estimate that is rather too high.
+        count: returns the tokens of a text; by default an estimate that is a little too high.
     """
 
     def __init__(self, count: Callable[[str], int] | None = None) -> None:
@@ -43,15 +43,15 @@ class Digest:
         self, messages: Sequence[Message], previous_summary: str | None, max_tokens: int
     ) -> str:
         """
-        Return a digest of a former summary and of messages.
+        Return a digest of an earlier summary and of messages.
 
         Args:
-            messages: oldest first.
-            previous_summary: a digest or any other text that comes before them.
+            messages: the messages, oldest first.
+            previous_summary: a digest or any other text about what came before them, or None.
             max_tokens: how long the digest may be, by `count`.
 
         Raises:
-            SummarizerError: there is no room for a single character, or there is not one.
+            SummarizerError: not even one character fits.
         """
         sentences = sentences_of(messages, previous_summary, HEADINGS)
         ranked = _ranked(sentences)
@@ -65,7 +65,9 @@ class Digest:
         return self._shortened(ranked, len(messages), max_tokens)
 
     def _longest(self, ranked: Sequence[Sentence], heading: str, max_tokens: int) -> str:
-        """Return as many of the sentences as fit, best first; `""` where not even one does."""
+        """Return a text of as many sentences as fit, best first; `""` if not even one fits."""
+        # The step doubles before it halves: usually few of many sentences fit, and counting a text
+        # of half of them would be the most expensive step.
         low, high, best = 0, len(ranked), ""
         step = 1
         while low < high:
@@ -78,7 +80,7 @@ class Digest:
         return best
 
     def _shortened(self, ranked: Sequence[Sentence], messages: int, max_tokens: int) -> str:
-        """Return the beginning of the best sentence, where not even one fits whole; cut between words if it can be."""
+        """Return as much of the best sentence as fits, cut between words if possible."""
         whole = _encodable(ranked[0].text) if ranked else f"messages without text: {messages}"
         text, end = whole, len(whole)
         while text and self.count(text) > max_tokens:
@@ -91,9 +93,13 @@ class Digest:
 
 
 def estimate_tokens(text: str) -> int:
-    """Return about how many tokens a text has, rather too many: by what its characters cost in byte-pair encodings."""
+    """
+    Return about how many tokens a text has, a little too many.
+
+    The estimate adds up what each kind of character usually costs in byte-pair encodings.
+    """
     letters = sum(character.isascii() and character.isalpha() for character in text)
-    spaces = len(re.findall(r" (?!\d)", text))  # before a digit a space is a token of its own
+    spaces = len(re.findall(r" (?!\d)", text))  # a space before a digit is a token of its own
     ascii_rest = sum(map(str.isascii, text)) - letters - spaces
     far = sum(character > "\uffff" for character in text)
     common = sum(
@@ -104,17 +110,22 @@ def estimate_tokens(text: str) -> int:
 
 
 def _length(text: str) -> float:
-    """Return about how long a text is, in tokens, whatever it says: so that a number is not dearer than a word."""
+    """
+    Return about how many tokens a text of this length has.
+
+    Unlike `estimate_tokens` it ignores what the characters are: numbers cost more tokens than
+    words, and that must not push telling sentences back.
+    """
     plain = sum(map(str.isascii, text))
     return plain / 3 + len(text) - plain
 
 
 def _ranked(sentences: Sequence[Sentence]) -> list[Sentence]:
     """
-    Return sentences by what each tells, beyond those before it, for its length.
+    Return sentences in the order of what each adds to those before it, relative to its length.
 
-    What a sentence is worth only falls while others are taken before it, so the first in the heap
-    whose worth still stands is the best of all.
+    The worth of a sentence can only fall when others are taken before it. So a sentence that is
+    first in the heap, and still first after its worth is computed anew, is the best of all.
     """
     rarity = _rarity(sentences)
     told: set[str] = set()
@@ -130,8 +141,8 @@ def _ranked(sentences: Sequence[Sentence]) -> list[Sentence]:
     heap = [
         (worth(sentence), number)
         for number, sentence in enumerate(sentences)
-        if last[sentence.speaker, sentence.text]
-        == sentence.line  # who says a thing again means it now
+        # Of equal sentences of one speaker only the last stays: it is what the speaker means now.
+        if last[sentence.speaker, sentence.text] == sentence.line
     ]
     heapq.heapify(heap)
     ranked: list[Sentence] = []
@@ -147,14 +158,14 @@ def _ranked(sentences: Sequence[Sentence]) -> list[Sentence]:
 
 
 def _rarity(sentences: Sequence[Sentence]) -> dict[str, float]:
-    """Return for each key how rarely it is told of, 0 to 1."""
+    """Return, for each key, how rarely it occurs: from about 0 (everywhere) to 1 (once)."""
     often = Counter(key for sentence in sentences for key in sentence.keys)
     most = math.log(len(sentences) + 1) or 1.0
     return {key: 1 - math.log(number) / most for key, number in often.items()}
 
 
 def _told(sentences: Sequence[Sentence], heading: str) -> str:
-    """Return sentences as lines in their order, those of one message together."""
+    """Return sentences in their original order, those of one message on one line."""
     lines = [heading] if heading else []
     last = None
     for sentence in sorted(sentences, key=lambda sentence: (sentence.line, sentence.place)):
@@ -169,5 +180,5 @@ def _told(sentences: Sequence[Sentence], heading: str) -> str:
 
 
 def _encodable(text: str) -> str:
-    """Return a text that every client can send: a JSON document may spell half a character."""
+    """Return a text without lone surrogates: JSON may hold them, but no client can send them."""
     return re.sub("[\ud800-\udfff]", "\ufffd", text)

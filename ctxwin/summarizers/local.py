@@ -1,4 +1,4 @@
-"""A summariser for a model of one's own, run by transformers in this process."""
+"""A summariser for a local model, run by transformers in this process."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -9,23 +9,24 @@ from ctxwin.values.errors import SummarizerError
 from ctxwin.values.message import Message
 from ctxwin.values.wire import Wire
 
-WINDOW = 4096  # tokens, of a model whose configuration does not say
-SANE = 10**7  # transformers says 10 ** 30 where a tokenizer knows no limit
+WINDOW = 4096  # tokens, if the model's configuration does not say
+SANE = 10**7  # tokens; transformers gives 10 ** 30 for a tokenizer without a limit
 
 
 class TransformersSummarizer:
     """
-    Has a local model write the summary; sync, and as slow as the model: run it by a ticket, or in a
-    thread.
+    Lets a local model write the summary.
+
+    It is sync and as slow as the model: run it from a ticket, or in a thread.
 
     Args:
-        model: a text-generation pipeline of transformers, or the path or name of a model to load
-            when it is first needed.
-        options: passed on to `generate`; unless they say otherwise it does not sample, so that it
-            is deterministic.
+        model: a text-generation pipeline of transformers, or the path or name of a model to load on
+            first use.
+        options: passed on to `generate`. By default the model does not sample, so that summaries
+            are deterministic.
 
     Raises:
-        TypeError: an option is one that it sets itself.
+        TypeError: `options` has `max_new_tokens`, which the summariser sets itself.
     """
 
     def __init__(self, model: Any, **options: Any) -> None:
@@ -45,17 +46,17 @@ class TransformersSummarizer:
         self, messages: Sequence[Message], previous_summary: str | None, max_tokens: int
     ) -> str:
         """
-        Return the model's summary, of at most `max_tokens` tokens of its own.
+        Return the model's summary, of at most `max_tokens` tokens of the model's tokenizer.
 
-        What is too long for the model's window loses its oldest messages, then the beginning of
-        what is left: `max_source_tokens` of the strategy keeps that from happening.
+        If the messages are too long for the model's window, the oldest are left out, then the
+        beginning of the last one. Set `max_source_tokens` of the strategy to avoid that.
 
         Raises:
             SummarizerError: the window has no room for instructions and reply. What transformers
-                raises passes.
+                raises is passed on.
         """
         if self._pipeline is None:
-            from transformers import pipeline
+            from transformers import pipeline  # noqa: PLC0415 - an extra, and slow to import
 
             self._pipeline = pipeline("text-generation", model=str(self._path))
         tokenizer, model = self._pipeline.tokenizer, self._pipeline.model
@@ -69,16 +70,17 @@ class TransformersSummarizer:
     def _ids(
         self, messages: Sequence[Message], previous: str | None, max_tokens: int, room: int
     ) -> list[int]:
-        """Return the prompt's tokens, without the oldest messages where it is too long for the model's window."""
+        """Return the prompt's tokens, leaving out the oldest messages if it exceeds `room`."""
         ids = self._rendered(prompt(messages, previous, max_tokens))
         if len(ids) <= room:
             return ids
         if len(self._rendered(prompt((), previous, max_tokens))) >= room:
             raise SummarizerError(
-                f"the model's window leaves {max(0, room)} tokens for the prompt, it needs more"
+                f"the model's window leaves {max(0, room)} tokens for the prompt, but it needs "
+                "more: use a model with a larger window, or ask for a shorter summary"
             )
         low, high = 1, len(messages)
-        while low < high:  # the fewest messages to leave out
+        while low < high:  # a binary search for the fewest messages to leave out
             middle = (low + high) // 2
             if len(self._rendered(prompt(messages[middle:], previous, max_tokens))) <= room:
                 high = middle
@@ -91,7 +93,7 @@ class TransformersSummarizer:
     def _newest_part(
         self, message: Message, previous: str | None, max_tokens: int, room: int
     ) -> list[int]:
-        """Return the prompt's tokens with only the end of a message that is too long on its own."""
+        """Return the prompt's tokens with only the end of a message, which alone is too long."""
         text = message.content if isinstance(message.content, str) else str(message.to_dict())
         while text:
             text = text[len(text) // 4 + 1 :]
@@ -102,11 +104,11 @@ class TransformersSummarizer:
         raise SummarizerError(f"the model's window has no room for a part of message {message.id}")
 
     def _rendered(self, wires: list[Wire]) -> list[int]:
-        """Return the tokens of a prompt: by the model's chat template, or as plain text where it has none."""
+        """Return the tokens of a prompt, by the model's chat template or else as plain text."""
         tokenizer = self._pipeline.tokenizer
-        for special in getattr(
-            tokenizer, "all_special_tokens", ()
-        ):  # spelt in a message they are text, not an end
+        # A special token that is spelt in a message must not end it: with spaces between its
+        # characters it is only text.
+        for special in getattr(tokenizer, "all_special_tokens", ()):
             wires = [
                 {**wire, "content": wire["content"].replace(special, " ".join(special))}
                 for wire in wires
@@ -119,16 +121,15 @@ class TransformersSummarizer:
         render = partial(tokenizer.apply_chat_template, tokenize=False, add_generation_prompt=True)
         try:
             rendered = render(wires)
-        except Exception:
+        except Exception:  # noqa: BLE001 - each template has its own error for system messages
             rendered = render([{"role": "user", "content": text}])
-        ids = tokenizer(rendered, add_special_tokens=False)[
-            "input_ids"
-        ]  # the template has written those
+        # The template has already written the special tokens.
+        ids = tokenizer(rendered, add_special_tokens=False)["input_ids"]
         return ids
 
 
 def _window(tokenizer: Any, model: Any) -> int:
-    """Return how many tokens the model takes."""
+    """Return how many tokens the model accepts."""
     limits = (
         getattr(model.config, "max_position_embeddings", None),
         getattr(tokenizer, "model_max_length", None),

@@ -1,4 +1,8 @@
-"""`clamp-oversized`: keep head and tail of a message that is too long on its own (a pasted log, a tool's dump)."""
+"""
+`clamp-oversized`: shorten a message that alone is too long, and keep its head and tail.
+
+Typical ones are a pasted log and the dump of a tool.
+"""
 
 import json
 from collections.abc import Callable
@@ -8,21 +12,21 @@ from typing import Any
 from ctxwin import Message, Plan, PruneRequest, hookimpl
 from ctxwin.laws import ceil_boundary, floor_boundary, is_json_document
 
-LONGEST_NUMBER = 1000
-ATTEMPTS = 24  # each attempt keeps less by a twentieth at least, mostly the second fits
+LONGEST_NUMBER = 1000  # digits
+ATTEMPTS = 24  # each keeps at least a twentieth less than the one before; mostly the second fits
 
 
 class ClampOversized:
     """
     Shorten messages above a limit, the longest first, until enough is free.
 
-    Head and tail are kept, cut between graphemes, with a marker in between; a JSON document stays
-    JSON, its long strings, lists and mappings shortened. The current question is clamped only if
-    asked for here *and* allowed by the manager (`allow_question_edit`).
+    It keeps head and tail, cut between graphemes, and puts a marker in between. A JSON document
+    stays JSON: its long strings, lists and mappings are shortened. The current question is clamped
+    only if `clamp_question` is set here *and* the manager allows it (`allow_question_edit`).
 
     Args:
         max_message_tokens: the limit; None for a quarter of the budget.
-        head_share: how much of what is kept is head, 0 to 1.
+        head_share: the share of the head in what is kept, 0 to 1.
         clamp_question: whether the current question may be clamped.
 
     Raises:
@@ -46,9 +50,9 @@ class ClampOversized:
 
     @hookimpl
     def ctxwin_prune(self, request: PruneRequest) -> Plan | None:
-        """Edit what is above the limit."""
+        """Shorten the messages above the limit."""
         limit = self.max_message_tokens or max(1, request.max_tokens // 4)
-        editable = {message.id for message in request.editable} - self._spared(request)
+        editable = {message.id for message in request.editable} - self._protected(request)
         costs = [
             (tokens, message)
             for unit in request.units
@@ -65,15 +69,15 @@ class ClampOversized:
                 freed += tokens - limit
         return plan if plan.steps else None
 
-    def _spared(self, request: PruneRequest) -> set[int]:
-        """Return the id of the current question, unless it may be clamped."""
+    def _protected(self, request: PruneRequest) -> set[int]:
+        """Return the id of the current question, or nothing if it may be clamped."""
         users = [unit for unit in request.units if unit.role == "user" and not unit.written]
         return set() if self.clamp_question or not users else {users[-1].messages[0].id}
 
     def _clamp(
         self, message: Message, tokens: int, limit: int, count: Callable[[str], int]
     ) -> str | list[dict[str, Any]] | None:
-        """Return the content cut down by what the message costs too much; None where that cannot be done."""
+        """Return the content, shorter by what the message costs above the limit, or None."""
         content = message.content
         if isinstance(content, str):
             return self._clamp_text(content, tokens - limit, count)
@@ -87,7 +91,7 @@ class ClampOversized:
         return [{**part, "text": text} if part is longest else part for part in content or ()]
 
     def _clamp_text(self, text: str, excess_tokens: int, count: Callable[[str], int]) -> str | None:
-        """Return the text shorter by the excess, or None."""
+        """Return the text, shorter by the excess; None if that is not possible."""
         tokens = count(text)
         allowed = tokens - excess_tokens
         if allowed < 1:
@@ -97,11 +101,12 @@ class ClampOversized:
         for _ in range(ATTEMPTS):
             try:
                 shorter = shorten(keep)
-            except RecursionError:  # JSON as deep as Python can just read
+            except RecursionError:  # the JSON is nested as deep as Python can read, but not write
                 return None
             needed = count(shorter)
             if needed <= allowed:
                 return shorter
+            # In proportion first; the second figure guarantees progress.
             keep = min(keep * allowed // needed, keep * 19 // 20)
         return None
 
@@ -113,7 +118,11 @@ class ClampOversized:
         return lambda keep: _dumps(self._shorten_json(value, keep))
 
     def _shorten_json(self, value: Any, keep: int) -> Any:
-        """Return a JSON value of about so many characters: long strings cut, long lists and mappings thinned."""
+        """
+        Return the JSON value, shortened to about `keep` characters.
+
+        Long strings are cut, long lists and mappings lose items.
+        """
         if len(_dumps(value)) <= keep:
             return value
         if isinstance(value, str):
@@ -143,7 +152,7 @@ class ClampOversized:
         return value
 
     def _cut(self, text: str, keep: int) -> str:
-        """Return head and tail of a text, about so many characters, and a marker in between."""
+        """Return head and tail of a text, about `keep` characters, with a marker in between."""
         head = floor_boundary(text, round(keep * self.head_share))
         tail = ceil_boundary(text, len(text) - max(0, keep - head)) if keep > head else len(text)
         if tail <= head:
@@ -152,12 +161,19 @@ class ClampOversized:
 
 
 def _number(digits: str) -> int | str:
-    """Read an integer; one of thousands of digits, which Python refuses to read, as a string."""
+    """Return an integer, or its digits as a string: Python refuses to read thousands of them."""
     return int(digits) if len(digits) < LONGEST_NUMBER else digits
 
 
 def _fair_share(size: int, keep: int, least: int = 8) -> list[int]:
-    """Return how many characters each of the items to keep may take: as many items as get a least share each."""
+    """
+    Return how many characters each item that is kept may take.
+
+    Args:
+        size: how many items there are.
+        keep: how many characters all of them may take.
+        least: the least share of an item: so many items are kept that each gets it.
+    """
     count = min(size, max(1, keep // (2 * least)))
     return [max(least, keep // count)] * count
 
@@ -166,6 +182,6 @@ def _dumps(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     try:
         text.encode()
-    except UnicodeEncodeError:  # a lone surrogate: as an escape it has an encoding
+    except UnicodeEncodeError:  # a lone surrogate can be encoded only as an escape
         return json.dumps(value, separators=(",", ":"))
     return text

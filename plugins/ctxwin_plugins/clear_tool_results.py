@@ -1,4 +1,8 @@
-"""`clear-tool-results`: blank old tool outputs, which are most of an agent's history and the least read again."""
+"""
+`clear-tool-results`: blank old tool outputs.
+
+They make up most of an agent's history, and are the part that is least likely to be read again.
+"""
 
 import json
 from collections.abc import Collection, Iterator
@@ -6,7 +10,7 @@ from collections.abc import Collection, Iterator
 from ctxwin import Message, Plan, PruneRequest, Unit, hookimpl
 from ctxwin.laws import is_json_document
 
-# A result costs some tokens beside its content (delimiters, its name), which clearing cannot free.
+# Tokens that a result costs beside its content (delimiters, its name). Clearing cannot free them.
 OVERHEAD_TOKENS = 16
 
 
@@ -16,8 +20,8 @@ class ClearToolResults:
 
     Args:
         keep_last: how many of the newest results stay as they are.
-        min_freed_tokens: clear nothing unless at least this much comes free: every edit of an old
-            message costs the provider's prompt cache from there on.
+        min_freed_tokens: clear nothing unless this frees at least so much: an edit of an old
+            message invalidates the provider's prompt cache from there on.
         exclude_tools: names of tools whose results are never cleared.
 
     Raises:
@@ -29,7 +33,9 @@ class ClearToolResults:
         self, keep_last: int = 3, min_freed_tokens: int = 100, exclude_tools: Collection[str] = ()
     ) -> None:
         if isinstance(exclude_tools, str):
-            raise TypeError("exclude_tools is a collection of names, not one string")
+            raise TypeError(
+                f"exclude_tools must be a collection of names, not a string: [{exclude_tools!r}]"
+            )
         if keep_last < 0 or min_freed_tokens < 0:
             raise ValueError(f"must not be negative: {keep_last=}, {min_freed_tokens=}")
         self.keep_last = keep_last
@@ -38,7 +44,7 @@ class ClearToolResults:
 
     @hookimpl
     def ctxwin_prune(self, request: PruneRequest) -> Plan | None:
-        """Edit the oldest results to a placeholder."""
+        """Replace the oldest results by placeholders."""
         editable = {message.id for message in request.editable}
         results = [result for unit in request.units for result in _results(unit)]
         plan, freed = Plan(), 0
@@ -65,7 +71,7 @@ def _results(unit: Unit) -> Iterator[tuple[Message, int, str | None]]:
 
 
 def _placeholder(message: Message, tokens: int) -> str:
-    """Return what stands in for an output: JSON where it was JSON, so that whoever parses it still can."""
+    """Return the placeholder for an output: JSON if that was JSON, so that it can be parsed."""
     note = f"tool output cleared, {tokens} tokens"
     content = message.content
     texts = [content] if isinstance(content, str) else [part.get("text") for part in content or ()]

@@ -4,11 +4,15 @@ from ctxwin import Plan, PruneRequest, hookimpl
 
 
 class DropOldest:
-    """Drop units oldest first; what a strategy wrote (a summary of older ones still) goes last."""
+    """
+    Drop units, oldest first.
+
+    What a strategy wrote goes last: it may be the summary of even older units.
+    """
 
     @hookimpl
     def ctxwin_prune(self, request: PruneRequest) -> Plan | None:
-        """Name just as many units as free the excess."""
+        """Drop just enough units to free the excess."""
         units, freed = [], 0
         for unit in sorted(request.droppable, key=lambda unit: unit.written):
             if freed >= request.excess_tokens:

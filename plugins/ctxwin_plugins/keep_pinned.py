@@ -1,4 +1,4 @@
-"""`keep-pinned`: spare further messages by rule. Explicit pins (`ctx.pin`) need no strategy."""
+"""`keep-pinned`: protect further messages by rule. Explicit pins (`ctx.pin`) need no strategy."""
 
 from collections.abc import Callable, Collection, Iterable
 
@@ -7,15 +7,15 @@ from ctxwin import Message, PruneRequest, Unit, hookimpl
 
 class KeepPinned:
     """
-    Spare units by rule, as long as the rest fits.
+    Protect units by rule, as long as the window can still be made to fit.
 
     Args:
-        roles: spare messages of these roles.
-        names: spare messages with these names (of participants, of functions).
-        first_turns: spare the first turns of the window; a turn is a user message and all up to the
-            next.
-        last_turns: spare the last turns.
-        where: spare messages for which this returns true.
+        roles: protect messages of these roles.
+        names: protect messages with these names (of participants, of functions).
+        first_turns: how many of the first turns of the window to protect. A turn is a user message
+            and everything up to the next one.
+        last_turns: how many of the last turns to protect.
+        where: protect messages for which this function returns true.
 
     Raises:
         TypeError: `roles` or `names` is a bare string, which would be read letter by letter.
@@ -31,11 +31,9 @@ class KeepPinned:
         where: Callable[[Message], bool] | None = None,
     ) -> None:
         if isinstance(roles, str) or isinstance(names, str):
-            raise TypeError("roles and names are collections of strings, not one string")
+            raise TypeError("roles and names must be collections of strings, not one string")
         if first_turns < 0 or last_turns < 0:
-            raise ValueError(
-                f"turns must not be negative: first_turns={first_turns}, last_turns={last_turns}"
-            )
+            raise ValueError(f"must not be negative: {first_turns=}, {last_turns=}")
         self.roles = frozenset(roles)
         self.names = frozenset(names)
         self.first_turns = first_turns
@@ -44,21 +42,21 @@ class KeepPinned:
 
     @hookimpl
     def ctxwin_protect(self, request: PruneRequest) -> Iterable[Unit]:
-        """Name the units of the turns to spare, and those with a message to spare."""
+        """Return the units of the protected turns, and each unit with a protected message."""
         turns = _turns(request.units)
-        spared = [unit for turn in turns[: self.first_turns] for unit in turn]
-        spared += [unit for turn in turns[max(0, len(turns) - self.last_turns) :] for unit in turn]
-        spared += [unit for unit in request.units if any(map(self._spares, unit.messages))]
-        return spared
+        newest = turns[max(0, len(turns) - self.last_turns) :]
+        protected = [unit for turn in turns[: self.first_turns] + newest for unit in turn]
+        protected += [unit for unit in request.units if any(map(self._protects, unit.messages))]
+        return protected
 
-    def _spares(self, message: Message) -> bool:
+    def _protects(self, message: Message) -> bool:
         if message.role in self.roles or message.name in self.names:
             return True
         return self.where is not None and bool(self.where(message))
 
 
 def _turns(units: Iterable[Unit]) -> list[list[Unit]]:
-    """Group units into turns; what stands before the first user message is of none."""
+    """Group units into turns; units before the first user message belong to no turn."""
     turns: list[list[Unit]] = []
     for unit in units:
         if unit.role == "user" and not unit.written:

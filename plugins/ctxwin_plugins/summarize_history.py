@@ -1,4 +1,4 @@
-"""`summarize-history`: fold the oldest units into one summary, and keep the newest turns as they were said."""
+"""`summarize-history`: replace the oldest units by a summary, keep the newest turns as they are."""
 
 from collections.abc import Generator, Sequence
 from operator import index
@@ -6,40 +6,41 @@ from operator import index
 from ctxwin import Plan, PruneRequest, Summarize, Unit, hookimpl
 from ctxwin.summarizers import Digest, Summarizer
 
-SHARE = 3  # quarters of the room that a cut leaves for what can go: a summary takes no more of it
-LONGEST_SUMMARY = 4000  # tokens: beyond that a summary is a history of its own
-LEAST_GAIN = (
-    8  # a fold frees an eighth of that room at least, where it can: each one costs a model's call
-)
+# "The room" is what a cut leaves of the budget for the units that it may drop.
+SHARE = 3  # a summary takes at most three quarters of the room
+LONGEST_SUMMARY = 4000  # tokens; a longer summary would be a history of its own
+LEAST_GAIN = 8  # a fold frees at least an eighth of the room if it can: it costs a model call
 
 
 class SummarizeHistory:
     """
-    Replace the oldest units by a summary that a model, or the embedded digest, writes.
+    Replace the oldest units by a summary, written by a model or by the embedded digest.
 
-    The summary before it goes into the new one: there is one at a time, and it grows no longer than
-    its bound. Where the summariser fails, or writes too much, nothing changes and the next strategy
-    of the chain is asked.
+    The previous summary is merged into the new one: there is only one at a time, and it never
+    exceeds its bound. If the summariser fails or writes too much, nothing changes and the next
+    strategy of the chain is asked.
 
-    Of the room that a cut leaves for what can go, a summary takes three quarters at most, so that
-    it is not dropped as soon as it is written; the bounds below hold within that. It wants a budget
-    with a low mark (`low=0.7`): with `low=1.0` it is asked again and again for little.
+    A summary takes at most three quarters of the room that a cut leaves for the units that it may
+    drop, so that it is not dropped as soon as it is written. The bounds below apply within that.
+    Use a budget with a low mark (`low=0.7`): with `low=1.0` the summariser is called again and
+    again, for little gain each time.
 
     Args:
         summarizer: `(messages, previous_summary, max_tokens) -> str`, sync or async; None for the
             embedded `ctxwin.summarizers.Digest`.
-        keep_last_turns: how many of the newest turns stay as they are (a turn is a user message and
-            all up to the next), as far as they cost no more than
-        keep_tokens: so much; None for what the summary leaves of the room.
-        keep_user_messages: whether the user's own words stay, the newest of them that take half of
+        keep_last_turns: how many of the newest turns stay as they are, as long as they cost no more
+            than `keep_tokens`. A turn is a user message and everything up to the next one.
+        keep_tokens: how much these turns may cost; None for what the summary leaves of the room.
+        keep_user_messages: whether the user's own messages stay: the newest of them, up to half of
             the room.
         max_summary_tokens: how long a summary may be; None for 4,000 tokens.
-        max_source_tokens: how much the summariser takes at once, the summary before included; more
-            is folded in chunks, and a summary takes half of it at most. None for no bound.
+        max_source_tokens: how much the summariser can read at once, the previous summary included;
+            None for no bound. Longer sources are summarised in chunks, and a summary takes at most
+            half of this.
         role: the role of the summary: `user`, `assistant`, `system` or `developer`.
 
     Raises:
-        TypeError: the summariser cannot be called, or a number is none.
+        TypeError: the summariser cannot be called, or a number is not an integer.
         ValueError: a number is out of range, or there is no such role.
     """
 
@@ -56,7 +57,7 @@ class SummarizeHistory:
     ) -> None:
         if not (summarizer is None or _is_summarizer(summarizer)):
             raise TypeError(
-                f"summarizer must be a function or an object that can be called, not {summarizer!r}"
+                f"summarizer must be a function or a callable object, not {summarizer!r}"
             )
         if index(keep_last_turns) < 0 or index(keep_tokens or 0) < 0:
             raise ValueError(f"must not be negative: {keep_last_turns=}, {keep_tokens=}")
@@ -64,7 +65,8 @@ class SummarizeHistory:
             raise ValueError(f"max_summary_tokens must be at least 1, it is {max_summary_tokens}")
         if max_source_tokens is not None and index(max_source_tokens) <= (max_summary_tokens or 1):
             raise ValueError(
-                f"{max_source_tokens=} must be above {max_summary_tokens=}: a summary is a source too"
+                f"{max_source_tokens=} must be above {max_summary_tokens=}: the next summariser "
+                "call reads the summary as well"
             )
         if role not in ("user", "assistant", "system", "developer"):
             raise ValueError(f"role must be user, assistant, system or developer, not {role!r}")
@@ -78,7 +80,7 @@ class SummarizeHistory:
 
     @hookimpl
     def ctxwin_prune(self, request: PruneRequest) -> Generator[Summarize, str, Plan | None]:
-        """Have what leaves summarised, together with the summary before it."""
+        """Have the units that leave summarised, together with the previous summary."""
         if not request.droppable:
             return None
         overhead = _overhead(request)
@@ -90,15 +92,15 @@ class SummarizeHistory:
             room - bound if self.keep_tokens is None else min(self.keep_tokens, room - bound)
         )
         may_go = self._older(request, may_go, keep_tokens)
-        # What stays costs `room - bound` at most, so that what leaves costs more than a summary of
-        # `bound` tokens.
+        # What stays costs at most `room - bound`. So what leaves costs more than a summary of
+        # `bound` tokens, and folding frees something.
         leaving = _oldest(may_go, max(request.excess_tokens, room // LEAST_GAIN) + bound + overhead)
         return (yield from self._folded(request, leaving, bound)) if bound > 0 else None
 
     def _folded(
         self, request: PruneRequest, leaving: list[Unit], bound: int
     ) -> Generator[Summarize, str, Plan | None]:
-        """Have units summarised in so many tokens."""
+        """Have units summarised in at most `bound` tokens."""
         previous = (
             "\n".join(str(unit.messages[0].content) for unit in leaving if unit.written) or None
         )
@@ -107,7 +109,7 @@ class SummarizeHistory:
             return None
         limit = self.max_source_tokens
         if previous and limit is not None and request.count(previous) > limit // 2:
-            # Written when more could be taken at once: it is told in chunks like the rest.
+            # The summary was written under a larger bound: now it is read in chunks like the rest.
             told, previous = leaving, None
         text = yield Summarize(
             self.summarizer or Digest(request.count),
@@ -119,14 +121,15 @@ class SummarizeHistory:
         return Plan.replace(leaving, text, role=self.role, reason="summarised")
 
     def _bound(self, room: int) -> int:
-        """Return how long the summary may be, given the room that a cut leaves for what can go."""
+        """Return how long the summary may be, given the room."""
         bound = min(self.max_summary_tokens, room * SHARE // 4)
         if self.keep_tokens is not None:
+            # The turns to keep come first, but leave the summary a quarter of the room.
             bound = min(bound, max(room // 4, room - self.keep_tokens))
         return bound if self.max_source_tokens is None else min(bound, self.max_source_tokens // 2)
 
     def _may_go(self, request: PruneRequest, room: int) -> list[Unit]:
-        """Return the droppable units, without the user's newest words where they are to stay."""
+        """Return the droppable units, without the user's newest messages if they are to stay."""
         kept, tokens = set(), 0
         for unit in reversed(request.droppable if self.keep_user_messages else ()):
             if unit.role == "user" and not unit.written:
@@ -137,7 +140,11 @@ class SummarizeHistory:
         return [unit for unit in request.droppable if unit.index not in kept]
 
     def _older(self, request: PruneRequest, may_go: list[Unit], keep_tokens: int) -> list[Unit]:
-        """Return the units that are not of the newest turns, as far as those cost no more than `keep_tokens`."""
+        """
+        Return the units before the newest turns that stay.
+
+        The turns that stay are at most `keep_last_turns`, and cost at most `keep_tokens`.
+        """
         going = {unit.index for unit in may_go}
         turns, tokens, newest = 0, 0, len(request.units)
         for unit in reversed(request.units):
@@ -158,7 +165,7 @@ def _is_summarizer(value: object) -> bool:
 
 
 def _oldest(units: Sequence[Unit], tokens: int) -> list[Unit]:
-    """Return the oldest units that cost so much together, and all that are summaries already."""
+    """Return all summaries, and the oldest units, until together they cost `tokens`."""
     leaving = [unit for unit in units if unit.written]
     cost = _cost(leaving)
     for unit in units:
@@ -175,7 +182,11 @@ def _cost(units: Sequence[Unit]) -> int:
 
 
 def _overhead(request: PruneRequest) -> int:
-    """Return what a message costs beside its text, read off the shortest that is text alone, and a little more."""
+    """
+    Return about what a message costs beside its text, a little too much.
+
+    The figure is taken from the shortest message that is only text.
+    """
     costs = [
         (len(message.content), tokens, message.content)
         for unit in request.droppable
