@@ -18,41 +18,42 @@ AT_ONCE = 200  # records
 
 class EncryptedStore:
     """
-    A store whose records and checkpoints are encrypted and authenticated, each bound to its session
-    and its number.
+    A wrapper around another store that encrypts and authenticates records and checkpoints.
 
-    The ids of sessions stay readable, and so do the number, length and time of records. Encryption
-    takes a third more room, for its base64.
+    Each one is bound to its session and its number, so it cannot be moved elsewhere unnoticed.
+    Session ids stay readable, and so do the number, length and time of the records. Encrypted
+    records take a third more space, because Fernet writes base64.
 
     Args:
         store: where the encrypted records are kept.
-        keys: Fernet keys (`Fernet.generate_key()`); the first one encrypts, all decrypt. To change
-            keys, put the new one in front wherever the store is opened, `rotate` every session, and
-            then leave the old one out.
-        ttl: after how many seconds a record can no longer be read; None for never.
+        keys: Fernet keys (`Fernet.generate_key()`). The first one encrypts, all of them decrypt.
+            To change keys, put the new one first wherever the store is opened, `rotate` every
+            session, then remove the old one.
+        ttl: the number of seconds after which a record can no longer be read; None for no limit.
 
     Raises:
-        ValueError: there is no key, or one of them is none; `ttl` is not positive.
+        ValueError: there is no key, or one of them is not a Fernet key; `ttl` is not positive.
     """
 
     def __init__(
         self, store: SessionStore, keys: Sequence[str | bytes], *, ttl: int | None = None
     ) -> None:
         if isinstance(keys, str | bytes) or not keys:
-            raise ValueError("keys must be a sequence of Fernet keys, at least one")
+            raise ValueError("keys must be a list of at least one Fernet key")
         if ttl is not None and ttl <= 0:
             raise ValueError(f"ttl must be a positive number of seconds, not {ttl}")
         try:
             self._cipher = MultiFernet([Fernet(key) for key in keys])
         except ValueError as error:
             raise ValueError(
-                "a key is no Fernet key: 32 bytes in URL-safe base64, as Fernet.generate_key() gives"
+                "a key is not a Fernet key: pass 32 bytes in URL-safe base64, "
+                "as Fernet.generate_key() returns them"
             ) from error
         self._store = store
         self._ttl = ttl
 
     def append(self, session: str, records: Sequence[bytes], expected: Position) -> Position:
-        """Add records to the end of a log, if it stands where it is expected to."""
+        """Add records to the end of a log, if it is at the expected position."""
         numbered = enumerate(records, expected.number + 1)
         sealed = [self._seal(_Place(session, number), body) for number, body in numbered]
         return self._store.append(session, sealed, expected)
@@ -61,7 +62,7 @@ class EncryptedStore:
         """
         Return records from a number on, or the checkpoint and what follows.
 
-        Raises `RecordError`: one cannot be decrypted, is not where it was put, or has expired.
+        Raises `RecordError`: a record cannot be decrypted, was moved, or has expired.
         """
         page = self._store.read(session, start, limit)
         checkpoint = page.checkpoint
@@ -92,14 +93,16 @@ class EncryptedStore:
 
     def rotate(self, session: str) -> None:
         """
-        Encrypt all that a session holds by the first key; others may write to it meanwhile.
+        Encrypt a session again with the first key; others may write to it meanwhile.
 
-        What is encrypted anew keeps its time, and so expires when it would have.
+        Everything keeps its timestamp, so it expires when it would have expired before.
 
         Raises:
             RecordError: something cannot be decrypted; it stays as it is.
-            StoreError: the store failed; calling again goes on.
+            StoreError: the store failed; call again to continue.
         """
+        # `compact` refuses when somebody has written a newer checkpoint since it was read here.
+        # Then read again: that checkpoint may have been encrypted by a worker with the old key.
         while (page := self._store.read(session)).checkpoint is not None:
             checkpoint = self._reseal(
                 _Place(session, page.floor, is_checkpoint=True), page.checkpoint
@@ -107,16 +110,14 @@ class EncryptedStore:
             if self._store.compact(
                 session, Position(page.position.life, page.floor), checkpoint, {}
             ):
-                break  # else another has written a later one
+                break
         start = 1
         while (page := self._store.read(session, start, AT_ONCE)).records:
             resealed = {
                 number: self._reseal(_Place(session, number), body) for number, body in page.records
             }
             if self._store.compact(session, page.position, None, resealed):
-                start = (
-                    page.records[-1][0] + 1
-                )  # else another has written a later checkpoint: the same page again
+                start = page.records[-1][0] + 1
 
     def delete(self, session: str) -> bool:
         """Remove a session."""
@@ -127,7 +128,7 @@ class EncryptedStore:
         return self._store.list()
 
     def close(self) -> None:
-        """Let go of connections and files."""
+        """Close connections and files."""
         self._store.close()
 
     def _seal(self, place: "_Place", body: bytes) -> bytes:
@@ -137,7 +138,8 @@ class EncryptedStore:
         try:
             opened = self._cipher.decrypt(sealed)
         except InvalidToken:
-            raise place.error("by none of the keys; or it is corrupt") from None
+            raise place.error("it was encrypted by none of the keys, or is corrupt") from None
+        # Only now: Fernet raises the same error for a wrong key and for an old record.
         if self._ttl is not None:
             self._check_age(place, sealed)
         envelope = place.envelope()
@@ -152,21 +154,21 @@ class EncryptedStore:
             raise place.error(f"it is older than {self._ttl} seconds, and has expired") from None
 
     def _reseal(self, place: "_Place", sealed: bytes) -> bytes:
-        """Encrypt by the first key what can be read, without renewing its time."""
+        """Encrypt something readable with the first key, and keep its timestamp."""
         self._unseal(place, sealed)
         return self._cipher.rotate(sealed)
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where something is stored: a record at its number, or the checkpoint that tells of all up to a number."""
+    """Where something is stored: a record at its number, or the checkpoint up to a number."""
 
     session: str
     number: int
     is_checkpoint: bool = False
 
     def envelope(self) -> bytes:
-        """Return what comes before the bytes that are stored here, so that they can be read nowhere else."""
+        """Return the prefix of the bytes stored here, so that they are valid nowhere else."""
         name = b64encode(encode_id(self.session)).decode()
         return json.dumps([name, self.number, self.is_checkpoint]).encode() + b"\n"
 

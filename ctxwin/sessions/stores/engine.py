@@ -1,4 +1,4 @@
-"""Connections for `SQLStore`: what URLs it takes, and how a SQLite file is opened."""
+"""Connections for `SQLStore`: which URLs it takes, and how a SQLite file is opened."""
 
 import os
 import sqlite3
@@ -23,25 +23,29 @@ DRIVERS = {
 
 
 def read_url(url: str) -> URL:
-    """Return a URL with its driver. Raises `ValueError`, which does not tell the password: it is none of ours."""
+    """
+    Return a URL with its driver.
+
+    Raises `ValueError`: it is not one of ours. The text never shows the password.
+    """
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise ValueError(
-            "this is not a database URL: dialect://user:password@host/database"
+            "this is not a database URL: write dialect://user:password@host/database"
         ) from None
     if parsed.drivername not in DRIVERS:
         raise ValueError(f"SQLStore takes {', '.join(DRIVERS)}, not {parsed.drivername}")
     if parsed.drivername.startswith("sqlite") and parsed.database in {None, "", ":memory:"}:
         raise ValueError(
-            "a database in memory cannot be shared: sqlite:///chats.db, or memory:// for trying out"
+            "a database in memory cannot be shared: use sqlite:///chats.db, or memory:// to try out"
         )
     return parsed.set(drivername=DRIVERS[parsed.drivername])
 
 
 def make_engine(url: URL, busy_timeout: float, options: dict[str, Any]) -> Engine:
     """
-    Return an engine whose connections are in no transaction until one is begun.
+    Return an engine whose connections start no transaction by themselves.
 
     Raises:
         ImportError: the driver is not installed.
@@ -49,7 +53,7 @@ def make_engine(url: URL, busy_timeout: float, options: dict[str, Any]) -> Engin
     sqlite = url.drivername.startswith("sqlite")
     given: dict[str, object] = {"timeout": busy_timeout} if sqlite else {"client_encoding": "utf8"}
     arguments = {**given, **options.get("connect_args", {})}
-    # A restarted server is met with a fresh connection; a file does not restart.
+    # After a server restart the pool must replace dead connections; a file does not restart.
     options = {
         "pool_pre_ping": not sqlite,
         **options,
@@ -66,12 +70,13 @@ def make_engine(url: URL, busy_timeout: float, options: dict[str, Any]) -> Engin
 
 
 def errors_of(engine: Engine) -> tuple[type[Exception], ...]:
-    """Return what an engine and its driver raise; a number too large for SQLite is an `OverflowError`."""
+    """Return the errors that an engine and its driver raise."""
+    # SQLite's driver raises OverflowError for an integer above 64 bits.
     return engine.dialect.loaded_dbapi.Error, SQLAlchemyError, OverflowError
 
 
 class Snapshot(sqlite3.Connection):
-    """A connection to a file as it lies there, of which later changes would not be seen: to be used once."""
+    """A connection to an immutable file; it would not see later changes, so it is used once."""
 
 
 def _open_file(
@@ -88,10 +93,10 @@ def _open_file(
 
 def _is_frozen(path: Path) -> bool:
     """
-    Whether nobody writes to a file, and this process cannot.
+    Return whether nobody is writing to a file and this process cannot write to it either.
 
-    SQLite would share memory with writers by files beside it, which cannot be made, or would be
-    left read-only too.
+    SQLite shares memory with writers through files beside the database. Here they could not be
+    created, or would be read-only as well.
     """
     if not path.is_file() or Path(f"{path}-wal").exists():
         return False
@@ -102,7 +107,11 @@ def _is_frozen(path: Path) -> bool:
 
 
 def prepare_file(cursor: sqlite3.Cursor, busy_timeout: float) -> None:
-    """Put a SQLite file into WAL mode, if it can be. Raises `StoreError`: it is no file, and would not last."""
+    """
+    Put a SQLite file into WAL mode, if it can be written to.
+
+    Raises `StoreError`: it is not a file, so nothing in it would last.
+    """
     if not cursor.execute("PRAGMA database_list").fetchall()[0][2]:
         raise StoreError("the URL names a database in memory, which cannot be shared")
     deadline = monotonic() + busy_timeout
@@ -111,7 +120,7 @@ def prepare_file(cursor: sqlite3.Cursor, busy_timeout: float) -> None:
             cursor.execute("PRAGMA journal_mode = WAL").fetchall()
         except sqlite3.OperationalError as error:
             if "locked" in str(error) and monotonic() < deadline:
-                sleep(0.01)  # SQLite waits for no lock here
+                sleep(0.01)  # the busy timeout does not cover a change of mode
                 continue
             if "readonly" not in str(error):
                 raise

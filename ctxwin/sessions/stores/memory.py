@@ -1,4 +1,4 @@
-"""`MemoryStore`: a store in memory, the reference for all others, for tests and for trying out."""
+"""`MemoryStore`: a store in memory, for tests and first steps; the reference for all others."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from ctxwin.values.errors import StaleError, StoreError
 
 @dataclass(slots=True)
 class _Log:
-    """A session: where it stands, its records by number, and its checkpoint with what that tells of."""
+    """A session: its position, its records by number, its checkpoint, and the floor of that."""
 
     position: Position
     records: dict[int, bytes] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class MemoryStore:
         self._closed = False
 
     def append(self, session: str, records: Sequence[bytes], expected: Position) -> Position:
-        """Add records to the end of a log, if it stands where it is expected to."""
+        """Add records to the end of a log, if it is at the expected position."""
         with self._lock:
             log = self._find(session)
             if (log.position if log else NOWHERE) != expected:
@@ -95,7 +95,7 @@ class MemoryStore:
         yield from sessions
 
     def close(self) -> None:
-        """Take no more calls."""
+        """Refuse all further calls."""
         self._closed = True
 
     def _find(self, session: str) -> _Log | None:
@@ -110,5 +110,5 @@ class MemoryStore:
 def from_url(url: str) -> MemoryStore:
     """Return a new store for `memory://`."""
     if url != "memory://":
-        raise ValueError(f"a store in memory has no place to name: memory://, not {url!r}")
+        raise ValueError(f"a store in memory has no place to name: use memory://, not {url!r}")
     return MemoryStore()

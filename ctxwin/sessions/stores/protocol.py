@@ -1,21 +1,22 @@
 """
-What a store must be: logs of opaque records, one log a session, each with an optional checkpoint.
+What a store must do: keep one log of opaque records per session, with an optional checkpoint.
 
-A store knows nothing of messages. It numbers the records of a session 1, 2, 3, ..., takes new ones
-only from a caller who has seen all before them, and never changes or loses one unless told to by
-number. All else (what a record says, merging, replaying, when to compact) is done above it, once
-for all stores. `ctxwin.testing.StoreContract` proves a store against this text.
+A store knows nothing about messages. It numbers the records of a session 1, 2, 3, ... A caller may
+add records only if it has read every earlier one. A store never changes or loses a record unless it
+is told to, by number. Everything else (what a record means, merging, replaying, when to compact) is
+done above the store, once for all of them. `ctxwin.testing.StoreContract` tests a store against
+this text.
 
 Rules:
 
-1. Atomic: a call does all that it was asked or nothing, whatever is killed in the middle, and what
-   `append` has returned is durable.
-2. Bytes come back as they were given, of any length and content; a session id is any text, compared
-   code point by code point (lone surrogates, NUL, the empty text and what means something to a
-   query language included).
-3. Sessions do not touch each other.
-4. Safe to call from several threads and processes at once.
-5. What the engine raises becomes a `StoreError`.
+1. Every call is atomic: it does everything or nothing, whatever is killed in the middle. Once
+   `append` returns, its records are durable.
+2. Bytes of any length and content come back unchanged. A session id is any text, compared code
+   point by code point. That includes lone surrogates, NUL, the empty text, and characters that mean
+   something in a query language.
+3. Sessions do not affect each other.
+4. Several threads and processes may call a store at the same time.
+5. Errors of the engine are raised as `StoreError`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,24 +25,24 @@ from typing import Protocol, runtime_checkable
 
 
 def encode_id(session: str) -> bytes:
-    """Return the id of a session as bytes: UTF-8, lone surrogates passed."""
+    """Return a session id as bytes: UTF-8, with lone surrogates let through."""
     return session.encode("utf-8", "surrogatepass")
 
 
 def decode_id(name: bytes) -> str:
-    """Return the id of a session that was encoded."""
+    """Return the session id that was encoded."""
     return name.decode("utf-8", "surrogatepass")
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
     """
-    Where the log of a session stands.
+    How far the log of a session has got.
 
     Attributes:
-        life: drawn anew whenever a session is created, so that a deleted one is never mistaken for
-            its successor; `""` where there is no such session.
-        number: the number of the newest record; 0 where there is no such session.
+        life: a random id, new each time a session is created, so that a deleted session is never
+            mistaken for the next one of the same name; `""` if there is no such session.
+        number: the number of the newest record; 0 if there is no such session.
     """
 
     life: str
@@ -54,15 +55,15 @@ NOWHERE = Position("", 0)
 @dataclass(frozen=True, slots=True)
 class Page:
     """
-    One consistent look at a session.
+    A session as it was at one moment.
 
     Attributes:
-        position: where its log stands.
-        floor: the number of the record up to which the newest checkpoint tells everything; 0
-            without one.
-        records: the records asked for with their numbers, which ascend; what `compact` dropped is
-            missing.
-        checkpoint: the newest checkpoint, where it was asked for and there is one.
+        position: the position of its log.
+        floor: the number of the last record that the newest checkpoint covers; 0 without a
+            checkpoint.
+        records: the requested records as (number, body), in ascending order. Records that
+            `compact` dropped are missing.
+        checkpoint: the newest checkpoint, if it was asked for and there is one.
     """
 
     position: Position
@@ -77,27 +78,26 @@ class SessionStore(Protocol):
 
     def append(self, session: str, records: Sequence[bytes], expected: Position) -> Position:
         """
-        Add records (at least one) to the end of a session's log, if it stands at the expected
-        position.
+        Add at least one record to the end of a log, if it is at the expected position.
 
-        `NOWHERE` is expected of a session that does not exist; this creates it.
+        Expect `NOWHERE` to create a session that does not exist yet.
 
         Returns:
             The new position.
 
         Raises:
-            StaleError: the log stands elsewhere; nothing was stored.
-            StoreError: the store failed. Whether the records were stored may be unknown, where a
-                connection broke.
+            StaleError: the log is at another position; nothing was stored.
+            StoreError: the store failed. If a connection broke, the records may or may not have
+                been stored.
         """
         ...
 
     def read(self, session: str, start: int | None = None, limit: int | None = None) -> Page:
         """
-        Return records from number `start` on, at most `limit`; or, without a start, the checkpoint
-        and what follows.
+        Return at most `limit` records from number `start` on, or the checkpoint and what follows.
 
-        Of a session that does not exist: `Page(NOWHERE, 0)`. Without a start, `limit` is ignored.
+        The second form is without `start`; `limit` is ignored then. A session that does not exist
+        gives `Page(NOWHERE, 0)`.
 
         Raises `StoreError`: the store failed.
         """
@@ -111,31 +111,39 @@ class SessionStore(Protocol):
         changes: Mapping[int, bytes | None],
     ) -> bool:
         """
-        Set a checkpoint that tells everything up to a position, and drop or rewrite records.
+        Set a checkpoint that covers everything up to a position, and drop or rewrite records.
 
         Args:
             session: the session.
-            position: what the checkpoint tells of; the log may have grown beyond it.
+            position: the last position that the checkpoint covers; the log may have grown since.
             checkpoint: the checkpoint; None leaves checkpoint and floor as they are.
-            changes: number -> what the record is to be instead, None to drop it. Numbers that are
-                no longer there are passed over; all others stay as they are.
+            changes: number -> the new record, or None to drop it. Numbers that no longer exist are
+                ignored; records that are not named stay as they are.
 
         Returns:
-            Whether it was done: not where the session has another life, does not reach to the
-            position, or has a checkpoint of a later one. Then nothing has changed.
+            Whether it was done. It is not if the session has another life, is shorter than the
+            position, or has a checkpoint of a later position; then nothing has changed.
 
         Raises `StoreError`: the store failed.
         """
         ...
 
     def delete(self, session: str) -> bool:
-        """Remove a session with all it holds; returns whether there was one. Raises `StoreError`: the store failed."""
+        """
+        Remove a session and everything in it; return whether there was one.
+
+        Raises `StoreError`: the store failed.
+        """
         ...
 
     def list(self) -> Iterator[str]:
-        """Yield the ids of the sessions, in no particular order. Raises `StoreError`: the store failed."""
+        """
+        Yield the ids of the sessions, in no particular order.
+
+        Raises `StoreError`: the store failed.
+        """
         ...
 
     def close(self) -> None:
-        """Let go of connections and files; it may be called twice."""
+        """Close connections and files; calling it twice is fine."""
         ...

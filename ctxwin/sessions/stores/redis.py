@@ -1,4 +1,4 @@
-"""`RedisStore`: sessions in Redis, or what speaks its protocol (`pip install 'ctxwin[redis]'`)."""
+"""`RedisStore`: sessions in Redis or a compatible server (`pip install 'ctxwin[redis]'`)."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -18,9 +18,9 @@ except ImportError as error:
 
 T = TypeVar("T")
 
-# Two hashes a session: what is known of it, and its records by number. A hash and no stream, for
-# records are dropped and rewritten by number. Lua passes a few thousand arguments at once, so that
-# many are handled in portions.
+# A session is two hashes: facts about it, and its records by number. Not a stream, because records
+# are dropped and rewritten by number. `unpack` in Lua passes a few thousand arguments at most, so
+# records are read in portions. One script is one atomic step of the server.
 APPEND = """
 local head, log = KEYS[1], KEYS[2]
 local life, number, ttl = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -65,38 +65,42 @@ COMPACT = """
 local head, log = KEYS[1], KEYS[2]
 local known = redis.call('HMGET', head, 'life', 'number', 'floor')
 local number = tonumber(ARGV[2])
-if known[1] ~= ARGV[1] or tonumber(known[2]) < number or tonumber(known[3]) > number then return 0 end
+if known[1] ~= ARGV[1] or tonumber(known[2]) < number or tonumber(known[3]) > number then
+    return 0
+end
 if ARGV[3] == '1' then redis.call('HSET', head, 'floor', number, 'checkpoint', ARGV[4]) end
 local dropped = tonumber(ARGV[5])
 for i = 6, 5 + dropped do redis.call('HDEL', log, ARGV[i]) end
 for i = 6 + dropped, #ARGV, 2 do
-    if redis.call('HEXISTS', log, ARGV[i]) == 1 then redis.call('HSET', log, ARGV[i], ARGV[i + 1]) end
+    if redis.call('HEXISTS', log, ARGV[i]) == 1 then
+        redis.call('HSET', log, ARGV[i], ARGV[i + 1])
+    end
 end
 return 1
 """
 DELETE = "return redis.call('DEL', KEYS[1], KEYS[2])"
 AT_ONCE = 500  # keys
-ALL = 2**52  # records; Lua's numbers are floats
+ALL = 2**52  # records, and still exact as a float, which all numbers in Lua are
 
 
 class RedisStore:
     """
     A `SessionStore` in Redis.
 
-    What `append` has returned is as durable as the server's `appendfsync` says: with `always`
-    nothing is lost when it is killed, with `everysec` up to a second's records. It must not evict
-    keys (`maxmemory-policy noeviction`, which is the default): a session would lose its records.
-    The two keys of a session lie in one slot of a cluster.
+    How durable an append is depends on the server's `appendfsync`. If the server is killed,
+    `always` loses nothing and `everysec` loses up to one second of records. The server must not
+    evict keys, or sessions would lose records: keep `maxmemory-policy noeviction`, the default. In
+    a cluster, the two keys of a session share a slot.
 
     Args:
-        url: `redis://`, `rediss://` or `unix://`, as redis-py takes it.
-        ttl: after how many seconds without an append a session expires; None for never. The latest
-            append decides.
-        prefix: what the names of the keys begin with.
+        url: `redis://`, `rediss://` or `unix://`, in the form redis-py takes.
+        ttl: the number of seconds without an append after which a session expires; None for never.
+            The latest append decides.
+        prefix: the beginning of every key.
         options: further arguments of `redis.Redis.from_url`.
 
     Raises:
-        ValueError: the URL is none, or `ttl` is not positive.
+        ValueError: the URL is not one of a Redis server, or `ttl` is not positive.
     """
 
     def __init__(
@@ -107,22 +111,22 @@ class RedisStore:
         self._ttl = ttl or 0
         self._prefix = prefix
         self._closed = False
-        # Sending an append again is safe: where the first one got through, the second finds the log
-        # elsewhere. Protocol 2 is what every server and proxy speaks.
+        # Sending an append twice is safe: if the first one got through, the second finds the log at
+        # another position. Protocol 2 is the one that every server and proxy speaks.
         defaults = {"retry": Retry(NoBackoff(), 1), "protocol": 2}
         try:
             self._client = redis.Redis.from_url(url, **{**defaults, **options})
         except ValueError:  # its text may hold a part of the password
             raise ValueError(
-                "this is no URL of a Redis server, such as redis://user:password@host:6379/0 "
-                "(also rediss:// and unix://); in a password, / # ? are written %2F %23 %3F"
+                "this is no URL of a Redis server; write redis://user:password@host:6379/0 "
+                "(or rediss://, unix://), and in a password %2F %23 %3F for / # ?"
             ) from None
         self._append, self._read, self._compact, self._delete = map(
             self._client.register_script, (APPEND, READ, COMPACT, DELETE)
         )
 
     def append(self, session: str, records: Sequence[bytes], expected: Position) -> Position:
-        """Add records to the end of a log, if it stands where it is expected to."""
+        """Add records to the end of a log, if it is at the expected position."""
         life = expected.life or uuid4().hex
         given: Sequence[Any] = [
             expected.life,
@@ -178,24 +182,22 @@ class RedisStore:
         """Yield the ids of the sessions."""
         seen: set[bytes] = set()
         cursor = 0
-        pattern = (
-            "".join(f"\\{letter}" if letter in "\\*?[]" else letter for letter in self._prefix)
-            + ":{*}:head"
-        )
+        escaped = (f"\\{char}" if char in "\\*?[]" else char for char in self._prefix)
+        pattern = "".join(escaped) + ":{*}:head"
         while True:
             cursor, keys = self._run(
                 partial(self._client.scan, cursor, match=pattern, count=AT_ONCE)
             )
-            fresh = set(keys) - seen
+            fresh = set(keys) - seen  # a scan may return a key more than once
             seen |= fresh
             for name in self._run(partial(self._names, fresh)):
-                if name is not None:  # it was deleted meanwhile
+                if name is not None:  # the session was not deleted since the scan
                     yield decode_id(name)
             if cursor == 0:
                 return
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close all connections."""
         self._closed = True
         self._client.close()
 
@@ -207,6 +209,7 @@ class RedisStore:
         return found
 
     def _keys(self, session: str) -> tuple[str, str]:
+        # A cluster places a key by the part in braces: both keys get the same slot.
         tag = f"{self._prefix}:{{{sha256(encode_id(session)).hexdigest()}}}"
         return f"{tag}:head", f"{tag}:log"
 
@@ -216,7 +219,6 @@ class RedisStore:
         try:
             return ask()
         except redis.RedisError as error:
-            text = str(error).partition(", with args beginning with")[
-                0
-            ]  # which may be a password; so no cause either
+            # redis-py quotes the arguments, which may hold a password: cut them, and chain no cause.
+            text = str(error).partition(", with args beginning with")[0]
             raise StoreError(f"redis failed: {type(error).__name__}: {text}") from None

@@ -1,16 +1,15 @@
 """
-The tables of `SQLStore`, how they came to be, and what its two engines say differently.
+The tables of `SQLStore`, their migrations, and the differences between its two engines.
 
     ctxwin_schema    version: how many of `MIGRATIONS` were applied
-    ctxwin_sessions  id, key (SHA-256 of the name, for ids of any length), name (the session's id in
-    UTF-8, lone
-                     surrogates passed), life, head (the number of the newest record), floor
-    ctxwin_records   session_id, number, body; number 0 is the checkpoint, which is apart from the
-    session because
-                     SQLite would rewrite it with every move of `head`
+    ctxwin_sessions  id; key: SHA-256 of the name, so that ids may have any length; name: the id
+                     of the session in UTF-8, with lone surrogates let through; life; head: the
+                     number of the newest record; floor
+    ctxwin_records   session_id, number, body; number 0 is the checkpoint. It is not a column of
+                     ctxwin_sessions, because SQLite would rewrite it whenever `head` moves
 
-Statements name their parameters `:name`. Every writer locks the row of the session first (in
-SQLite: the database), so records need no foreign key to be consistent with it.
+Statements write parameters as `:name`. Every writer first locks the row of the session (in SQLite,
+the database), so records stay consistent with it without a foreign key.
 """
 
 import re
@@ -21,13 +20,13 @@ from typing import Any
 
 from ctxwin.values.errors import StoreError
 
-# Never change one that was released: append another. Each is run once, in order, all in one
-# transaction.
+# Never change a migration that was released: add another one. Each runs once, in order; all that
+# are pending run in one transaction.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE ctxwin_sessions (
-            id {serial} PRIMARY KEY, key {bytes} NOT NULL UNIQUE, name {bytes} NOT NULL, life TEXT NOT NULL,
-            head BIGINT NOT NULL, floor BIGINT NOT NULL)""",
+            id {serial} PRIMARY KEY, key {bytes} NOT NULL UNIQUE, name {bytes} NOT NULL,
+            life TEXT NOT NULL, head BIGINT NOT NULL, floor BIGINT NOT NULL)""",
         """CREATE TABLE ctxwin_records (
             session_id BIGINT NOT NULL, number BIGINT NOT NULL, body {bytes} NOT NULL,
             PRIMARY KEY (session_id, number)) {clustered}""",
@@ -38,16 +37,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """
-    What an engine says in its own way.
+    How an engine writes what the two write differently.
 
     Attributes:
-        begin: begins a transaction that writes, without ever having to upgrade a lock.
+        begin: starts a transaction that writes, and never needs to upgrade a lock.
         lock: makes other migrations wait until the transaction ends.
-        find_table: selects a row where the table `ctxwin_schema` is there.
+        find_table: selects a row if the table `ctxwin_schema` exists.
         for_update: locks the rows that a SELECT finds.
-        parameter: how a parameter is marked, as a template of `re.sub`.
-        types: what stands in the braces of a migration.
-        appends_at_once: an INSERT can take what an UPDATE returns, so that to append is one
+        parameter: how a parameter is written, as a template for `re.sub`.
+        types: the values for the braces in a migration.
+        appends_at_once: whether an INSERT can use what an UPDATE returns, so that an append is one
             statement.
     """
 
@@ -62,7 +61,7 @@ class Dialect:
 
 SQLITE = Dialect(
     begin="BEGIN IMMEDIATE",
-    lock="SELECT 1",  # BEGIN IMMEDIATE has the only lock there is
+    lock="SELECT 1",  # BEGIN IMMEDIATE already holds the only lock there is
     find_table="SELECT 1 FROM sqlite_master WHERE name = 'ctxwin_schema'",
     for_update="",
     parameter=r":\1",
@@ -71,9 +70,12 @@ SQLITE = Dialect(
 )
 POSTGRESQL = Dialect(
     begin="BEGIN",
-    lock="SELECT pg_advisory_xact_lock(7168115461023295854)",  # any number that nothing else is likely to use
-    # Not to_regclass: what it has cached may be from before the lock was waited for.
-    find_table="SELECT 1 FROM pg_class WHERE relname = 'ctxwin_schema' AND pg_table_is_visible(oid)",
+    # Any number would do that nothing else is likely to use.
+    lock="SELECT pg_advisory_xact_lock(7168115461023295854)",
+    # Not to_regclass: its cached answer may be older than the end of the wait for the lock.
+    find_table=(
+        "SELECT 1 FROM pg_class WHERE relname = 'ctxwin_schema' AND pg_table_is_visible(oid)"
+    ),
     for_update=" FOR UPDATE",
     parameter=r"%(\1)s",
     types={"serial": "BIGINT GENERATED ALWAYS AS IDENTITY", "bytes": "BYTEA", "clustered": ""},
@@ -83,12 +85,16 @@ POSTGRESQL = Dialect(
 
 @cache
 def adapt(statement: str, parameter: str) -> str:
-    """Return a statement with its parameters marked as the driver wants them."""
+    """Return a statement with its parameters written as the driver wants them."""
     return re.sub(r":([a-z]+)", parameter, statement)
 
 
 def stored_version(cursor: Any, dialect: Dialect) -> int:
-    """Return the version of a database, 0 where it has no tables. Raises `StoreError`: a newer release wrote it."""
+    """
+    Return the version of a database, 0 if it has no tables yet.
+
+    Raises `StoreError`: a newer release wrote it.
+    """
     cursor.execute(dialect.find_table)
     if not cursor.fetchall():
         return 0
@@ -96,18 +102,24 @@ def stored_version(cursor: Any, dialect: Dialect) -> int:
     version: int = cursor.fetchall()[0][0]
     if version > len(MIGRATIONS):
         raise StoreError(
-            f"the database is of schema version {version}, this release knows {len(MIGRATIONS)}: upgrade ctxwin"
+            f"the database has schema version {version}, and this release knows versions up to "
+            f"{len(MIGRATIONS)}: upgrade ctxwin"
         )
     return version
 
 
 def is_current(cursor: Any, dialect: Dialect) -> bool:
-    """Return whether a database is of the newest version. Raises `StoreError`: a newer release wrote it."""
+    """
+    Return whether a database has the newest version.
+
+    Raises `StoreError`: a newer release wrote it.
+    """
     return stored_version(cursor, dialect) == len(MIGRATIONS)
 
 
 def migrate(cursor: Any, dialect: Dialect) -> None:
     """Bring a database to the newest version; the cursor is in a transaction that writes."""
+    # The version is read behind the lock: another process may just have done the work.
     cursor.execute(dialect.lock)
     version = stored_version(cursor, dialect)
     if version == 0:
@@ -116,4 +128,4 @@ def migrate(cursor: Any, dialect: Dialect) -> None:
     for statements in MIGRATIONS[version:]:
         for statement in statements:
             cursor.execute(statement.format_map(dialect.types))
-    cursor.execute(f"UPDATE ctxwin_schema SET version = {len(MIGRATIONS)}")
+    cursor.execute(f"UPDATE ctxwin_schema SET version = {len(MIGRATIONS)}")  # noqa: S608 - our own number

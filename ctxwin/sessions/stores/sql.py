@@ -1,4 +1,4 @@
-"""`SQLStore`: sessions in a SQLite file, or on a PostgreSQL server; needs the extra `sql`."""
+"""`SQLStore`: sessions in a SQLite file or on a PostgreSQL server (`pip install 'ctxwin[sql]'`)."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,20 +14,25 @@ from ctxwin.sessions.stores.schema import POSTGRESQL, SQLITE, adapt, is_current,
 from ctxwin.values.errors import StaleError, StoreError
 
 LARGEST = 2**63 - 1
-NAMES = 200  # ids fetched at once; each may be long
+NAMES = 200  # ids fetched per query; each may be long
 
-CREATE = """INSERT INTO ctxwin_sessions (key, name, life, head, floor) VALUES (:key, :name, :life, :head, 0)
-    ON CONFLICT (key) DO NOTHING RETURNING id"""
-MOVE = "UPDATE ctxwin_sessions SET head = :head WHERE key = :key AND life = :life AND head = :expected RETURNING id"
+# CREATE and MOVE return a row only if the session is where the caller expects it. Check and change
+# are one statement, so no writer can come between them.
+CREATE = """INSERT INTO ctxwin_sessions (key, name, life, head, floor)
+    VALUES (:key, :name, :life, :head, 0) ON CONFLICT (key) DO NOTHING RETURNING id"""
+MOVE = """UPDATE ctxwin_sessions SET head = :head
+    WHERE key = :key AND life = :life AND head = :expected RETURNING id"""
 INSERT = "INSERT INTO ctxwin_records (session_id, number, body) VALUES (:id, :number, :body)"
 INSERT_AT_ONCE = """WITH moved AS (%s) INSERT INTO ctxwin_records (session_id, number, body)
     SELECT moved.id, :expected + added.place, added.body
     FROM moved CROSS JOIN unnest(CAST(:bodies AS bytea[])) WITH ORDINALITY AS added (body, place)"""
 CREATE_AT_ONCE, MOVE_AT_ONCE = INSERT_AT_ONCE % CREATE, INSERT_AT_ONCE % MOVE
-# By the key alone: PostgreSQL would sort the rest of the log for each page of a join.
+# The subquery finds the session by its key. With a join on the id instead, PostgreSQL would sort
+# the rest of the log for every page.
 READ = """SELECT life, head, floor, number, body FROM ctxwin_sessions LEFT JOIN (
-    SELECT number, body FROM ctxwin_records WHERE session_id = (SELECT id FROM ctxwin_sessions WHERE key = :key)
-    AND number >= :start ORDER BY session_id, number LIMIT :limit) AS found ON 1 = 1 WHERE key = :key ORDER BY number"""
+    SELECT number, body FROM ctxwin_records
+    WHERE session_id = (SELECT id FROM ctxwin_sessions WHERE key = :key) AND number >= :start
+    ORDER BY session_id, number LIMIT :limit) AS found ON 1 = 1 WHERE key = :key ORDER BY number"""
 READ_NEWEST = """SELECT life, head, floor, number, body FROM ctxwin_sessions LEFT JOIN ctxwin_records
     ON session_id = id AND number = 0 WHERE key = :key
     UNION ALL SELECT life, head, floor, number, body FROM ctxwin_sessions JOIN ctxwin_records
@@ -46,20 +51,18 @@ class SQLStore:
     """
     A `SessionStore` in a SQLite file or on a PostgreSQL server.
 
-    A file is in WAL mode and synchronised at every append, so that what `append` has returned
-    survives a loss of power. One that nobody may write to can still be read; the same goes for its
-    folder.
+    A SQLite file is in WAL mode and synchronised at every append, so once `append` returns, the
+    records survive a power failure. A file or folder without write permission can still be read.
 
     Args:
         url: `sqlite:///chats.db`, or `postgresql+psycopg://user:password@host/database`; plain
-            `postgresql` means the same. Tables are made, and those of an older release brought
-            forward.
-        busy_timeout: how long to wait for others to write to a SQLite file, in seconds.
-        engine_options: what `sqlalchemy.create_engine` takes, such as `pool_size`.
+            `postgresql` means the same. Missing tables are created, and those of an older release
+            are migrated.
+        busy_timeout: the number of seconds to wait while others write to a SQLite file.
+        engine_options: arguments for `sqlalchemy.create_engine`, such as `pool_size`.
 
     Raises:
-        ValueError: the URL is malformed, of another engine or driver, or names a database in
-            memory.
+        ValueError: the URL is malformed, names another engine or driver, or a database in memory.
         StoreError: the database cannot be reached, or was written by a newer release.
         ImportError: the driver is not installed.
     """
@@ -79,7 +82,7 @@ class SQLStore:
             raise
 
     def append(self, session: str, records: Sequence[bytes], expected: Position) -> Position:
-        """Add records to the end of a log, if it stands where it is expected to."""
+        """Add records to the end of a log, if it is at the expected position."""
         name = encode_id(session)
         position = Position(expected.life or uuid4().hex, expected.number + len(records))
         values = {
@@ -150,6 +153,7 @@ class SQLStore:
 
     def delete(self, session: str) -> bool:
         """Remove a session."""
+        # The row of the session goes first: it is the lock that every other writer waits for.
         with self._writing() as cursor:
             cursor.execute(self._say(DELETE), {"key": _key(encode_id(session))})
             found = cursor.fetchall()
@@ -211,7 +215,7 @@ class SQLStore:
 
     @contextmanager
     def _writing(self) -> Iterator[Any]:
-        """Lend a cursor in a transaction, which is committed at the end."""
+        """Lend a cursor in a transaction and commit it at the end; an error rolls it back."""
         with self._borrowed() as cursor:
             cursor.execute(self._dialect.begin)
             yield cursor
@@ -219,10 +223,14 @@ class SQLStore:
 
     @contextmanager
     def _borrowed(self) -> Iterator[Any]:
-        """Lend a cursor in no transaction. Raises `StoreError`: whatever went wrong in the engine."""
-        pool = (
-            self._engine.pool
-        )  # before what follows, so that no connection is left in it after `close`
+        """
+        Lend a cursor outside any transaction.
+
+        Raises `StoreError`: anything went wrong in the engine.
+        """
+        # `close` replaces the pool. Read before the check, this is the pool that `close` empties, so
+        # no connection can stay open in its successor.
+        pool = self._engine.pool
         if self._closed:
             raise StoreError("the store was closed")
         try:
@@ -232,12 +240,13 @@ class SQLStore:
             except BaseException:
                 connection.invalidate()  # closed, and so rolled back
                 raise
-            # Closed where the store was meanwhile, or another's connection failed.
+            # Not back into a pool that was replaced meanwhile: by `close`, or by another failure.
             if self._engine.pool is not pool or isinstance(connection.dbapi_connection, Snapshot):
                 connection.invalidate()
             connection.close()
         except self._errors as error:
-            self._engine.dispose()  # the others may be dead too, or remember that the file was read-only
+            # The other connections may be dead too, or remember that the file was read-only.
+            self._engine.dispose()
             raise StoreError(self._describe(error)) from error
 
     def _describe(self, error: Exception) -> str:
@@ -246,15 +255,15 @@ class SQLStore:
 
 
 _stores: "WeakSet[SQLStore]" = WeakSet()
-_inherited: list[
-    object
-] = []  # never collected: to close these would disturb the process that owns them
+# After a fork the child's pools share sockets with the parent. They are kept here for ever, because
+# collecting them would close connections that the parent is using.
+_inherited: list[object] = []
 
 
 def _disown() -> None:
     for store in _stores:
-        _inherited.append(store._engine.pool)
-        store._engine.dispose(close=False)
+        _inherited.append(store._engine.pool)  # noqa: SLF001 - our own class
+        store._engine.dispose(close=False)  # noqa: SLF001
 
 
 getattr(os, "register_at_fork", dict)(after_in_child=_disown)  # Windows does not fork
