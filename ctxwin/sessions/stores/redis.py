@@ -219,6 +219,6 @@ class RedisStore:
         try:
             return ask()
         except redis.RedisError as error:
-            # redis-py quotes the arguments, which may hold a password: cut them, and chain no cause.
+            # redis-py quotes the arguments, which may hold a password: cut them, chain no cause.
             text = str(error).partition(", with args beginning with")[0]
             raise StoreError(f"redis failed: {type(error).__name__}: {text}") from None

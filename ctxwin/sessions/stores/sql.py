@@ -16,8 +16,8 @@ from ctxwin.values.errors import StaleError, StoreError
 LARGEST = 2**63 - 1
 NAMES = 200  # ids fetched per query; each may be long
 
-# CREATE and MOVE return a row only if the session is where the caller expects it. Check and change
-# are one statement, so no writer can come between them.
+# CREATE and MOVE return a row only if the session is where the caller expects it. The check and
+# the change are one statement, so no writer can come between them.
 CREATE = """INSERT INTO ctxwin_sessions (key, name, life, head, floor)
     VALUES (:key, :name, :life, :head, 0) ON CONFLICT (key) DO NOTHING RETURNING id"""
 MOVE = """UPDATE ctxwin_sessions SET head = :head
@@ -228,8 +228,8 @@ class SQLStore:
 
         Raises `StoreError`: anything went wrong in the engine.
         """
-        # `close` replaces the pool. Read before the check, this is the pool that `close` empties, so
-        # no connection can stay open in its successor.
+        # `close` replaces the pool. Read before the check, this is the pool that `close` empties,
+        # so no connection can stay open in its successor.
         pool = self._engine.pool
         if self._closed:
             raise StoreError("the store was closed")
