@@ -87,7 +87,7 @@ def test_summaries_of_real_conversations(name: str, budget: int, data: Path) -> 
     summaries = 0
     for messages in conversations(data, folder, file)[:60]:
         ctx = ContextManager(budget, model="gpt-4o", strategies=["summarize-history"])
-        counter = ctx._state.costs.counter
+        counter = ctx._keeper.conversation.costs.counter
         for number, message in enumerate(messages[:800]):
             ctx.append(message)
             if message["role"] != "user" or ctx.total_tokens <= budget:

@@ -197,9 +197,10 @@ class Conversation:
         for logged in cut:
             if not logged.unit.messages:
                 self.window.take_out(logged.unit)
-        for unit in [unit for unit in self.window.units if unit.written]:
-            sources = unit.messages[0].sources
-            if sources[-1] >= change.id:  # it tells of what was taken back
+        for number in list(self.window.written):
+            unit = self.window.find_written(number)
+            sources = unit.messages[0].sources if unit is not None else ()
+            if unit is not None and sources[-1] >= change.id:  # it tells of what was taken back
                 self.window.show_written(unit, None)
                 for source in self._in_memory(sources):
                     self.history.restore(source.unit)

@@ -292,7 +292,7 @@ def test_results_of_one_call_see_one_copy_of_it() -> None:
     ctx.add_message("assistant", None, tool_calls=calls)
     for number in (1, 2):
         ctx.add_message("tool", "done", tool_call_id=str(number))
-    assert ctx.total_tokens == ctx._state.costs.counter.count_request(ctx.messages())
+    assert ctx.total_tokens == ctx._keeper.conversation.costs.counter.count_request(ctx.messages())
     assert len(seen) == 4
     assert seen[0] is seen[1]
 

@@ -7,7 +7,7 @@ import pytest
 from ctxwin import Message, Plan, Unit
 from ctxwin.laws import laws
 from ctxwin.laws.edits import edit_faults
-from ctxwin.laws.laws import Change, Context, check_plan
+from ctxwin.laws.laws import Context, Outcome, check_plan
 from ctxwin.values.plan import make_unit
 
 CALLS = [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
@@ -38,11 +38,11 @@ CONTEXT = Context(base_tokens=3, max_tokens=100, question=3, newest=(3,))
 
 def change(
     after: list[Unit], plan: Plan | None = None, before: tuple[Unit, ...] = (A, B, C), **more: Any
-) -> Change:
+) -> Outcome:
     context = Context(
         **{"base_tokens": 3, "max_tokens": 100, "question": 3, "newest": (3,), **more}
     )
-    return Change(before, tuple(after), plan or Plan(), context)
+    return Outcome(before, tuple(after), plan or Plan(), context)
 
 
 def edited(old: Unit, content: Any, cost: int = 5) -> Unit:
@@ -64,7 +64,7 @@ def test_a_lawful_plan_breaks_nothing() -> None:
 
 SUMMARY = unit(9, "short", sources=(2,), cost=4)
 
-BROKEN: dict[str, tuple[Any, Change]] = {
+BROKEN: dict[str, tuple[Any, Outcome]] = {
     "over budget": (laws.budget, change([A, B, C], max_tokens=32)),
     "result alone": (laws.tool_units, change([unit(4, role="tool", tool_call_id="a")])),
     "half an exchange": (laws.tool_units, change([exchange(4), C])),
@@ -76,7 +76,7 @@ BROKEN: dict[str, tuple[Any, Change]] = {
     ),
     "pin lost": (laws.pins, change([B, C])),
     "pin changed": (laws.pins, change([edited(A, "other"), B, C])),
-    "spared lost": (laws.pins, change([A, C], spared=frozenset({2}))),
+    "protected lost": (laws.pins, change([A, C], protected_by_plugin=frozenset({2}))),
     "question lost": (laws.current_question, change([A, B])),
     "question changed": (laws.current_question, change([A, B, edited(C, "other")])),
     "newest changed": (laws.current_question, change([A, edited(B, "o"), C], newest=(2,))),
@@ -126,7 +126,7 @@ def test_a_broken_law_says_so(name: str) -> None:
     )
 
 
-KEPT: dict[str, tuple[Any, Change]] = {
+KEPT: dict[str, tuple[Any, Outcome]] = {
     "pending at the end": (laws.tool_units, change([C, exchange(4)])),
     "complete": (laws.tool_units, change([exchange(4, "a"), C])),
     "question edited where allowed": (
@@ -212,10 +212,10 @@ def test_edits(old: Any, new: Any, lawful: bool) -> None:
 
 
 def test_editable_is_what_the_laws_leave_room_for() -> None:
-    """No pinned unit, no question, no spared or written one; results of the newest unit only."""
+    """No pinned unit, no question, none that a plugin protects or a strategy wrote; results of the newest unit only."""
     fresh = exchange(4, "a")
     context = Context(
-        base_tokens=3, max_tokens=100, question=3, newest=(4, 5), spared=frozenset({8})
+        base_tokens=3, max_tokens=100, question=3, newest=(4, 5), protected_by_plugin=frozenset({8})
     )
     units = (A, B, C, fresh, unit(8), SUMMARY)
     assert [message.id for message in laws.editable(units, context)] == [2, 5]

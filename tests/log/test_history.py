@@ -1,5 +1,7 @@
 """Units: every shape of a tool exchange, and that a rewind undoes an append exactly."""
 
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -110,11 +112,12 @@ def test_an_exchange_that_lacks_a_result_again_is_no_longer_gone() -> None:
     """A plan dropped it whole; what is left after a rewind is not what was dropped."""
     history = History()
     for number, wire in enumerate([user(), call("a", "b"), result("a"), result("b")], 1):
-        entry = history.append(Message(number, wire))
-    entry.slot.gone = True
+        logged = history.append(Message(number, wire))
+    history.drop(logged.unit)
     history.rewind(4)
-    assert not entry.slot.gone
-    assert history.pending is entry.slot
+    assert not logged.unit.gone
+    assert history.gone == {}
+    assert history.pending is logged.unit
 
 
 @given(histories(), st.integers(0, 24))
@@ -131,14 +134,86 @@ def test_rewind_is_the_inverse_of_append(history: list[Wire], size: int) -> None
 
 def snapshot(history: History) -> Any:
     return (
-        list(history.entries),
+        list(history.messages),
         history.appended,
         sorted(history.open),
         {
-            id_: (entry.slot.first, entry.slot.missing, entry.slot.orphan)
-            for id_, entry in history.entries.items()
+            id_: (logged.unit.first, logged.unit.missing, logged.unit.orphan)
+            for id_, logged in history.messages.items()
         },
-        {key: [slot.first for slot in slots] for key, slots in history._waiting.items()},
-        history._last.first if history._last else None,
+        {key: [unit.first for unit in units] for key, units in history._waiting.items()},
+        list(history._units),
         history.question.message.id if history.question else None,
     )
+
+
+def lines_run(function: Callable[[], object]) -> int:
+    """How many lines of Python a call runs: what it does, whatever the machine is busy with."""
+    count = 0
+
+    def trace(frame: Any, event: str, _: object) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def behind_dead_calls(pairs: int) -> ContextManager:
+    """Calls that were never answered, each with a system message behind it."""
+    manager = ContextManager(10**9, counter=len)
+    for _ in range(pairs):
+        manager.append(call("a"))
+        manager.add_message("system", "s")
+    return manager
+
+
+def behind_orphans(results: int) -> ContextManager:
+    """A question, and results without a call behind it."""
+    manager = ContextManager(10**9, counter=len)
+    manager.add_message("user", "q")
+    manager.extend([result("x")] * results)
+    return manager
+
+
+STEPS: dict[str, Callable[[ContextManager], object]] = {
+    "call": lambda manager: manager.append(call("a")),
+    "system message": lambda manager: manager.add_message("system", "s"),
+    "result": lambda manager: manager.append(result("a")),
+    "rewind of a question": lambda manager: manager.rewind(manager.add_message("user", "q")),
+    "rewind of a call": lambda manager: manager.rewind(manager.append(call("a"))),
+    "interrupted call": lambda manager: manager.extend([call("a"), {"role": "system", "content": "s"}]),
+}
+
+
+@pytest.mark.parametrize("made", [behind_dead_calls, behind_orphans])
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+def test_nothing_walks_over_what_no_window_holds(
+    made: Callable[[int], ContextManager], step: Callable[[ContextManager], object]
+) -> None:
+    """An append or a rewind runs as many lines behind 4,000 open units as behind forty."""
+    few, many = made(40), made(4_000)
+    list(few), list(many)
+    assert lines_run(lambda: step(few)) == lines_run(lambda: step(many))
+
+
+def test_a_unit_that_a_cut_dropped_does_not_come_back_for_an_interrupted_call() -> None:
+    """The late result completes the call, and the window extends the one before the cut's."""
+    manager = ContextManager(100, counter=len)
+    manager.add_message("user", "q")
+    manager.extend({"role": "assistant", "content": "x" * 60} for _ in range(2))
+    manager.append(call("a"))
+    first = manager.messages()
+    assert [message["role"] for message in first] == ["user", "assistant"]
+    manager.add_message("system", "s")
+    assert [message["role"] for message in manager.messages()] == ["user", "system"]
+    manager.append(result("a"))
+    assert manager.messages()[:2] == first
+    roles = [message["role"] for message in manager.messages()]
+    assert roles == ["user", "assistant", "tool", "system"]

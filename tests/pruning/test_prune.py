@@ -262,7 +262,7 @@ def test_failing_strategy_rests() -> None:
     restored = ContextManager.from_dict(
         manager.to_dict(), 60, counter=len, strategies=[Fold(answer)]
     )
-    assert restored._state.breaker.failures == manager._state.breaker.failures
+    assert restored._keeper.conversation.failures == manager._keeper.conversation.failures
     fold = Fold(sync_answer)
     restored = ContextManager.from_dict(manager.to_dict(), 60, counter=len, strategies=[fold])
     for number in range(12):

@@ -457,7 +457,7 @@ def test_a_commit_never_makes_the_window_dearer(words: int, applied: bool) -> No
     ctx.messages()
     for _ in range(9):
         ctx.add_message("user", "a b c d e f")
-    ctx._state.adjustment = -len(ctx)  # as a cut that asks for the whole request finds it
+    ctx._keeper.conversation.request_gap = -len(ctx)  # as a cut that asks for the whole request finds it
     before, state = ctx.total_tokens, ctx.to_dict()
     assert before == counter.count_request([message.to_dict() for message in ctx])
     receipt = ctx.commit(prepared(ctx).run(ScriptedSummarizer("a " * words)))
@@ -574,13 +574,13 @@ def test_what_is_learnt_of_the_bill_does_not_age_a_ticket(percent: int) -> None:
     """The strategy is asked again with the old figures; what it wrote is priced by the new ones."""
     ctx = conversation(SummarizeHistory(never))
     ticket = prepared(ctx)
-    ctx._state.sent_tokens = ctx.total_tokens  # as if the window had been sent
+    ctx._keeper.conversation.sent_tokens = ctx.total_tokens  # as if the window had been sent
     ctx.observe({"prompt_tokens": ctx.total_tokens * percent // 100})
     assert ctx.commit(
         ticket.run(ScriptedSummarizer("as agreed by all of us for now and for ever"))
     ).actions
-    costs = ctx._state.costs
-    each = [costs.corrected(costs.message(message)) for message in ctx]
+    costs = ctx._keeper.conversation.costs
+    each = [costs.scaled(costs.message(message)) for message in ctx]
     assert ctx.total_tokens == costs.base_tokens() + sum(each)
 
 

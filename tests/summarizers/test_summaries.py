@@ -178,7 +178,7 @@ def test_every_failure_of_every_call_in_the_background(scene: Scene) -> None:
                 continue  # of a chunk before the last one nobody can tell where the ticket is run
             finished = ticket.run(Model(fails_at, way).sync)
             assert loop.run(ticket.arun(Model(fails_at, way).awaited)) == finished
-            ctx._state.breaker.failures.clear()
+            ctx._keeper.conversation.failures = {}
             receipt = ctx.commit(finished)
             assert not [action for action in receipt.actions if action.kind != "leave-out"], (
                 fails_at,

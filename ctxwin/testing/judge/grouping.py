@@ -32,11 +32,6 @@ class LogUnit:
         return bool(+self.lacks)
 
 
-def is_tool(wire: AnyMessage) -> bool:
-    """Return whether a message calls a tool or answers a call."""
-    return wire["role"] in RESULT or bool(wanted(wire))
-
-
 def pins_of(
     before: Sequence[AnyMessage], pinned: Collection[int], unpinned: Collection[int] = ()
 ) -> set[int]:
@@ -127,10 +122,18 @@ def frozen_positions(
 def _current(
     before: Sequence[AnyMessage], units: Sequence[LogUnit]
 ) -> tuple[LogUnit | None, LogUnit | None]:
-    """Return the question's unit and the newest unit, system messages apart; None where there is none."""
-    talk = [unit for unit in units if before[unit.positions[0]]["role"] not in SYSTEM]
+    """
+    Return the question's unit and the newest unit, apart from system messages; None for neither.
+
+    The newest unit is the last one of the history. If that cannot be sent, because a system message
+    stands behind a call without results, there is none: no older unit takes its place.
+    """
+    apart = (*SYSTEM, *RESULT)
+    heads = [position for position, wire in enumerate(before) if wire["role"] not in apart]
+    talk = [unit for unit in units if unit.positions[0] in heads]
     users = [unit for unit in talk if before[unit.positions[0]]["role"] == "user"]
-    return users[-1] if users else None, talk[-1] if talk else None
+    newest = talk[-1] if talk and talk[-1].positions[0] == heads[-1] else None
+    return users[-1] if users else None, newest
 
 
 def wanted(wire: AnyMessage) -> list[str]:

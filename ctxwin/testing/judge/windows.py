@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 
 from ctxwin.counting import TokenCounter
 from ctxwin.counting.costs import as_counter
-from ctxwin.laws.laws import Violation
 from ctxwin.testing.judge.grouping import (
     RESULT,
     AnyMessage,
@@ -29,6 +28,7 @@ from ctxwin.testing.judge.grouping import (
 )
 from ctxwin.values.budget import Budget
 from ctxwin.values.message import Message
+from ctxwin.values.receipt import Broken
 
 AnyCounter: TypeAlias = TokenCounter | Callable[[str], int]
 
@@ -41,7 +41,7 @@ class InvalidWindowError(AssertionError):
         violations: which, each with `law` and `reason`.
     """
 
-    def __init__(self, violations: Sequence[Violation]) -> None:
+    def __init__(self, violations: Sequence[Broken]) -> None:
         self.violations = tuple(violations)
         super().__init__(
             "\n".join(f"{violation.law}: {violation.reason}" for violation in violations)
@@ -100,7 +100,7 @@ def marked_faults(
     budget: int | Budget,
     counter: AnyCounter,
     **knobs: Any,
-) -> list[Violation]:
+) -> list[Broken]:
     """
     Return what is wrong with a window of which each message is marked as written or not.
 
@@ -133,13 +133,13 @@ def window_faults(
     edits: bool = False,
     question_edits: bool = False,
     written: bool = False,
-) -> Iterator[Violation]:
+) -> Iterator[Broken]:
     """Yield what `assert_valid_window` raises; the same arguments."""
     before, after = _wires(before), _wires(after)
     max_tokens = budget.window - budget.reserve_output if isinstance(budget, Budget) else budget
     cost = count_request(counter, after, tools)
     if after and cost > max_tokens:
-        yield Violation("L1", f"the window costs {cost} tokens, the budget is {max_tokens}")
+        yield Broken("L1", f"the window costs {cost} tokens, the budget is {max_tokens}")
     units = units_of(before)
     yield from _pair_faults(after, may_end_open=bool(units) and units[-1].is_open)
     pinned = pins_of(before, pinned, unpinned)
@@ -150,11 +150,43 @@ def window_faults(
     )
     reading = _Reading(before, exact, after)
     if reading.strange and not written:
-        yield Violation(
+        yield Broken(
             "L5", f"{_short(reading.strange[0])} is no message of the history, or was changed"
         )
         return
     yield from reading.faults(kept_units(before, pinned), pinned)
+
+
+def not_extended(
+    earlier: Sequence[Message],
+    later: Sequence[Message],
+    log: Sequence[AnyMessage],
+    ids: Sequence[int],
+    known: Collection[int],
+) -> list[Message]:
+    """
+    Return the messages by which a window fails to extend an earlier one, without a cut between.
+
+    Two things may happen to the part that both share. A call that was pending at the end leaves
+    when something comes behind it, until its results are there. And an exchange enters at its place
+    when its last result arrives late.
+
+    Args:
+        earlier, later: the two windows.
+        log: the history when the later one was made.
+        ids: the ids of its messages (there may be more).
+        known: the ids of the history when the earlier one was made.
+    """
+    units = sendable(log)
+    sent = {ids[position] for unit in units for position in unit.positions}
+    opened = set(ids[: len(log)]) - sent
+    late = [unit for unit in units if ids[unit.positions[-1]] not in known]
+    arrived = {ids[position] for unit in late for position in unit.positions}
+    window, old = {message.id: message for message in later}, {message.id for message in earlier}
+    lost = [m for m in earlier if window.get(m.id) != m and m.id not in opened]
+    last = max((place for place, number in enumerate(window) if number in old), default=0)
+    between = [m for m in later[:last] if m.id not in old and m.id not in arrived]
+    return lost + between
 
 
 def _wires(messages: Sequence[AnyMessage | Message]) -> list[AnyMessage]:
@@ -168,21 +200,21 @@ def count_request(
     return as_counter(counter, None).count_request(messages, tools)
 
 
-def _pair_faults(after: Sequence[AnyMessage], *, may_end_open: bool) -> Iterator[Violation]:
+def _pair_faults(after: Sequence[AnyMessage], *, may_end_open: bool) -> Iterator[Broken]:
     """Yield where results do not stand directly behind their call, all of them."""
     lacking: Counter[str] = Counter()
     caller: AnyMessage = {}
     for wire in after:
         if wire["role"] in RESULT:
             if lacking[answers(wire)] < 1:
-                yield Violation("L2", f"the result {_short(wire)} has no call before it")
+                yield Broken("L2", f"the result {_short(wire)} has no call before it")
             lacking[answers(wire)] -= 1
             continue
         if +lacking:
-            yield Violation("L2", f"the call {_short(caller)} lacks a result before {_short(wire)}")
+            yield Broken("L2", f"the call {_short(caller)} lacks a result before {_short(wire)}")
         lacking, caller = Counter(wanted(wire)), wire
     if +lacking and not may_end_open:
-        yield Violation("L2", f"the call {_short(caller)} lacks a result at the window's end")
+        yield Broken("L2", f"the call {_short(caller)} lacks a result at the window's end")
 
 
 class _Reading:
@@ -211,14 +243,14 @@ class _Reading:
             for key in keys:
                 self._where.setdefault(key, []).append(place)
 
-    def faults(self, kept: Sequence[LogUnit], pinned: Collection[int]) -> Iterator[Violation]:
+    def faults(self, kept: Sequence[LogUnit], pinned: Collection[int]) -> Iterator[Broken]:
         """Yield why there is no reading that has every unit that must be kept."""
         if self._furthest(kept) == len(self._own):
             return
         furthest = self._furthest([])
         if furthest < len(self._own):
             where = _short(self._wires[furthest])
-            yield Violation(
+            yield Broken(
                 "L5", f"{where} stands out of order, twice, without its unit, or was changed"
             )
             missing = [unit for unit in kept if not self._places(unit)]
@@ -230,7 +262,7 @@ class _Reading:
             law = "L3" if any(place in pinned for place in unit.positions) else "L4"
             kind = "pinned" if law == "L3" else "the current question or the newest unit"
             shown = " + ".join(_short(self.before[position]) for position in unit.positions)
-            yield Violation(law, f"{shown} is {kind}, and missing or changed")
+            yield Broken(law, f"{shown} is {kind}, and missing or changed")
 
     def _one_of_equals(self, kept: Sequence[LogUnit], pinned: Collection[int]) -> list[LogUnit]:
         """Return a unit that is missing although one equal to it is there."""

@@ -1,18 +1,16 @@
 """The checks of the laws of kind M: what a trial tells of the conduct of strategy and manager over many calls."""
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 from ctxwin.manager import ContextManager
 from ctxwin.testing.data.failures import TELLTALES
-from ctxwin.testing.judge.grouping import is_tool
+from ctxwin.testing.judge.windows import not_extended
 from ctxwin.testing.trials.checks_window import Breach, Breaches, blamed
 from ctxwin.testing.trials.reports import touched
 from ctxwin.testing.trials.spy import Asked
 from ctxwin.testing.trials.trials import MEANWHILE, Ask, Run, Trial
 from ctxwin.values.errors import CtxwinError, SummarizerError, describe
-from ctxwin.values.message import Message
 from ctxwin.values.plan import Edit, Plan, PruneRequest, Replace
 from ctxwin.values.receipt import Receipt
 from ctxwin.values.wire import Wire
@@ -132,6 +130,7 @@ def _another_day(trial: Trial) -> Breaches:
 def stable_prefix(trial: Trial) -> Breaches:
     """L11: a window is cut only when it is over the budget, and otherwise extends the one before it."""
     counter, previous = trial.case.counter, None
+    ids = [message.id for message in trial.plain.ctx.conversation_history]
     for ask in trial.plain.asks:
         before = counter.count_request(()) + sum(
             counter.count_message(message.to_dict()) for message in ask.before
@@ -143,25 +142,10 @@ def stable_prefix(trial: Trial) -> Breaches:
         ):
             yield Breach(f"a window of {before} tokens was cut", ask)
         if ask.receipt is None and ask.window is not None and previous is not None:
-            yield from _not_extended(previous.after, ask)
+            known = ids[: len(previous.log)]
+            for message in not_extended(previous.after, ask.after, ask.log, ids, known):
+                yield Breach(f"{message} came, went or changed without a prune", ask)
         previous = ask if ask.window is not None else None
-
-
-def _not_extended(previous: Sequence[Message], ask: Ask) -> Breaches:
-    """Yield where a window does not extend the one before it, a pending tail and late results apart."""
-    window = {message.id: message for message in ask.after}
-    lost = [message for message in previous if window.get(message.id) != message]
-    if lost and all(is_tool(message.to_dict()) for message in lost):
-        return  # the tail was opened by what came behind it, and what it followed is the newest unit again
-    old = {message.id for message in previous}
-    last = max((place for place, number in enumerate(window) if number in old), default=0)
-    between = [
-        message
-        for message in ask.after[:last]
-        if message.id not in old and not is_tool(message.to_dict())
-    ]
-    if lost or between:
-        yield Breach(f"{(lost or between)[0]} came, went or changed without a prune", ask)
 
 
 def counted_once(trial: Trial) -> Breaches:

@@ -18,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from ctxwin.counting import TokenCounter
 from ctxwin.manager import ContextManager
 from ctxwin.testing.data.fakes import Priced, ScriptedSummarizer, recording
-from ctxwin.testing.judge.grouping import is_tool, kept_messages, positions
-from ctxwin.testing.judge.windows import marked_faults
+from ctxwin.testing.judge.grouping import kept_messages, positions
+from ctxwin.testing.judge.windows import marked_faults, not_extended
 from ctxwin.testing.strategies import ROOM, WORDS, budgets, counters, histories, talk
 from ctxwin.values.budget import Budget
 from ctxwin.values.errors import BudgetError, MessageError
@@ -75,6 +75,7 @@ class HistoryMachine(RuleBasedStateMachine):
         self.pinned: set[int] = set()
         self.unpinned: set[int] = set()
         self.window: tuple[Message, ...] | None = None
+        self.known: frozenset[int] = frozenset()  # the log when that window was made
         self.ticket: Any = None
 
     # What a caller does.
@@ -187,7 +188,7 @@ class HistoryMachine(RuleBasedStateMachine):
             self._check_extends()
         else:
             event("cut")
-        self.window = tuple(self.ctx)
+        self.window, self.known = tuple(self.ctx), frozenset(self.ids)
         for wire in self.ctx.messages():
             wire.clear()
         _hold(self.ctx.messages() == window, "L9: a returned window was live")
@@ -309,11 +310,11 @@ class HistoryMachine(RuleBasedStateMachine):
 
     def _cost(self, window: Sequence[Mapping[str, Any]]) -> int:
         """Return what a window costs by what the manager has learnt: a sum, where sums are the truth."""
-        costs = self.ctx._state.costs
+        costs = self.ctx._keeper.conversation.costs
         if not costs.sums_are_exact:
-            return int(costs.corrected(self.counter.count_request(window)) + costs.offset)
-        each = [costs.corrected(self.counter.count_message(message)) for message in window]
-        return int(costs.corrected(self.counter.count_request(())) + costs.offset + sum(each))
+            return int(costs.scaled(self.counter.count_request(window)) + costs.hidden_tokens)
+        each = [costs.scaled(self.counter.count_message(message)) for message in window]
+        return int(costs.scaled(self.counter.count_request(())) + costs.hidden_tokens + sum(each))
 
     def _check_window(self, window: Sequence[Wire]) -> None:
         faults = marked_faults(
@@ -340,16 +341,10 @@ class HistoryMachine(RuleBasedStateMachine):
         )
 
     def _check_extends(self) -> None:
-        """L11, where no call is involved: a pending tail and late results may come and go."""
-        window = tuple(self.ctx)
-        if self.window is None or any(
-            is_tool(message.to_dict()) for message in (*self.window, *window)
-        ):
-            return
-        _hold(
-            window[: len(self.window)] == self.window,
-            "L11: the window does not extend the one before it",
-        )
+        """L11: without a cut, a window extends the one before it."""
+        if self.window is not None:
+            found = not_extended(self.window, tuple(self.ctx), self.log, self.ids, self.known)
+            _hold(not found, f"L11: {found} came, went or changed without a cut")
 
 
 def _hold(condition: bool, law: str) -> None:

@@ -8,11 +8,10 @@ from threading import Thread
 
 from ctxwin.counting import TokenCounter
 from ctxwin.hooks.chain import Chain
-from ctxwin.laws.laws import Violation
 from ctxwin.manager import ContextManager
-from ctxwin.pruning.draft import Draft
+from ctxwin.pruning.draft import Draft, Snapshot
 from ctxwin.pruning.driving import drive
-from ctxwin.pruning.prune import Tally, ask_chain
+from ctxwin.pruning.prune import Tally, call_chain
 from ctxwin.testing.data.cases import Case
 from ctxwin.testing.data.elsewhere import elsewhere
 from ctxwin.testing.data.failures import FAILURES, Faltering
@@ -22,7 +21,7 @@ from ctxwin.testing.trials.spy import Answer, Asked, Asking, Spy, Told
 from ctxwin.testing.trials.subjects import Subject, adapted, fresh
 from ctxwin.values.errors import BudgetError
 from ctxwin.values.message import Message
-from ctxwin.values.receipt import Receipt, Rejection
+from ctxwin.values.receipt import Broken, Receipt, Rejection
 from ctxwin.values.wire import Wire, copy_json
 
 LOCK_SECONDS = 5.0  # far longer than an append takes
@@ -97,7 +96,7 @@ class Trial:
         self._spy = Spy(self.strategy, self._known)
         self._others = [Spy(adapted(strategy)) for strategy in self.before]
         self._chain: Chain | None = None
-        self._faults: dict[int, list[Violation]] = {}
+        self._faults: dict[int, list[Broken]] = {}
 
     @property
     def name(self) -> str:
@@ -186,7 +185,7 @@ class Trial:
         waited: list[bool] = []
 
         def write() -> None:
-            lock = run.ctx._lock
+            lock = run.ctx._keeper.lock
             if not lock.acquire(blocking=False):
                 waited.append(True)
                 return
@@ -265,13 +264,13 @@ class Trial:
         ask.log, ask.pinned = tuple(run.log), frozenset(run.pinned)
         run.asks.append(ask)
 
-    def faults(self, ask: Ask) -> list[Violation]:
+    def faults(self, ask: Ask) -> list[Broken]:
         """Return what the independent judge says of a window; what is written must be marked as written."""
         if id(ask) not in self._faults:
             self._faults[id(ask)] = self._judge(ask)
         return self._faults[id(ask)]
 
-    def _judge(self, ask: Ask) -> list[Violation]:
+    def _judge(self, ask: Ask) -> list[Broken]:
         if ask.window is None:
             return []
         marked = [
@@ -297,6 +296,7 @@ def _window(
 
 def _rejections(ctx: ContextManager) -> tuple[Rejection, ...]:
     """Return what is turned down in a prune that ends in a `BudgetError`, which leaves no receipt."""
-    draft = Draft(ctx._state.snapshot(), ctx._state.costs)
-    drive(ask_chain(draft, ctx._chain, ctx, frozenset(), Tally()))
+    conversation = ctx._keeper.conversation
+    draft = Draft(Snapshot.of(conversation), conversation.costs)
+    drive(call_chain(draft, ctx._chain, ctx, frozenset(), Tally()))
     return tuple(draft.rejected)
