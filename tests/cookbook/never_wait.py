@@ -7,27 +7,25 @@ from ctxwin import Budget, ContextManager, Message
 
 
 async def summarize(messages: Sequence[Message], previous: str | None, max_tokens: int) -> str:
-    await asyncio.sleep(0.01)  # your model
-    return f"{len(messages)} messages about parcels."
+    return f"{len(messages)} messages about parcels."  # your model writes this
 
 
 async def make_summary(ctx: ContextManager) -> None:
-    ticket = ctx.prepare()  # a snapshot; it pickles, so another process can do the work
-    if ticket is not None:
-        ctx.commit(await ticket.arun(summarize))  # does nothing if the log was rewound
+    if ticket := ctx.prepare():  # a snapshot; it pickles, so another process can do the work
+        ctx.commit(await ticket.arun(summarize))  # applied if the log still extends the snapshot
 
 
-async def chat() -> ContextManager:
+async def chat() -> None:
     budget = Budget(300, low=0.5, soft=0.8)  # prepare above 80 %, cut above 100 %
     ctx = ContextManager(budget=budget, model="gpt-4o", strategies=["summarize-history"])
     for number in range(20):
         ctx.add_message("user", f"Where is parcel {number}?")
-        await ctx.amessages()  # send this; it never waits for the summary
+        ctx.messages()  # send this: no model is called here
         ctx.add_message("assistant", f"Parcel {number} is on its way.")
         if ctx.should_prepare:
             await make_summary(ctx)  # in a backend: asyncio.create_task(make_summary(ctx))
-    return ctx
+    print(ctx.messages()[0]["content"])
 
 
-print(asyncio.run(chat()).messages()[0]["content"])
+asyncio.run(chat())
 #> 18 messages about parcels.

@@ -1,4 +1,4 @@
-"""Your own counter: any `Callable[[str], int]`; what a chat costs beside its text is added."""
+"""Your own counter: any `Callable[[str], int]`; the overhead of chat messages is added."""
 
 from ctxwin import ContextManager
 

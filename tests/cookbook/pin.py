@@ -9,6 +9,5 @@ for number in range(10):
     ctx.add_message("user", f"Suggest dish {number}.")
     ctx.add_message("assistant", f"Curry {number}?")
 ctx.add_message("user", "And a dessert?")
-
 print([message["content"] for message in ctx.messages()])
 #> ['I am allergic to peanuts.', 'Suggest dish 9.', 'Curry 9?', 'And a dessert?']

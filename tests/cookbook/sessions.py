@@ -5,10 +5,7 @@ from ctxwin.sessions import open_store
 store = open_store("sqlite:///chats.db")  # or postgresql+psycopg://..., redis://..., memory://
 with store.open("user-42", max_tokens=4000, model="gpt-4o") as ctx:  # a ContextManager
     ctx.add_message("user", "Where is my parcel?")
-
 with store.open("user-42", max_tokens=4000, model="gpt-4o") as ctx:  # tomorrow, another worker
     print(ctx.messages())
 #> [{'role': 'user', 'content': 'Where is my parcel?'}]
-print(list(store.list()), store.read("user-42", start=0, limit=100))
-#> ['user-42'] [<Message 1 user 'Where is my parcel?'>]
 store.close()

@@ -10,7 +10,6 @@ for city in ("Paris", "Lyon", "Nice", "Metz"):
     ctx.add_message("assistant", None, tool_calls=[call])
     if city != "Nice":  # here the user went on before the result was there
         ctx.add_message("tool", '{"sky": "clear"}', tool_call_id=city)
-
 print([message["role"] for message in ctx.messages()])
 #> ['user', 'assistant', 'tool', 'user', 'user', 'assistant', 'tool']
 print([message.id for message in ctx.left_out], "is left out until its result comes")
