@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from ctxwin.cli import commands as cli
+from ctxwin.cli import commands, showing
+from ctxwin.cli.reading import InputError
 
 CHAT = Path(__file__).parents[1] / "data" / "support_chat.jsonl"
 MESSAGES = [json.loads(line) for line in CHAT.read_text(encoding="utf-8").splitlines()]
@@ -20,9 +21,9 @@ CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{
 
 
 def run(*args: str, stdin: bytes = b"", code: int = 0) -> tuple[str, str]:
-    result = CliRunner(env={"COLUMNS": "200"}).invoke(cli.app, list(args), input=stdin)
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(commands.app, list(args), input=stdin)
     failure = result.exception
-    if isinstance(failure, cli.InputError):
+    if isinstance(failure, InputError):
         assert code == 1
         return result.stdout, str(failure)
     assert result.exit_code == code, (result.output, failure)
@@ -30,7 +31,7 @@ def run(*args: str, stdin: bytes = b"", code: int = 0) -> tuple[str, str]:
 
 
 def test_an_unknown_model_is_warned_of_in_one_line(file: Any) -> None:
-    """The human is told, in a line of standard error; the figures say that they are an estimate."""
+    """A line on standard error says so, and the figures are marked as an estimate."""
     path = file(lines({"role": "user", "content": "hi"}))
     command = [sys.executable, "-m", "ctxwin", "count", path, "--model", "nobody-knows-it"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -54,7 +55,7 @@ def lines(*values: object) -> str:
 
 
 def test_fit_the_sample() -> None:
-    """The main job on the conversation that ships with the project."""
+    """The main command, on the conversation that comes with the project."""
     out, err = run("fit", str(CHAT), "--budget", "2000", "--explain")
     fitted = json.loads(out)
     assert fitted[0] == MESSAGES[0]
@@ -66,7 +67,7 @@ def test_fit_the_sample() -> None:
 
 @pytest.mark.parametrize("form", ["array", "lines", "gzip", "stdin", "conversation", "pretty"])
 def test_every_form_of_input(form: str, file: Any) -> None:
-    """Arrays, lines, gzip, standard input, one conversation."""
+    """Arrays, lines, gzip, standard input, and one conversation as an object."""
     data = {
         "array": json.dumps(MESSAGES),
         "conversation": json.dumps({"id": 7, "messages": MESSAGES}),
@@ -86,7 +87,7 @@ def test_every_form_of_input(form: str, file: Any) -> None:
 
 
 def test_many_conversations_one_line_each(file: Any) -> None:
-    """Other keys are kept; what cannot fit is named, the rest is still written, exit 1."""
+    """Other keys are kept. What cannot fit is named, the rest is still written, and exit is 1."""
     short = {"id": "short", "meta": [1], "messages": [{"role": "user", "content": "您好 👋"}]}
     long = {"id": "long", "messages": [{"role": "user", "content": "word " * 500}]}
     broken = {"messages": [{"role": "villain"}]}
@@ -101,7 +102,7 @@ def test_many_conversations_one_line_each(file: Any) -> None:
 
 
 def test_chain_and_rejections_are_explained(file: Any) -> None:
-    """Strategies by name, in order; rows for calls, lists and left-out messages."""
+    """Strategies run in the order given; the table has calls, lists and left-out messages."""
     chat = [
         {"role": "assistant", "content": None, "tool_calls": [CALL]},
         {
@@ -122,7 +123,7 @@ def test_chain_and_rejections_are_explained(file: Any) -> None:
 
 
 def test_rejected_plans_are_shown(file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A strategy that fails is named behind the table."""
+    """A strategy that fails is named below the table."""
     from ctxwin.hooks import installed
     from ctxwin.testing import HostileStrategy
     from ctxwin.testing.trials import hostile
@@ -145,14 +146,14 @@ def test_rejected_plans_are_shown(file: Any, monkeypatch: pytest.MonkeyPatch) ->
         ('{"messages": 7}', "messages must be a list"),
         (
             '{"role": "user", "content": "x"}\n{"messages": []}',
-            "item 2 is a conversation among messages",
+            "item 2 is a conversation, but others are messages",
         ),
         (b"\xff\xfe", "not UTF-8"),
         (b"\x1f\x8bbroken", "cannot read"),
     ],
 )
 def test_bad_input_is_one_clear_line(content: Any, text: str, file: Any) -> None:
-    """Which says where and what."""
+    """The line says where the input is wrong, and how."""
     for command in (["fit", "--budget", "100"], ["count"]):
         _, err = run(command[0], file(content), *command[1:], code=1)
         assert text in err
@@ -160,7 +161,7 @@ def test_bad_input_is_one_clear_line(content: Any, text: str, file: Any) -> None
 
 
 def test_missing_file_and_unknown_strategy(file: Any) -> None:
-    """Named, exit 1; a wrong option is exit 2."""
+    """Both are named, and exit is 1; a wrong option gives exit 2."""
     assert "cannot read nowhere.jsonl" in run("fit", "nowhere.jsonl", "--budget", "9", code=1)[1]
     _, err = run("fit", file(lines(MESSAGES[0])), "--budget", "9", "--strategy", "nobody", code=1)
     assert "drop-oldest" in err
@@ -169,7 +170,7 @@ def test_missing_file_and_unknown_strategy(file: Any) -> None:
 
 
 def test_count(file: Any) -> None:
-    """One object a conversation; an estimate says so."""
+    """One object per conversation; an estimate is marked as one."""
     exact = json.loads(run("count", str(CHAT), "--model", "gpt-4o")[0])
     assert exact["exact"] is True
     assert exact["messages"] == len(MESSAGES)
@@ -180,7 +181,7 @@ def test_count(file: Any) -> None:
 
 
 def test_strategies_and_help() -> None:
-    """Both teach: what there is, and how to call it."""
+    """One lists what is installed, the other shows how to call it."""
     out, _ = run("strategies")
     for name in ("clamp-oversized", "clear-tool-results", "drop-oldest", "keep-pinned"):
         assert name in out
@@ -194,7 +195,7 @@ def test_progress_bar_on_long_input(file: Any, monkeypatch: pytest.MonkeyPatch) 
     from rich.console import Console
 
     screen = io.StringIO()
-    monkeypatch.setattr(cli, "err", Console(file=screen, force_terminal=True))
+    monkeypatch.setattr(showing, "err", Console(file=screen, force_terminal=True))
     chat = {"messages": [{"role": "user", "content": "hi"}]}
     out, _ = run("fit", file(lines(*[chat] * 30)), "--budget", "50")
     assert len(out.splitlines()) == 30
@@ -204,10 +205,10 @@ def test_progress_bar_on_long_input(file: Any, monkeypatch: pytest.MonkeyPatch) 
 def test_main_and_module(
     file: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`ctxwin` and `python -m ctxwin` are the same; an input error is one line and exit 1."""
+    """`ctxwin` and `python -m ctxwin` do the same; bad input is one line and exit 1."""
     monkeypatch.setattr(sys, "argv", ["ctxwin", "count", "nowhere.jsonl"])
     with pytest.raises(SystemExit) as caught:
-        cli.main()
+        commands.main()
     assert caught.value.code == 1
     command = [sys.executable, "-m", "ctxwin", "fit", "nowhere.jsonl", "--budget", "5"]
     done = subprocess.run(

@@ -32,9 +32,10 @@ CREATE_AT_ONCE, MOVE_AT_ONCE = INSERT_AT_ONCE % CREATE, INSERT_AT_ONCE % MOVE
 READ = """SELECT life, head, floor, number, body FROM ctxwin_sessions LEFT JOIN (
     SELECT number, body FROM ctxwin_records
     WHERE session_id = (SELECT id FROM ctxwin_sessions WHERE key = :key) AND number >= :start
-    ORDER BY session_id, number LIMIT :limit) AS found ON 1 = 1 WHERE key = :key ORDER BY number"""
-READ_NEWEST = """SELECT life, head, floor, number, body FROM ctxwin_sessions LEFT JOIN ctxwin_records
-    ON session_id = id AND number = 0 WHERE key = :key
+    ORDER BY session_id, number LIMIT :limit) AS found ON 1 = 1
+    WHERE key = :key ORDER BY number"""
+READ_NEWEST = """SELECT life, head, floor, number, body
+    FROM ctxwin_sessions LEFT JOIN ctxwin_records ON session_id = id AND number = 0 WHERE key = :key
     UNION ALL SELECT life, head, floor, number, body FROM ctxwin_sessions JOIN ctxwin_records
     ON session_id = id AND number > floor WHERE key = :key ORDER BY number"""
 FIND = "SELECT id, life, head, floor FROM ctxwin_sessions WHERE key = :key"
