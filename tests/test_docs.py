@@ -173,8 +173,10 @@ def test_the_kit_is_documented() -> None:
 
 def proof() -> str:
     """The test that the kit's README writes."""
-    code = (code for _, code in FENCE.findall(DOCUMENTS[KIT]) if "StrategyContract" in code)
-    return next(code)
+    code: str = next(
+        code for _, code in FENCE.findall(DOCUMENTS[KIT]) if "StrategyContract" in code
+    )
+    return code
 
 
 def test_proof_is_four_lines() -> None:

@@ -1,4 +1,4 @@
-"""Sessions in an event loop: methods that wait for the store have a twin with an `a` in front."""
+"""Sessions in an event loop: methods that wait for the store have async twins."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Keep the prompt cache: cut rarely but deep, so that the prefix stays the same in between."""
+"""Keep the prompt cache: cut rarely but deep, so the prefix stays the same."""
 
 from ctxwin import Budget, ContextManager
 

@@ -1,4 +1,4 @@
-"""Encrypted sessions: the first key encrypts, all keys decrypt, and a key can be replaced."""
+"""Encrypted sessions: the first key encrypts, all decrypt; keys can change."""
 
 from cryptography.fernet import Fernet
 

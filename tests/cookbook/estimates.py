@@ -1,4 +1,4 @@
-"""Count for Claude, Gemini or Mistral: an estimate, or an upper bound with `quantile`."""
+"""Count for Claude, Gemini or Mistral: an estimate, or a bound that most requests keep."""
 
 from ctxwin import ContextManager
 from ctxwin.counting import estimate_for

@@ -1,4 +1,4 @@
-"""Keep messages by a rule: the first turn, or what your function picks, while the rest fits."""
+"""Keep messages by a rule: the first turn, or what your function picks, if it fits."""
 
 from ctxwin import ContextManager
 from ctxwin_plugins.keep_pinned import KeepPinned

@@ -1,4 +1,4 @@
-"""Old tool results: blank them; they fill an agent's history and are seldom read again."""
+"""Old tool results: blank them; they fill the window and are seldom read again."""
 
 from ctxwin import ContextManager
 from ctxwin_plugins.clear_tool_results import ClearToolResults

@@ -1,4 +1,4 @@
-"""Prove a strategy: the test kit finds its mistake and shows the smallest history that has it."""
+"""Prove a strategy: the kit finds its mistake, and the smallest history that shows it."""
 
 from ctxwin import Plan, PruneRequest, hookimpl
 from ctxwin.testing import ContractError, StrategyContract, check_strategy

@@ -1,4 +1,4 @@
-"""The summariser is down: the next strategy is asked, and the receipt says what failed."""
+"""The summariser is down: the next strategy is asked, and the receipt says why."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What must stay does not fit: `BudgetError` names figures and culprits, and nothing is lost."""
+"""What must stay does not fit: `BudgetError` names the culprits, and nothing is lost."""
 
 from ctxwin import BudgetError, ContextManager, Message
 
