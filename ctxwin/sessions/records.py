@@ -145,7 +145,8 @@ class Reader:
         if version != VERSION:
             reason = f"it is of schema {version!r}, this release reads {VERSION}"
             raise self.error(number, reason)
-        if kind not in KINDS or (kind == "checkpoint") != (number is None):
+        known = isinstance(kind, str) and kind in KINDS
+        if not known or (kind == "checkpoint") != (number is None):
             raise self.error(number, f"its kind is {kind!r}")
         return Record(kind, fields)
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from ctxwin import ContextManager, CtxwinError, MessageError, Plan, hookimpl
+from ctxwin import ContextManager, CtxwinError, MessageError, Plan, StateError, hookimpl
 from ctxwin.sessions import (
     NOWHERE,
     MemoryStore,
     Page,
     Position,
     RecordError,
+    Session,
     SessionDeletedError,
     Sessions,
     StoreError,
@@ -131,14 +132,17 @@ def test_what_was_stored_though_the_answer_was_lost_is_stored_once(
             ctx.add_message("user", "two", name="Ann")
         if compacted:
             other = sessions.open("a", **OPTIONS)
-            assert store.compact("a", other._state.position, encode(checkpoint(other), "other"), {})
+            assert store.compact(
+                "a", other._journal.position, encode(checkpoint(other), "other"), {}
+            )
         message = ctx.add_message("user", "two", name="Ann")
         assert (message.id, message.content) == (2, "two")
         assert texts(ctx.conversation_history) == ["one", "two"] == texts(ctx.messages())
 
 
 def checkpoint(ctx: Any) -> Record:
-    return Record("checkpoint", ctx._state.dump())
+    journal = ctx._journal
+    return Record("checkpoint", journal._dump(journal.conversation, journal.forgotten))
 
 
 def test_another_writers_equal_message_is_another_message(
@@ -189,7 +193,7 @@ def test_two_prunes_at_once_are_one(store: Faulty, sessions: Sessions) -> None:
     other.refresh()
     store.before.append(other.messages)
     assert texts(ctx.messages()) == texts(other.messages())
-    assert ctx._state.position == other._state.position
+    assert ctx._journal.position == other._journal.position
 
 
 def test_a_ticket_is_committed_on_what_others_have_written(
@@ -224,7 +228,7 @@ def test_what_a_bill_taught_is_shared(sessions: Sessions) -> None:
     assert ctx.total_tokens == other.total_tokens == sent + 7
     ctx.messages()
     ctx.observe({"prompt_tokens": sent + 7})  # nothing new
-    assert ctx._state.position.number == 2
+    assert ctx._journal.position.number == 2
 
 
 def test_a_summary_is_read_anew_at_its_corrected_cost(sessions: Sessions) -> None:
@@ -359,14 +363,15 @@ def resealed(kind: str, **fields: Any) -> Callable[[bytes], bytes]:
         (resealed("append", v=2), "of schema 2"),
         (resealed("dance"), "its kind is 'dance'"),
         (resealed("checkpoint"), "its kind is 'checkpoint'"),
-        (resealed("append", message={"role": "nobody"}, pinned=False), "no message"),
-        (resealed("append"), "no message"),
-        (resealed("append", message={"role": "user", "content": ""}), "contradicts"),
+        (resealed("append", message={"role": "nobody"}, pinned=False), "role must be one of"),
+        (resealed("append"), "append lacks 'message'"),
+        (resealed("append", message={"role": "user", "content": ""}), "lacks 'pinned'"),
         (resealed("pin", id=7), "contradicts"),
-        (resealed("cut", gone=[], unwritten=[4]), "contradicts"),
-        (resealed("state", state={}, rewound=None), "lacks 'schema'"),
+        (resealed("cut", gone=[], unwritten=[4]), "cut lacks"),
+        (resealed("state", state={}, rewound=None), "lacks 'forgotten'"),
+        (resealed("state", state={}, rewound=None, forgotten=0), "lacks 'schema'"),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_a_record_that_cannot_be_read_is_named(
     store: Faulty, sessions: Sessions, spoil: Callable[[bytes], bytes], reason: str
@@ -391,7 +396,7 @@ def test_no_json_at_all_is_named(store: Faulty, sessions: Sessions) -> None:
     from zlib import crc32
 
     store.append("a", [b"%08x %b" % (crc32(b"[1]"), b"[1]")], NOWHERE)
-    with pytest.raises(RecordError, match="no record of ctxwin"):
+    with pytest.raises(RecordError, match="not a record of ctxwin"):
         sessions.open("a", **OPTIONS)
 
 
@@ -423,12 +428,12 @@ def test_messages_that_never_were(sessions: Sessions) -> None:
     with sessions.open("a", **OPTIONS) as ctx:
         fill(ctx)
         ctx.messages()
-        cut = ctx._state.position
+        cut = ctx._journal.position
         for message_id in (0, 99, cut.number):
             for change in (ctx.pin, ctx.unpin, ctx.rewind):
                 with pytest.raises(MessageError):
                     change(message_id)
-        assert ctx._state.position == cut
+        assert ctx._journal.position == cut
 
 
 def test_ids_of_sessions_are_any_text(sessions: Sessions) -> None:
@@ -457,11 +462,28 @@ def test_ids_of_sessions_are_any_text(sessions: Sessions) -> None:
         assert texts(sessions.read(session)) == [f"I am {session!r}"]
 
 
-def test_no_state_to_restore() -> None:
-    """A session's state is in its store."""
-    session = type(open_store("memory://").open("a", **OPTIONS))
-    with pytest.raises(TypeError, match="extend"):
-        session.from_dict({})
+def test_a_saved_conversation_is_taken_over(sessions: Sessions) -> None:
+    """Ids, pins, summaries and the log are those of the manager that was saved."""
+    options = {"strategies": ["summarize-history"], "counter": WordCounter()}
+    ctx = ContextManager(40, **options)
+    for number in range(12):
+        ctx.add_message("user", f"My order number is {number}, ok?", pinned=number == 1)
+        ctx.add_message("assistant", "yes " * 3)
+        ctx.messages()
+    ctx.rewind(ctx.add_message("user", "no"))
+    session = Session.from_dict(ctx.to_dict(), sessions.store, "a", 40, **options)
+    for taken in (session, sessions.open("a", 40, **options)):
+        assert taken.messages() == ctx.messages()
+        assert taken.conversation_history == ctx.conversation_history
+        assert list(taken) == list(ctx)
+        assert taken.to_dict()["next_id"] == ctx.to_dict()["next_id"] + 1  # the state's record
+    session.pin(3)
+    assert session.conversation_history[2].pinned
+    with pytest.raises(StateError, match="holds a conversation already"):
+        Session.from_dict(ctx.to_dict(), sessions.store, "a", 40, **options)
+    with pytest.raises(StateError, match="schema"):
+        Session.from_dict({"schema": 7}, sessions.store, "b", 40, **options)
+    assert list(sessions.list()) == ["a"]
 
 
 def test_urls_of_stores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -583,7 +605,7 @@ def test_a_cancelled_prune_is_over_when_it_says_so(
             go_on.set()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            return len(ctx), ctx._state.position.number
+            return len(ctx), ctx._journal.position.number
 
     assert asyncio.run(use()) == ((10, 10) if fails else (3, 11))
 
@@ -669,7 +691,7 @@ def test_what_was_forgotten_is_reached_all_the_same(sessions: Sessions) -> None:
     for number in range(20):
         ids.append(ctx.add_message("user", f"message {number} " * 5).id)
         ctx.messages()
-    assert ids[2] not in ctx._state.history.entries
+    assert ids[2] not in ctx._journal.conversation.history.messages
     ctx.pin(ids[2])
     assert next(iter(ctx)).id == ids[2]
     ctx.unpin(ids[2])
@@ -711,8 +733,8 @@ def test_a_bill_is_replayed_though_a_unit_is_out_of_date(sessions: Sessions) -> 
     assert (len(other), other.total_tokens) == (len(ctx), ctx.total_tokens)
 
 
-def test_a_system_message_brings_back_the_unit_before_a_dead_call(sessions: Sessions) -> None:
-    """The call is left out from now on; the unit dropped before it is then the newest."""
+def test_a_system_message_behind_a_call_brings_nothing_back(sessions: Sessions) -> None:
+    """The call is left out until its result is there; what a cut dropped stays in the store."""
     plain, ctx = ContextManager(**OPTIONS), sessions.open("a", **OPTIONS)
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     for manager in (plain, ctx):
@@ -720,11 +742,16 @@ def test_a_system_message_brings_back_the_unit_before_a_dead_call(sessions: Sess
         for number in range(8):
             manager.add_message("assistant", f"thought {number} " * 5)
             manager.messages()
-        manager.add_message("assistant", "x " * 35, tool_calls=[call])
+        manager.add_message("assistant", "x " * 28, tool_calls=[call])
         manager.prune_history()
         manager.add_message("system", "Be brief.")
-    assert texts(list(ctx)) == texts(list(plain)) == ["the question", "thought 7 " * 5, "Be brief."]
-    assert texts(list(sessions.open("a", **OPTIONS))) == texts(list(plain))
+    assert texts(list(ctx)) == texts(list(plain)) == ["the question", "Be brief."]
+    other = sessions.open("a", **OPTIONS)
+    for manager in (plain, ctx):
+        manager.add_message("tool", "r", tool_call_id="1")
+    other.refresh()
+    assert other.messages() == ctx.messages() == plain.messages()
+    assert len(other) == 4
 
 
 @pytest.mark.parametrize("name", ["words", "other"])
@@ -766,11 +793,11 @@ def test_a_checkpoint_of_another_is_taken_notice_of(store: Faulty, sessions: Ses
     fill(ctx)
     ctx.messages()
     other.refresh()
-    assert other._state.dead
-    store.compact("a", ctx._state.position, encode(checkpoint(ctx), "x"), {})
+    assert other._journal.dead
+    store.compact("a", ctx._journal.position, encode(checkpoint(ctx), "x"), {})
     ctx.add_message("user", "more")
     other.refresh()
-    assert (other._state.floor, other._state.dead) == (11, [])
+    assert (other._journal.floor, other._journal.dead) == (11, [])
     assert texts(list(other)) == texts(list(ctx))
 
 

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ctxwin import BudgetError, ContextManager, Message
-from ctxwin.log import state as states
 from ctxwin.sessions import MemoryStore, Session, Sessions, journal
 from ctxwin.testing import Folding, WordCounter
 from ctxwin.testing.strategies import messages as any_message
@@ -21,9 +20,8 @@ CHAINS: list[list[Any]] = [
     [Folding()],
     [ClearToolResults(keep_last=0, min_freed_tokens=1), ClampOversized(max_message_tokens=5)],
 ]
-# What one process alone knows of, or names by number; and which strategies failed, where nothing
-# could be cut.
-LOCAL = ("sent_tokens", "prepared", "settled", "next_id", "failures")
+# What one process alone knows of, or names by number.
+LOCAL = ("sent_tokens", "prepared", "settled", "next_id")
 
 
 def words(text: str) -> int:
@@ -58,11 +56,6 @@ class SharedSession(RuleBasedStateMachine):
 
     def opened(self) -> Session:
         return self.sessions.open("shared", **self.options)
-
-    def forgive(self) -> None:
-        """Forget which strategies failed: that of a prune which raises is told to nobody else."""
-        for manager in (*self.handles, self.plain):
-            manager._state.breaker.failures.clear()
 
     def teardown(self) -> None:
         journal.MIN_TAIL = 32
@@ -123,7 +116,6 @@ class SharedSession(RuleBasedStateMachine):
         handle = self.handle(which)
         handle.refresh()
         assert outcome(handle.messages) == outcome(self.plain.messages)
-        self.forgive()
 
     @rule(which=st.integers(0, 1))
     def prune(self, which: int) -> None:
@@ -170,7 +162,6 @@ class SharedSession(RuleBasedStateMachine):
     def all_agree(self) -> None:
         for handle in self.handles:
             handle.refresh()
-        self.forgive()
         dumps = [dump(handle) for handle in [*self.handles, self.opened()]]
         assert dumps[0] == dumps[1] == dumps[2]
 
@@ -199,9 +190,10 @@ class SharedSession(RuleBasedStateMachine):
     def memory_is_bounded_by_the_window(self) -> None:
         for handle in self.handles:
             waiting = len(handle.left_out)
-            held = [m for m in handle._state.history.entries.values() if m.slot.gone]
-            assert len(handle._state.history.entries) <= len(handle) + waiting + len(held)
-            assert len({id(entry.slot) for entry in held}) <= 1  # the last unit stays
+            logged = handle._journal.conversation.history.messages.values()
+            held = [one for one in logged if one.unit.gone]
+            assert len(logged) <= len(handle) + waiting + len(held)
+            assert len({id(one.unit) for one in held}) <= 1  # the last unit stays
 
     def pages(self) -> Iterator[Message]:
         start = 0
@@ -219,9 +211,9 @@ def outcome(act: Any) -> Any:
 
 def dump(handle: Session) -> dict[str, Any]:
     handle.total_tokens  # noqa: B018 - settles the window, so that all is counted
-    state = states.dump(handle._state)
+    state = handle.to_dict()
     return {key: value for key, value in state.items() if key not in LOCAL} | {
-        "position": handle._state.position
+        "position": handle._journal.position
     }
 
 
