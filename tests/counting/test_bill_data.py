@@ -1,4 +1,4 @@
-"""Counts against recorded bills: how many are exact, how far off the others are, and what is learnt of a bill."""
+"""Counts against recorded bills: how many are exact, how far off others are, what bills teach."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ import pytest
 from bench.billed import Row, count_ours, predictions, published, recorded
 from ctxwin.counting.models import openai_counter
 
-# Why a request of text alone is not counted as it was billed.
+# Why these requests, which are only text, are not counted as they were billed.
 CAUSES = {
-    "oai-chat-0231": "a search model, which is not shown the system message",
-    "oai-chat-0232": "a search model, which is not shown the system message",
+    "oai-chat-0231": "a search model, which does not see the system message",
+    "oai-chat-0232": "a search model, which does not see the system message",
     "oai-chat-0243": "its text is the representation of a document at a URL",
     "oai-chat-1118": "the recording says 10 tokens, its text alone has more: edited by its author",
     "oai-chat-1329": "gpt-3.5-turbo-0301 with a call: a figure of the models after it",
@@ -28,7 +28,7 @@ def _of(rows: list[Row], kind: str) -> list[tuple[Row, int]]:
 
 
 def test_text_is_counted_as_billed(rows: list[Row]) -> None:
-    """At least 97 rows in 100; every other one has a cause."""
+    """At least 97 rows of 100; each of the others has a known cause."""
     counted = _of(rows, "text")
     wrong = [row.id for row, tokens in counted if tokens != row.billed]
     assert len(counted) > 400
@@ -37,7 +37,7 @@ def test_text_is_counted_as_billed(rows: list[Row]) -> None:
 
 
 def test_tools_are_counted_nearly_as_billed(rows: list[Row]) -> None:
-    """Tools, exchanges and formats: most to the token, nearly all within 2 %, hardly any too low."""
+    """Tools, exchanges, formats: most are exact, nearly all within 2 %, hardly any is too low."""
     counted = _of(rows, "tools")
     errors = sorted(abs(tokens - row.billed) / row.billed for row, tokens in counted)
     assert len(counted) > 350
@@ -47,7 +47,7 @@ def test_tools_are_counted_nearly_as_billed(rows: list[Row]) -> None:
 
 
 def test_images_are_priced_by_their_size(rows: list[Row]) -> None:
-    """Every one whose size is known, within 2 %; of none the cost is unknown."""
+    """Each image whose size is known costs what was billed, within 2 %."""
     counted = [(row, tokens) for row, tokens in _of(rows, "images") if row.sized]
     assert len(counted) > 15
     for row, tokens in counted:
@@ -55,7 +55,11 @@ def test_images_are_priced_by_their_size(rows: list[Row]) -> None:
 
 
 def test_the_next_request_is_predicted(rows: list[Row]) -> None:
-    """By a manager that has observed the bill of the one before: within 2 tokens for text, 5 where calls were added."""
+    """
+    A manager that has observed one bill predicts the next.
+
+    It is within 2 tokens for text, and within 5 if calls were added.
+    """
     for kind, most, share in (("text", 2, 0.95), ("with calls", 5, 0.9)):
         errors = [
             abs(predicted - billed)
@@ -67,7 +71,7 @@ def test_the_next_request_is_predicted(rows: list[Row]) -> None:
 
 
 def test_counts_that_others_published(data: Path) -> None:
-    """Without tools all but one, whose figure is a reader's report: it is one token higher."""
+    """Requests without tools: all agree but one, a reader's report, which is one token higher."""
     plain = [row for row in published(data) if not (row[1].get("tools") or row[1].get("functions"))]
     errors = [openai_counter(model).count_body(body) - tokens for model, body, tokens in plain]
     assert len(errors) > 120

@@ -23,7 +23,7 @@ from ctxwin.counting.text.encodings import PATTERNS, SPECIAL_TOKENS, load_encodi
 from ctxwin.testing import WordCounter
 from ctxwin.testing.strategies import histories, texts
 
-# Of the official files, as tiktoken checks them (tiktoken_ext/openai_public.py).
+# The hashes of the official files that tiktoken checks (tiktoken_ext/openai_public.py).
 SHA256 = {
     "o200k_base": "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
     "cl100k_base": "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7",
@@ -34,7 +34,7 @@ SHA256 = {
 def test_embedded_vocabulary_is_the_official_one(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Written back, the table is the official file byte for byte; and the file packs to the data that ships."""
+    """Written back, the data is the official file, which packs to the data that ships."""
     official = vocabulary.serialise(read_vocabulary(name))
     assert hashlib.sha256(official).hexdigest() == SHA256[name]
     (tmp_path / "official").write_bytes(official)
@@ -68,13 +68,13 @@ def test_pack_round_trip(tokens: list[bytes]) -> None:
 
 
 def test_gap_in_ranks_is_refused() -> None:
-    """A file with a gap would be packed wrongly."""
+    """A file with a gap in its ranks would be packed wrongly."""
     with pytest.raises(ValueError, match="line 2"):
         vocabulary.parse(base64.b64encode(b"a") + b" 0\n" + base64.b64encode(b"b") + b" 2\n")
 
 
 def test_counting_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No connection is tried."""
+    """Counting opens no connection."""
 
     def refuse(*args: object) -> None:
         raise AssertionError("a connection was tried")
@@ -87,7 +87,7 @@ def test_counting_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @given(texts())
 def test_any_text_has_a_count(text: str) -> None:
-    """Lone surrogates, special-token spellings and emoji count; never more than one token a byte."""
+    """Lone surrogates, special tokens and emoji count, and never more than one token per byte."""
     for model in ("gpt-4o", "gpt-4"):
         assert (
             0 <= counter_for(model).count_text(text) <= len(text.encode("utf-8", "surrogatepass"))
@@ -119,15 +119,15 @@ def test_any_text_has_a_count(text: str) -> None:
     ],
 )
 def test_names(name: str | None, encoding: str, exact: bool) -> None:
-    """A model's or an encoding's name finds its counter; an unknown one an estimate."""
+    """A model's or an encoding's name finds its counter."""
     counter = counter_for(name)
     assert (counter.name, counter.exact, counter.additive) == (encoding, exact, True)
     assert isinstance(counter, TokenCounter)
     assert counter_for(name) is counter
 
 
-def test_a_name_that_is_not_known_is_warned_of_once() -> None:
-    """It gets a stand-in; what is said of it is said the first time."""
+def test_an_unknown_name_is_warned_of_once() -> None:
+    """It gets a stand-in, and a warning the first time."""
     with pytest.warns(UserWarning, match="no tokenizer is known for 'kimi-k2'") as warned:
         counter = counter_for("kimi-k2")
     assert warned[0].filename == __file__
@@ -143,11 +143,11 @@ def test_counters_are_imported_when_they_are_asked_for() -> None:
     for name in counting.__all__:
         assert callable(getattr(counting, name))
     with pytest.raises(AttributeError, match="no attribute 'Abacus'"):
-        counting.Abacus
+        counting.Abacus  # noqa: B018 - the access itself must fail
 
 
 def test_counters_of_one_vocabulary_share_what_they_counted() -> None:
-    """The memo is the vocabulary's, not the model's."""
+    """There is one memo per vocabulary, not one per model."""
     texts = [
         openai_counter(model)._texts for model in ("gpt-4o", "gpt-4o-mini", "gpt-5", "o3-mini")
     ]
@@ -155,14 +155,20 @@ def test_counters_of_one_vocabulary_share_what_they_counted() -> None:
 
 
 def test_plain_chat_is_counted_as_billed() -> None:
-    """The cookbook's example: 129 tokens on gpt-4 and gpt-3.5-turbo, 124 on gpt-4o (printed usage)."""
-    system = "You are a helpful, pattern-following assistant that translates corporate jargon into plain English."
+    """The cookbook prints 129 tokens for gpt-4 and gpt-3.5-turbo, 124 for gpt-4o."""
+    system = (
+        "You are a helpful, pattern-following assistant that translates corporate jargon "
+        "into plain English."
+    )
     pairs = [
         ("example_user", "New synergies will help drive top-line growth."),
         ("example_assistant", "Things working well together will increase revenue."),
         (
             "example_user",
-            "Let's circle back when we have more bandwidth to touch base on opportunities for increased leverage.",
+            (
+                "Let's circle back when we have more bandwidth to touch base on opportunities for "
+                "increased leverage."
+            ),
         ),
         ("example_assistant", "Let's talk later when we're less busy about how to do better."),
     ]
@@ -217,7 +223,7 @@ def test_what_counts_beside_text() -> None:
 
 @given(histories())
 def test_a_request_is_the_sum_of_its_messages(history: list[dict[str, Any]]) -> None:
-    """A wrapped callable is additive, exactly."""
+    """For a wrapped callable the sum is exact."""
     counter = CallableCounter(len)
     assert counter.count_request(history) == 3 + sum(map(counter.count_message, history))
 
@@ -232,14 +238,14 @@ class Preamble(WordCounter):
 
 
 class Double(WordCounter):
-    """Prices messages anew, and nothing else."""
+    """Overrides only the price of messages."""
 
     def count_message(self, message: Mapping[str, Any]) -> int:
         return 2 * super().count_message(message)
 
 
 class Wrapper:
-    """Stands before another counter, with all its names."""
+    """Wraps another counter and passes on all its attributes."""
 
     def __init__(self, inner: TokenCounter) -> None:
         self.inner = inner
@@ -254,8 +260,8 @@ class Wrapper:
 @pytest.mark.parametrize(
     "counter", [Preamble(), Double(), Wrapper(WordCounter())], ids=lambda it: type(it).__name__
 )
-def test_optional_methods_do_not_pass_by_those_they_stand_in_for(counter: Any) -> None:
-    """Whoever overrides `count_request` or `count_message` alone is asked for just that."""
+def test_optional_methods_do_not_bypass_an_override(counter: Any) -> None:
+    """A counter that overrides only `count_request` or `count_message` is asked through it."""
     call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     log: list[dict[str, Any]] = [
         {"role": "system", "content": "Be brief."},
@@ -298,7 +304,7 @@ def test_results_of_one_call_see_one_copy_of_it() -> None:
 
 
 def test_encoding_object_is_taken() -> None:
-    """An encoding of one's own needs no name that is known here."""
+    """Your own encoding may have a name that ctxwin does not know."""
     counter = TiktokenCounter(load_encoding("o200k_base"), name="mine")
     assert counter.count_text("hello world") == 2
 
@@ -346,7 +352,7 @@ class Panic(BaseException):
 
 @pytest.mark.parametrize("answer", [-1, 2.5, None, "7", ValueError("boom"), Panic("rust")])
 def test_junk_from_a_counter_is_a_counter_error(answer: Any) -> None:
-    """Whatever a counter raises or returns that is no count, the error says so."""
+    """If a counter raises, or returns what is not a count, the error says so."""
 
     def count(text: str) -> Any:
         if isinstance(answer, BaseException):
@@ -358,7 +364,7 @@ def test_junk_from_a_counter_is_a_counter_error(answer: Any) -> None:
 
 
 def test_interrupts_pass_through_a_counter() -> None:
-    """Ctrl-C while counting is no counting error."""
+    """Ctrl-C while counting is not an error of the counter."""
 
     def count(text: str) -> int:
         raise KeyboardInterrupt
@@ -368,7 +374,7 @@ def test_interrupts_pass_through_a_counter() -> None:
 
 
 def test_what_may_be_given_as_a_counter() -> None:
-    """A counter, a callable, a name, a model's name; a name beats the model."""
+    """A counter, a callable, a name, a model's name; the name takes precedence over the model."""
     counter = counter_for("gpt-4")
     assert as_counter(counter, "gpt-4o") is counter
     assert as_counter("cl100k_base", "gpt-4o") is counter

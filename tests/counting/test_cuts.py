@@ -1,4 +1,4 @@
-"""Cutting a text changes no token of it, and takes time that is linear in the text."""
+"""Cutting a text changes none of its tokens, and takes linear time."""
 
 import itertools
 import re
@@ -13,7 +13,7 @@ from ctxwin.counting.text import cuts
 from ctxwin.counting.text.cuts import SAFE_CUT, pieces
 from ctxwin.counting.text.encodings import PATTERNS, load_encoding
 
-# One character of each kind that the patterns or the rules tell apart.
+# One character of each kind that the patterns or the rules distinguish.
 KINDS = "aS中\u03011'./ \t\n\r\u3000\x1c"
 
 
@@ -23,7 +23,7 @@ def tokens(name: str, *texts: str) -> list[int]:
 
 @pytest.mark.parametrize("name", PATTERNS)
 def test_every_safe_cut_is_exact(name: str) -> None:
-    """Each text of four characters, cut wherever it may be: token for token the same."""
+    """Every text of four characters has the same tokens, wherever it may be cut."""
     cut = 0
     for characters in itertools.product(KINDS, repeat=4):
         text = "".join(characters)
@@ -36,7 +36,7 @@ def test_every_safe_cut_is_exact(name: str) -> None:
 
 @given(texts(), st.integers(1, 12))
 def test_pieces_have_the_tokens_of_the_text(text: str, size: int) -> None:
-    """They are the text, none is empty, and all but the last are as long as asked for."""
+    """Together they are the text, none is empty, and all but the last have the size asked for."""
     parts = list(pieces(text, size))
     assert "".join(parts) == text
     assert all(len(part) >= size for part in parts[:-1])
@@ -47,7 +47,7 @@ def test_pieces_have_the_tokens_of_the_text(text: str, size: int) -> None:
 
 @given(texts(), texts(), st.integers(1, 12))
 def test_a_growing_text_keeps_its_pieces(text: str, more: str, size: int) -> None:
-    """What is appended changes the last piece only."""
+    """Appending changes only the last piece."""
     before, after = list(pieces(text, size)), list(pieces(text + more, size))
     kept = before[:-1]
     assert after[: len(kept)] == kept
@@ -55,7 +55,7 @@ def test_a_growing_text_keeps_its_pieces(text: str, more: str, size: int) -> Non
 
 @given(texts(), st.integers(1, 12), st.integers(2, 9))
 def test_the_window_of_a_search_makes_no_cut(text: str, size: int, window: int) -> None:
-    """A search that ends early may miss a cut, and finds none that would not be one."""
+    """A search that ends early may miss a cut but finds no wrong one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cuts, "WINDOW", window)
         parts = list(pieces(text, size))
@@ -69,7 +69,7 @@ def test_the_window_of_a_search_makes_no_cut(text: str, size: int, window: int) 
 
 
 def test_no_cut_is_missed_at_the_seam_of_two_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pair of characters that straddles it is seen in the next one."""
+    """A pair of characters across the edge of a window is seen in the next window."""
     monkeypatch.setattr(cuts, "WINDOW", 4)
     for length in range(1, 12):
         assert list(pieces("a" * length + " b", 1)) == ["a" * length, " b"]
@@ -99,7 +99,7 @@ def test_where_texts_are_cut(text: str, parts: list[str]) -> None:
 
 
 class Spy:
-    """A pattern that notes how many characters it was given to search."""
+    """A pattern that records how many characters it was given to search."""
 
     def __init__(self, pattern: re.Pattern[str]) -> None:
         self.pattern, self.searched = pattern, 0
@@ -114,7 +114,7 @@ class Spy:
     "text", ["a", " ", "\n", "\n ", "a ", "1,", "中", "👍", "\u0301", "'", "/\n"]
 )
 def test_no_character_is_searched_twice(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """But for the few at the seams."""
+    """Apart from the few at the edges."""
     spy = Spy(SAFE_CUT)
     monkeypatch.setattr(cuts, "SAFE_CUT", spy)
     for size in (1000, 100_000):

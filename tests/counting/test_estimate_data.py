@@ -1,4 +1,4 @@
-"""Recorded requests: the coefficients are what the fit gives, and hold on sources that it has not seen."""
+"""Recorded requests: the fit gives the coefficients, and they hold on sources it has not seen."""
 
 import statistics
 from pathlib import Path
@@ -24,18 +24,18 @@ MEDIANS = {
 
 @pytest.fixture(scope="module")
 def found(data: Path) -> list[Fit]:
-    """Every group of families, fitted."""
+    """Every group of families, with its fit."""
     return fits(list(rows(data)))
 
 
 @pytest.fixture(scope="module")
 def unseen(found: list[Fit]) -> list[tuple[Row, Family]]:
-    """Every row that other sources tell of, with a family that has not seen its source."""
+    """Every row that can be predicted from other sources, with a family fitted without its own."""
     return [pair for fit in found for pair in fit.unseen()]
 
 
 def test_the_fit_gives_the_coefficients(found: list[Fit]) -> None:
-    """Rounded to three digits, on every machine alike but for the last."""
+    """Rounded to three digits; only the last one may differ from machine to machine."""
     fitted = {name: family for fit in found for name, family in fit.fitted().items()}
     assert set(fitted) == {family.name for family in FAMILIES}
     for family in FAMILIES:
@@ -47,7 +47,7 @@ def test_the_fit_gives_the_coefficients(found: list[Fit]) -> None:
 
 
 def test_estimates_hold_on_unseen_sources(unseen: list[tuple[Row, Family]]) -> None:
-    """The median error of each family, over rows whose messages and tools show all that was billed."""
+    """The median error of each family, over rows that show everything that was billed."""
     errors: dict[str, list[float]] = {}
     for row, family in unseen:
         if row.visible:
@@ -58,7 +58,7 @@ def test_estimates_hold_on_unseen_sources(unseen: list[tuple[Row, Family]]) -> N
 
 
 def test_bounds_hold_on_unseen_sources(unseen: list[tuple[Row, Family]]) -> None:
-    """Nineteen of twenty requests cost no more, thinking and forced tools included."""
+    """Nineteen of twenty requests stay within the bound, with thinking and forced tools too."""
     held = [count(row, family, 0.95) >= row.tokens for row, family in unseen if family.pads]
     assert len(held) > 300
     assert statistics.mean(held) >= 0.95

@@ -1,4 +1,4 @@
-"""Estimates: what a family's coefficients stand for, and which model belongs to which family."""
+"""Estimates: what a family's coefficients price, and which model belongs to which family."""
 
 import base64
 import json
@@ -55,7 +55,7 @@ def test_a_request_is_its_base_and_its_messages(
     quantile: float | None,
     tools: list[dict[str, Any]],
 ) -> None:
-    """One cost decides everything: no request costs more than its parts, and no part is negative."""
+    """No request costs more than its parts, and no part is negative."""
     estimate = EstimateCounter(family, quantile=quantile)
     costs = [estimate.count_message(message) for message in history]
     assert min(costs, default=0) >= 0
@@ -66,7 +66,7 @@ def test_a_request_is_its_base_and_its_messages(
 def test_a_bound_is_no_less_than_the_estimate(
     history: list[dict[str, Any]], family: Family, tools: list[dict[str, Any]]
 ) -> None:
-    """And a higher quantile no less than a lower one."""
+    """Nor is the bound of a higher quantile below that of a lower one."""
     counts = [
         EstimateCounter(family, quantile=q).count_request(history, tools) for q in (None, 0.9, 0.95)
     ]
@@ -95,7 +95,7 @@ def test_names_tell_family_quantile_and_version() -> None:
 
 
 def test_unknown_quantile_is_refused() -> None:
-    """A bound that was not measured is not given."""
+    """There is no bound that was not measured."""
     with pytest.raises(
         ValueError, match=r"claude-3 has no bound for the quantile 0\.5: it has 0\.9, 0\.95"
     ):
@@ -131,7 +131,7 @@ def test_unknown_quantile_is_refused() -> None:
     ],
 )
 def test_a_model_has_its_family(model: str, family: str) -> None:
-    """Prefixes and suffixes are seen through; a newer generation counts as the dearest."""
+    """Prefixes and suffixes are ignored; a newer generation counts as the most expensive one."""
     estimate = estimate_for(model)
     assert estimate is not None
     assert estimate.family.name == family
@@ -143,12 +143,12 @@ def test_a_model_without_rows_has_none(model: str) -> None:
     assert estimate_for(model, quantile=0.95) is None
 
 
-def test_unknown_generations_get_the_dearest_text() -> None:
-    """A model that is newer than the figures is rather over-counted."""
+def test_unknown_generations_get_the_most_expensive_text() -> None:
+    """A model that is newer than the figures had better be counted too high than too low."""
     for name in ("claude", "gemini"):
-        dearest = family_of(name)
-        assert dearest is not None
-        assert dearest.text == max(
+        newest = family_of(name)
+        assert newest is not None
+        assert newest.text == max(
             family.text for family in FAMILIES if family.name.startswith(name)
         )
 
@@ -182,7 +182,7 @@ def test_every_rate_counts_once() -> None:
 
 
 def test_native_tools_count_as_functions() -> None:
-    """Anthropic's shape of a tool has the same words and schema; a server-side tool counts as its JSON."""
+    """Anthropic's tools have the same words and schema; a server-side tool counts as its JSON."""
     shape = counter(word=1, node=1)
     assert shape.count_request((), [NATIVE_TOOL]) == shape.count_request((), [TOOL])
     words = counter(word=1)
@@ -219,7 +219,7 @@ def test_native_tools_count_as_functions() -> None:
     ],
 )
 def test_blocks_count_as_their_text(block: object, text: str) -> None:
-    """Content blocks of the Messages API are read; what is of no known shape counts as its JSON."""
+    """Blocks of the Messages API count as what they hold, blocks of unknown shape as their JSON."""
     assert EstimateCounter(FLAT).count_message({"role": "user", "content": [block]}) == tokens(text)
 
 
@@ -238,7 +238,7 @@ def test_every_field_that_is_read_back_counts(call: Mapping[str, Any]) -> None:
 
 
 def test_images_cost_by_size_where_the_family_has_it() -> None:
-    """Pixels by the family's price, at most the dearest image, which one of unknown size costs."""
+    """Pixels divided by the family's figure, up to a maximum; an unknown size costs the maximum."""
     priced = EstimateCounter(replace(FLAT, image=1600, pixels=750))
     flat = EstimateCounter(replace(FLAT, image=258))
     small, large = (
@@ -269,7 +269,7 @@ def test_images_cost_by_size_where_the_family_has_it() -> None:
 )
 @pytest.mark.parametrize("model", ["gpt-4o", "claude-sonnet-4-5", "gemini-2.5-flash"])
 def test_data_is_not_read_as_text(model: str, part: Mapping[str, Any]) -> None:
-    """A hundred kilobytes of any medium cost a few thousand tokens at most, whoever counts."""
+    """With every counter a hundred kilobytes of any medium cost at most a few thousand tokens."""
     data = base64.b64encode(random.Random(1).randbytes(100_000)).decode()
     filled = json.loads(json.dumps(part).replace("DATA", data))
     assert counter_for(model).count_message({"role": "user", "content": [filled]}) < 6000
@@ -286,14 +286,14 @@ def test_data_is_not_read_as_text(model: str, part: Mapping[str, Any]) -> None:
     ],
 )
 def test_names_in_other_orders(model: str, family: str) -> None:
-    """Hosts turn names about; what is newer than the coefficients is of the newest generation."""
+    """Hosts reorder names; a model newer than the coefficients is of the newest generation."""
     estimate = estimate_for(model)
     assert estimate is not None
     assert estimate.family.name == family
 
 
 def test_a_manager_counts_with_it() -> None:
-    """An estimate is a counter like any."""
+    """An estimate is a counter like any other."""
     estimate = estimate_for("claude-sonnet-4-5", quantile=0.95)
     assert estimate is not None
     ctx = ContextManager(100, counter=estimate)

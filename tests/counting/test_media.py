@@ -1,4 +1,4 @@
-"""Sizes of images from their bytes, prices by family, and the declared estimates of audio and files."""
+"""Sizes of images from their bytes, their prices by family, and estimates of audio and files."""
 
 import base64
 import struct
@@ -27,7 +27,7 @@ def gif(width: int, height: int) -> bytes:
 
 
 def jpeg(width: int, height: int) -> bytes:
-    """A JPEG with an application segment and a table in front of its frame."""
+    """Return a JPEG with an application segment and a table before its frame."""
     frame = b"\xff\xc0" + struct.pack(">HBHHB", 17, 8, height, width, 3) + bytes(9)
     return (
         b"\xff\xd8\xff\xe0"
@@ -64,7 +64,7 @@ def data_url(data: bytes, kind: str = "image/png") -> str:
 @pytest.mark.parametrize("make", FORMATS)
 @given(width=sides, height=sides)
 def test_size_is_read_from_the_bytes(make: Any, width: int, height: int) -> None:
-    """Of each format, in each shape in which APIs take images."""
+    """For each format, in each shape that APIs accept."""
     url = data_url(make(width, height))
     bare = url.partition(",")[2]
     for part in (
@@ -78,7 +78,7 @@ def test_size_is_read_from_the_bytes(make: Any, width: int, height: int) -> None
 
 @given(st.sampled_from(FORMATS), st.integers(0, 40), st.binary(max_size=40))
 def test_broken_images_have_no_size(make: Any, keep: int, rest: bytes) -> None:
-    """A file that is cut off, or followed by anything, is read or is of unknown size; never an error."""
+    """A file that is cut off, or has junk after it, gives a size or None, never an error."""
     for data in (make(300, 200)[:keep] + rest, rest, b"\xff\xd8" + rest, b"RIFF" + rest):
         size = media.size_of(data)
         assert size is None or min(size) > 0
@@ -91,7 +91,7 @@ def test_broken_images_have_no_size(make: Any, keep: int, rest: bytes) -> None:
     "url", ["https://example.org/a.png", "data:image/png;base64,éééé", "data:image/png", "", None]
 )
 def test_images_out_of_reach(url: object) -> None:
-    """Nothing is downloaded: behind a URL, and where there is no base64, the size is not known."""
+    """Nothing is downloaded: the size behind a URL, or without base64, is not known."""
     assert media.image_size({"type": "image_url", "image_url": {"url": url}}) is None
 
 
@@ -107,8 +107,8 @@ def test_images_out_of_reach(url: object) -> None:
         (Patches(1720), (640, 480), False, 516),
         (Patches(1200), (640, 480), False, 360),
         (Patches(1500), (640, 480), False, 450),
-        # Examples of OpenAI's guide, the multiplier left out: 1024 x 1024, and 1800 x 2400 shrunk
-        # to 33 x 44 patches.
+        # Examples of OpenAI's guide, without a multiplier: 1024 x 1024, and 1800 x 2400 shrunk to
+        # 33 x 44 patches.
         (Patches(1000), (1024, 1024), False, 1024),
         (Patches(1000), (1800, 2400), False, 1452),
         (Patches(1000), (1024, 1024), True, 256),
@@ -122,7 +122,7 @@ def test_images_out_of_reach(url: object) -> None:
 def test_prices(
     rule: Tiles | Patches, size: tuple[int, int] | None, low: bool, tokens: int
 ) -> None:
-    """The published rules, as far as recorded requests agree."""
+    """The published rules, where recorded requests agree with them."""
     assert rule.tokens(size, low=low) == tokens
 
 
@@ -139,7 +139,7 @@ def test_the_price_of_an_unknown_size_is_the_most(rules: Rules, width: int, heig
 
 
 def test_images_of_a_message() -> None:
-    """By the family of the model, and by the detail asked for in either API's shape."""
+    """They cost the family's price for the detail asked for, in the shape of either API."""
     url = data_url(jpeg(640, 480))
     for part, tokens in (
         ({"type": "image_url", "image_url": {"url": url}}, 425),
@@ -155,7 +155,7 @@ def test_images_of_a_message() -> None:
 
 
 def test_audio_is_estimated_by_its_length() -> None:
-    """Ten tokens a second and a frame; of a WAV file its header says how many bytes a second has."""
+    """Ten tokens per second and a frame; the header of a WAV file states its bytes per second."""
 
     def tokens(data: bytes) -> int:
         part = {
@@ -171,7 +171,7 @@ def test_audio_is_estimated_by_its_length() -> None:
 
 
 def test_files_are_estimated_by_their_pages() -> None:
-    """A text file counts as its text, a PDF by its pages, what is not at hand as one page."""
+    """A text file counts as its text, a PDF by its pages, a file that is not there as one page."""
     pdf = b"%PDF-1.4 <</Type /Pages /Count 2>> <</Type /Page>> <</Type/Page /Parent 1>>"
     for part, tokens in (
         (

@@ -1,4 +1,4 @@
-"""The memo: bounded in bytes, forgets the oldest first, never wrong, never in the way."""
+"""The memo: bounded in bytes, forgets the oldest first, is never wrong and never blocks."""
 
 import sys
 import threading
@@ -19,7 +19,7 @@ STEPS = st.lists(st.tuples(st.booleans(), KEYS, st.integers(0, 1000)), max_size=
 
 
 def held_bytes(memo: Memo) -> int:
-    """Return what keys, counts and tables take: `getsizeof` of each object once, 32 bytes for a count."""
+    """Return the bytes of keys, counts and tables: each object once, 32 bytes for a count."""
     objects = {id(key): key for table in (memo._young, memo._old) for key in table}
     counts = 32 * (len(memo._young) + len(memo._old))
     return sum(map(getsizeof, (memo._young, memo._old, *objects.values()))) + counts
@@ -29,7 +29,7 @@ def held_bytes(memo: Memo) -> int:
 def test_never_above_its_bound_and_never_wrong(
     steps: list[tuple[bool, str | bytes, int]], max_bytes: int
 ) -> None:
-    """Whatever is put and asked for, in any order; a count is the one put last, or forgotten."""
+    """In any order of puts and gets, a key has the count that was put, or none."""
     memo = Memo(max_bytes)
     truth: dict[str | bytes, int] = {}
     empty = held_bytes(memo)
@@ -43,7 +43,7 @@ def test_never_above_its_bound_and_never_wrong(
 
 @given(st.lists(st.integers(0, 400), min_size=1, max_size=400))
 def test_an_entry_outlives_half_the_size_of_new_ones(sizes: list[int]) -> None:
-    """And one that is asked for in between stays on."""
+    """An entry that is asked for in between stays even longer."""
     room = sum(getsizeof("") + size + ENTRY_BYTES + 8 for size in sizes) + 2 * ENTRY_BYTES
     memo = Memo(2 * (room + TABLE_BYTES))
     memo.put("first", 7)
@@ -54,7 +54,7 @@ def test_an_entry_outlives_half_the_size_of_new_ones(sizes: list[int]) -> None:
 
 
 def test_what_is_not_asked_for_is_forgotten() -> None:
-    """After a whole size of new ones."""
+    """It is gone after new entries have filled the whole memo."""
     memo = Memo(10_000)
     memo.put("first", 7)
     for number in range(100):
@@ -64,7 +64,7 @@ def test_what_is_not_asked_for_is_forgotten() -> None:
 
 
 def test_what_would_fill_it_alone_is_not_kept() -> None:
-    """And drives nothing out."""
+    """Nor does it displace another entry."""
     memo = Memo(10_000)
     memo.put("first", 7)
     memo.put("x" * 5000, 1)
@@ -73,7 +73,7 @@ def test_what_would_fill_it_alone_is_not_kept() -> None:
 
 
 def test_the_bound_holds_for_the_allocator_too() -> None:
-    """As tracemalloc sees it: short texts, where tables and counts weigh most."""
+    """Measured by tracemalloc, with short texts, where tables and counts weigh most."""
     tracemalloc.start()
     try:
         memo, most = Memo(1_000_000), 0
@@ -86,7 +86,7 @@ def test_the_bound_holds_for_the_allocator_too() -> None:
 
 
 def test_an_entry_that_comes_while_another_is_added_is_left_out() -> None:
-    """Nothing waits: not a thread, and not a signal handler in the middle of `put`."""
+    """Nothing waits: neither a thread nor a signal handler that interrupts `put`."""
     memo = Memo(10_000)
     memo.put("first", 7)
     with memo._lock:
@@ -98,7 +98,7 @@ def test_an_entry_that_comes_while_another_is_added_is_left_out() -> None:
 
 
 def test_threads() -> None:
-    """The books balance after a race: what is held is what was added, and every answer was right."""
+    """After a race the size is what was added, and every answer was right."""
     memo = Memo(20_000)
     wrong: list[object] = []
 

@@ -43,7 +43,7 @@ WEATHER = _function("get_weather", CITY)
 
 
 def test_a_tool_and_its_exchange() -> None:
-    """A recorded exchange with gpt-4o: 48 tokens for question and tool, 74 with call and result behind them."""
+    """Recorded with gpt-4o: 48 tokens for question and tool, 74 with call and result."""
     question = {"role": "user", "content": "What is the weather in Paris? Use the tool."}
     body: dict[str, Any] = {"messages": [question], "tools": [WEATHER], "tool_choice": "auto"}
     assert GPT4O.count_body(body) == 48
@@ -53,8 +53,8 @@ def test_a_tool_and_its_exchange() -> None:
     alone = GPT4O.count_request([question])
     added = GPT4O.count_request([question, *exchange]) - alone
     assert added == GPT4O.count_request([question, *spaced]) - alone
-    # Two frames of four; the function's name with the call and with its result; arguments; the
-    # result's text.
+    # Four tokens each for two messages and for their exchange; the function's name with the call
+    # and with its result; arguments; the result's text.
     texts = ["functions.get_weather", '{"city":"Paris"}', "get_weather", "sunny in Paris"]
     assert added == 4 + 4 + 4 + sum(map(GPT4O.count_text, texts))
 
@@ -85,8 +85,12 @@ CURRENT = _function("get_current_weather", PLACE, "Get the current weather")
 def test_small_requests_as_they_were_billed(
     model: str, content: str, tools: list[Any], billed: int
 ) -> None:
-    """One or two a family, recorded by the test suites of pydantic-ai, OpenInference and OpenTelemetry."""
-    choice = "none" if model == "gpt-5" else "auto"  # a choice is free there
+    """
+    One or two requests for each family.
+
+    They were recorded by the test suites of pydantic-ai, OpenInference and OpenTelemetry.
+    """
+    choice = "none" if model == "gpt-5" else "auto"  # gpt-5 charges nothing for a choice
     body = {
         "messages": [{"role": "user", "content": content}],
         "tools": tools,
@@ -96,7 +100,7 @@ def test_small_requests_as_they_were_billed(
 
 
 def test_results_of_parallel_calls_are_one_list() -> None:
-    """They share a frame; what is JSON stays JSON, what is not is escaped; a mini model reads ASCII."""
+    """They share a frame; JSON stays JSON, other text is escaped; mini models read ASCII."""
     call = _calls(_call("f", '{"q":1}'), _call("f", "not JSON", "b"))
     one = _calls(_call("f", '{"q":1}'))
     for model, escaped in (("gpt-4o", False), ("gpt-4o-mini", True)):
@@ -119,7 +123,7 @@ def test_results_of_parallel_calls_are_one_list() -> None:
 
 
 def test_results_of_parts() -> None:
-    """Text parts are joined, other parts cost what they cost anywhere; nothing is fewer than no tokens."""
+    """Text parts are joined; other parts cost the same as elsewhere; no content is empty text."""
     call = _calls(_call("f", "{}"), _call("f", "{}", "b"))
     image = {
         "type": "image_url",
@@ -137,13 +141,13 @@ def test_deeply_nested_json_is_text() -> None:
 
 
 def test_names_and_legacy_functions() -> None:
-    """A name costs its text and one more, none if it is the role; a function's name is its role."""
+    """A name costs its text and one, or one if it equals the role; a function's replaces it."""
     name = GPT4O.count_message({**USER, "name": "ada"}) - GPT4O.count_message(USER)
     assert name == GPT4O.count_text("ada") + 1
     assert GPT4O.count_message({**USER, "name": "user"}) - GPT4O.count_message(USER) == 1
     legacy = openai_counter("gpt-3.5-turbo")
     spaced = '{"foo": "bar", "baz": 1.5}'
-    # Three requests that their author checked against the API (hmarr/openai-chat-tokens).
+    # Three requests that hmarr/openai-chat-tokens checked against the API.
     messages: list[dict[str, Any]] = [
         {
             "role": "assistant",
@@ -187,14 +191,14 @@ def test_calls_of_both_kinds_cost_both() -> None:
     "arguments", ["[" * 983 + "]" * 983, "[" * 100_000, '{"a":"one two three","a":1}', "not JSON"]
 )
 def test_arguments_that_are_better_left_alone(arguments: str) -> None:
-    """JSON too deep to be written again, or in which a key hides another, counts as the text it is."""
+    """JSON that is too deep to be written again, or has a key twice, counts as text."""
     one, two = _calls(_call("f", arguments)), _calls(_call("f", arguments), _call("g", "{}"))
     assert GPT4O.count_message(one) >= GPT4O.count_text(arguments)
     assert GPT4O.count_message(two) >= GPT4O.count_text(arguments)
 
 
 def test_payloads_of_odd_shapes() -> None:
-    """A custom call's input is its text, whatever stands beside it; a call without any text has none."""
+    """Only the input of a custom call counts, whatever else it has; a call may have no text."""
     custom = {"name": "x", "input": "y", "arguments": {"a": 1}}
     call = {"id": "a", "type": "custom", "custom": custom}
     plain = {"id": "a", "type": "custom", "custom": {"name": "x", "input": "y"}}
@@ -203,7 +207,7 @@ def test_payloads_of_odd_shapes() -> None:
 
 
 def test_text_beside_a_call() -> None:
-    """It is rendered as a message of its own."""
+    """The text is rendered as a message of its own."""
     call = _call("f", "{}")
     assert (
         GPT4O.count_message(_calls(call, content="hm")) == GPT4O.count_message(_calls(call)) + 4 + 1
@@ -224,7 +228,7 @@ def test_text_beside_a_call() -> None:
     ],
 )
 def test_forced_choices(choice: object, added: int) -> None:
-    """A choice of one tool costs six tokens and its name, of none one token; from gpt-5 on nothing."""
+    """Forcing a tool costs six tokens and its name, forbidding all one; from gpt-5 on nothing."""
     body: dict[str, Any] = {"messages": [USER], "tools": [WEATHER]}
     for model, costs in (("gpt-4o", added), ("gpt-5", 0)):
         counter = openai_counter(model)
@@ -234,7 +238,7 @@ def test_forced_choices(choice: object, added: int) -> None:
 
 
 def test_legacy_choice() -> None:
-    """The legacy form costs three and the name."""
+    """The legacy form costs three tokens and the name."""
     body: dict[str, Any] = {"messages": [USER], "functions": [WEATHER["function"]]}
     legacy = openai_counter("gpt-3.5-turbo")
     forced = {**body, "function_call": {"name": "get_weather"}}
@@ -256,7 +260,11 @@ FORMAT = {
 
 
 def test_formats() -> None:
-    """A recorded format: 35 tokens. It may stand among the tools, and costs less where a system message holds it."""
+    """
+    A recorded format costs 35 tokens.
+
+    It may stand among the tools, and costs less if a system message holds it.
+    """
     body = {"messages": [USER], "response_format": FORMAT}
     alone = GPT4O.count_request([USER])
     assert GPT4O.count_body(body) == GPT4O.count_request([USER], [FORMAT]) == alone + 35
@@ -272,7 +280,7 @@ def test_formats() -> None:
 
 
 def test_the_meter_knows_that_tools_share_a_system_message() -> None:
-    """The meter says what the request costs, whether it begins with a system message, and whether that stays."""
+    """The meter is exact, or a bound if the system message that holds the tools may be dropped."""
     for content in ("Be brief.", "Be brief"):
         manager = ContextManager(1000, model="gpt-4o", tools=[WEATHER])
         manager.add_message("user", "hi")
@@ -282,7 +290,7 @@ def test_the_meter_knows_that_tools_share_a_system_message() -> None:
         manager.add_message("user", "hi")
         exact = GPT4O.count_request(manager.messages(), [WEATHER])
         assert manager.total_tokens == exact
-        manager.unpin(system)  # a plan may drop it now, so its frame cannot be counted on
+        manager.unpin(system)  # a plan may drop it now, so tools may not rely on its frame
         assert exact < manager.total_tokens <= exact + 4
         manager.pin(system)
         manager.tools = []
@@ -290,7 +298,11 @@ def test_the_meter_knows_that_tools_share_a_system_message() -> None:
 
 
 def test_only_what_leads_every_window_shares_its_frame() -> None:
-    """A system message behind others leads no window for good: the meter does not count on it, nor does a prune."""
+    """
+    A system message after others may not lead the next window.
+
+    So neither the meter nor a prune relies on its frame.
+    """
     log = [
         {"role": "user", "content": "an old question"},
         {"role": "system", "content": "You are helpful."},
@@ -299,7 +311,7 @@ def test_only_what_leads_every_window_shares_its_frame() -> None:
     for budget in range(least, least + 8):
         manager = ContextManager(budget, model="gpt-4o", tools=[WEATHER])
         manager.extend([*log, USER])
-        fits = manager.preview("?").total_tokens  # what a preview says changes nothing
+        fits = manager.preview("?").total_tokens  # a preview changes nothing
         assert fits == manager.preview("?").total_tokens
         try:
             window = manager.messages()
@@ -312,7 +324,7 @@ def test_only_what_leads_every_window_shares_its_frame() -> None:
 
 
 def test_responses_bodies() -> None:
-    """Instructions are a system message; calls that follow one another are parallel; a string is the user's."""
+    """Instructions are a system message, adjacent calls are parallel, a string is the user's."""
     text = "What is the weather in Paris?"
     assert GPT4O.count_body({"input": text}) == GPT4O.count_request([USER])
     told = {
@@ -349,7 +361,7 @@ def test_responses_bodies() -> None:
 def test_no_request_costs_more_than_its_parts(
     model: str, messages: list[dict[str, Any]], with_tools: bool
 ) -> None:
-    """Base and messages bound a request, each message counted alone or behind its call; what they exceed is a frame."""
+    """Base and messages bound a request, and exceed it by at most a frame."""
     counter = openai_counter(model)
     tools = [WEATHER, FORMAT] if with_tools else []
     call: dict[str, Any] = {}
@@ -367,7 +379,7 @@ def test_no_request_costs_more_than_its_parts(
 
 @given(histories(min_size=4), st.integers(30, 200))
 def test_the_manager_prices_a_result_by_its_call(messages: list[dict[str, Any]], room: int) -> None:
-    """Whatever was cut, edited or restored: the meter says what counting the window says, so no window exceeds."""
+    """After cuts, edits and restoring, the meter says what counting the whole window says."""
     counter = openai_counter("gpt-4o-mini")
     budget = Budget(room + counter.count_request(()))
     manager = ContextManager(
@@ -385,7 +397,7 @@ def test_the_manager_prices_a_result_by_its_call(messages: list[dict[str, Any]],
 
 
 def test_a_counter_of_ones_own() -> None:
-    """Encoding and rules can be given: here a message costs ten tokens beside its text."""
+    """Encoding and rules are arguments: here a message costs ten tokens beside its text."""
     counter = TiktokenCounter(
         load_encoding("o200k_base"), name="mine", exact=False, rules=Rules(per_message=9)
     )
@@ -394,7 +406,7 @@ def test_a_counter_of_ones_own() -> None:
 
 
 def test_families_do_not_shadow_one_another() -> None:
-    """No beginning of a name stands before a longer one that begins with it."""
+    """No prefix comes before a longer one that begins with it."""
     prefixes = [prefix for prefix, _ in RULES]
     for position, prefix in enumerate(prefixes):
         assert not any(later.startswith(prefix) for later in prefixes[position + 1 :])

@@ -21,10 +21,11 @@ tokenizers = pytest.importorskip("tokenizers")
 transformers = pytest.importorskip("transformers", minversion="5.0")
 pytest.importorskip("jinja2", minversion="3.1.6")
 
-from ctxwin import BudgetError, ContextManager, CounterError
-from ctxwin.counting.template.rendering import TemplateTokenizer
-from ctxwin.counting.template.templates import TransformersCounter
-from ctxwin.values.wire import Wire
+# After the lines that may skip the module.
+from ctxwin import BudgetError, ContextManager, CounterError  # noqa: E402
+from ctxwin.counting.template.rendering import TemplateTokenizer  # noqa: E402
+from ctxwin.counting.template.templates import TransformersCounter  # noqa: E402
+from ctxwin.values.wire import Wire  # noqa: E402
 
 COLLECTIONS = {
     "tau_bench": "conversations",
@@ -43,10 +44,11 @@ SPECIAL = (
     "|</?(?:think|tool_call|tool_response|start_of_turn|end_of_turn)>"
 )
 NAMED = {"bos_token": "<s>", "eos_token": "</s>"}
-# Templates that a plain run takes, for their habits; with CTXWIN_CONVERSATIONS all are taken.
+# A normal run uses only these templates, chosen for their habits; with CTXWIN_CONVERSATIONS set it
+# uses all.
 FAMILIES = (
-    "Qwen-Qwen2.5-7B", "Qwen-Qwen3-0.6B", "Llama-3.1-8B", "gpt-oss", "Mistral-Nemo", "gemma-2", "DeepSeek-V3.1",
-    "GLM-4.6", "Phi-3.5", "template_chatml", "template_chatglm2", "command-r-plus",
+    "Qwen-Qwen2.5-7B", "Qwen-Qwen3-0.6B", "Llama-3.1-8B", "gpt-oss", "Mistral-Nemo", "gemma-2",
+    "DeepSeek-V3.1", "GLM-4.6", "Phi-3.5", "template_chatml", "template_chatglm2", "command-r-plus",
 )  # fmt: skip
 
 
@@ -56,7 +58,7 @@ def templates(data: Path) -> list[Path]:
 
 @functools.cache
 def conversations(data: Path) -> list[tuple[list[Wire], list[Wire]]]:
-    """Return messages and tools, those of a neighbour where a conversation has none of its own."""
+    """Return messages and tools; a conversation without tools gets those of a neighbour."""
     found: list[tuple[list[Wire], list[Wire]]] = []
     shared = json.loads((data / "tau_bench" / "tools_airline.json").read_text("utf-8"))[:3]
     for folder, name in COLLECTIONS.items():
@@ -77,7 +79,7 @@ def conversations(data: Path) -> list[tuple[list[Wire], list[Wire]]]:
 
 @functools.cache
 def vocabulary(data: Path) -> Any:
-    """Return a byte-level BPE that knows the special tokens which templates write."""
+    """Return a byte-level BPE that knows the special tokens of the templates."""
     if "CTXWIN_TOKENIZER" in os.environ:
         tokenizer = tokenizers.Tokenizer.from_file(os.environ["CTXWIN_TOKENIZER"])
     else:
@@ -105,7 +107,7 @@ def requests(data: Path) -> Iterator[tuple[list[Wire], list[Wire]]]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One set of tests a template; without the data, one that says so."""
+    """One set of tests per template; without the data, a single test that says so."""
     data = Path(os.environ.get("CTXWIN_DATA", Path(__file__).parents[2] / "../shared/data"))
     every = "CTXWIN_CONVERSATIONS" in os.environ
     files = [
@@ -119,7 +121,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def counters(
     request: pytest.FixtureRequest, data: Path
 ) -> tuple[Any, TransformersCounter, TransformersCounter]:
-    """Transformers' tokenizer, the counter that uses it, and the one that needs jinja2 and tokenizers only."""
+    """The tokenizer of transformers, a counter with it, and one with jinja2 and tokenizers only."""
     template = request.param.read_text("utf-8")
     official = transformers.PreTrainedTokenizerFast(
         tokenizer_object=vocabulary(data), chat_template=template, model_max_length=10**9, **NAMED
@@ -132,7 +134,7 @@ def counters(
 
 
 def sent(tokenizer: Any, messages: list[Wire], tools: list[Wire]) -> int | None:
-    """Return what transformers sends, in tokens; None where the template refuses that."""
+    """Return the tokens that transformers sends; None if the template refuses the request."""
     try:
         return len(
             tokenizer.apply_chat_template(
@@ -148,7 +150,11 @@ def sent(tokenizer: Any, messages: list[Wire], tools: list[Wire]) -> int | None:
 
 
 def test_requests_cost_what_transformers_sends(counters: Any, data: Path) -> None:
-    """Both counters, with tools and without; what the template refuses they refuse; and sums are a bound."""
+    """
+    Both counters, with and without tools.
+
+    They refuse what the template refuses, and sums are a bound.
+    """
     official, counter, light = counters
     assert light.name == counter.name
     assert light.additive is counter.additive

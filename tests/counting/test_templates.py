@@ -1,4 +1,4 @@
-"""Counting by chat templates: rendering, what templates want, sums that bound, and refusals."""
+"""Counting by chat templates: rendering, what templates need, sums that bound, and refusals."""
 
 import json
 import threading
@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 pytest.importorskip("jinja2", minversion="3.1.6")
 tokenizers = pytest.importorskip("tokenizers")
 
-from ctxwin import BudgetError, ContextManager, CounterError
-from ctxwin.counting.template import rendering
-from ctxwin.counting.template.preparing import Wants, prepare
-from ctxwin.counting.template.rendering import TemplateTokenizer
-from ctxwin.counting.template.templates import TransformersCounter
-from ctxwin.testing.strategies import histories
-from ctxwin.values.wire import Wire
+# After the lines that may skip the module.
+from ctxwin import BudgetError, ContextManager, CounterError  # noqa: E402
+from ctxwin.counting.template import rendering  # noqa: E402
+from ctxwin.counting.template.preparing import Wants, prepare  # noqa: E402
+from ctxwin.counting.template.rendering import TemplateTokenizer  # noqa: E402
+from ctxwin.counting.template.templates import TransformersCounter  # noqa: E402
+from ctxwin.testing.strategies import histories  # noqa: E402
+from ctxwin.values.wire import Wire  # noqa: E402
 
 SPECIAL = [
     "<s>",
@@ -36,16 +37,17 @@ TEXT = (
     "the user asks which flights leave on Monday, and the assistant looks them up: "
     '{"name": "find", "arguments": {"day": "Monday"}} think about it, then answer.\n\n'
 )
-# Templates of our own, each with one of the habits that real ones have.
+# Our own templates, each with one habit of real ones.
 PLAIN = (
     "{{ bos_token }}{% for tool in tools or [] %}<|tool|>{{ tool | tojson }}<|end|>{% endfor %}"
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% for call in m.tool_calls or [] %}"
-    "<|call|>{{ call.function.name }} {{ call.function.arguments }}{% endfor %}<|end|>\n{% endfor %}"
+    "<|call|>{{ call.function.name }} {{ call.function.arguments }}{% endfor %}<|end|>\n"
+    "{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 DEFAULT_SYSTEM = (
-    "{% if messages[0].role != 'system' %}<|system|>You are a helpful assistant.<|end|>\n{% endif %}"
-    + PLAIN
+    "{% if messages[0].role != 'system' %}<|system|>You are a helpful assistant.<|end|>\n"
+    "{% endif %}" + PLAIN
 )
 MAPPINGS = PLAIN.replace(
     "{{ call.function.arguments }}",
@@ -56,7 +58,8 @@ JSON_CALLS = PLAIN.replace(
 )
 SHORT_IDS = PLAIN.replace(
     "<|call|>",
-    "{% if call.id | length != 9 %}{{ raise_exception('ids have 9 characters') }}{% endif %}<|call|>",
+    "{% if call.id | length != 9 %}{{ raise_exception('ids have 9 characters') }}{% endif %}"
+    "<|call|>",
 )
 ADDED_CONTENT = PLAIN.replace("{{ m.content }}", "{{ '' + m['content'] }}")
 PARTS = PLAIN.replace("{{ m.content }}", "{% for part in m.content %}{{ part.text }}{% endfor %}")
@@ -64,34 +67,43 @@ NO_DEVELOPER = PLAIN.replace(
     "{% for m in messages %}", "{% for m in messages if m.role != 'developer' %}"
 )
 ALTERNATING = (
-    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
-    "{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}"
+    "{% for m in messages %}{% if m.role == 'system' %}"
+    "{{ raise_exception('System role not supported') }}{% endif %}"
+    "{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('roles must alternate') }}{% endif %}"
     "<|{{ m.role }}|>{{ m.content | trim }}<|end|>{% endfor %}<|assistant|>"
 )
 MOVING = (
     "{% set system = messages[0].content if messages[0].role == 'system' else '' %}"
     "{% for m in messages if m.role != 'system' %}"
-    "{% if m.role == 'user' and tools and m == (messages | selectattr('role', 'equalto', 'user') | list)[-1] %}"
+    "{% if m.role == 'user' and tools and m == (messages | selectattr('role', 'equalto', 'user') | "
+    "list)[-1] %}"
     "<|tool|>{{ tools | tojson }}{% endif %}"
-    "<|{{ m.role }}|>{% if loop.last and system %}{{ system }}\n\n{% endif %}{{ m.content }}<|end|>{% endfor %}"
+    "<|{{ m.role }}|>{% if loop.last and system %}{{ system }}\n\n{% endif %}{{ m.content }}"
+    "<|end|>{% endfor %}"
 )
 THINKING = (
     "{% set ns = namespace(last=-1) %}"
-    "{% for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}{% endfor %}"
+    "{% for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}"
+    "{% endfor %}"
     "{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' and loop.index0 > ns.last"
     " and (loop.last or m.tool_calls or m.reasoning_content) %}"
     "<think>{{ m.reasoning_content or '' }}</think>{% endif %}{{ m.content }}"
-    "{% for call in m.tool_calls or [] %}<|call|>{{ call.function | tojson }}{% endfor %}<|end|>{% endfor %}"
+    "{% for call in m.tool_calls or [] %}<|call|>{{ call.function | tojson }}{% endfor %}<|end|>"
+    "{% endfor %}"
     "<|assistant|>"
 )
 THINKING_ANYWAY = THINKING.replace(" and (loop.last or m.tool_calls or m.reasoning_content)", "")
 SWITCHED = (
-    "{% set quiet = '/no_think' in (messages[0].content or '') %}{% for m in messages %}<|{{ m.role }}|>"
-    "{% if quiet and m.role == 'assistant' %}<think></think>{% endif %}{{ m.content }}<|end|>{% endfor %}<|assistant|>"
+    "{% set quiet = '/no_think' in (messages[0].content or '') %}{% for m in messages %}<|"
+    "{{ m.role }}|>"
+    "{% if quiet and m.role == 'assistant' %}<think></think>{% endif %}{{ m.content }}<|end|>"
+    "{% endfor %}<|assistant|>"
 )
 NUMBERED = (
     "{% set ns = namespace(n=0, calls=0) %}{% for m in messages %}"
-    "{% if m.role == 'user' %}{% set ns.n = ns.n + 1 %}[Round {{ ns.n }}]{% endif %}<|{{ m.role }}|>{{ m.content }}"
+    "{% if m.role == 'user' %}{% set ns.n = ns.n + 1 %}[Round {{ ns.n }}]{% endif %}<|"
+    "{{ m.role }}|>{{ m.content }}"
     "{% for call in m.tool_calls or [] %}{% set ns.calls = ns.calls + 1 %}<|call|>{{ ns.calls }}: "
     "{{ call.function.name }}{% endfor %}<|end|>{% endfor %}<|assistant|>"
 )
@@ -102,11 +114,15 @@ TOOLS_REPEATED = PLAIN.replace(
     "<|{{ m.role }}|>", "<|{{ m.role }}|>{% if m.role == 'user' %}{{ tools }}{% endif %}"
 )
 LOOKED_UP = (
-    "{% set ns = namespace(name='') %}{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'tool' %}"
+    "{% set ns = namespace(name='') %}{% for m in messages %}<|{{ m.role }}|>"
+    "{% if m.role == 'tool' %}"
     "{% set ns.name = '' %}{% for other in messages %}{% for call in other.tool_calls or [] %}"
-    "{% if call.id == m.tool_call_id %}{% set ns.name = call.function.name %}{% endif %}{% endfor %}{% endfor %}"
-    "{% if not ns.name %}{{ raise_exception('no such call') }}{% endif %}{{ ns.name }}: {% endif %}{{ m.content }}"
-    "{% for call in m.tool_calls or [] %}<|call|>{{ call.function | tojson }}{% endfor %}<|end|>{% endfor %}"
+    "{% if call.id == m.tool_call_id %}{% set ns.name = call.function.name %}{% endif %}"
+    "{% endfor %}{% endfor %}"
+    "{% if not ns.name %}{{ raise_exception('no such call') }}{% endif %}{{ ns.name }}: "
+    "{% endif %}{{ m.content }}"
+    "{% for call in m.tool_calls or [] %}<|call|>{{ call.function | tojson }}{% endfor %}<|end|>"
+    "{% endfor %}"
     "<|assistant|>"
 )
 NO_TOOLS = PLAIN.replace(
@@ -130,8 +146,8 @@ TOOL: Wire = {
     "type": "function",
     "function": {"name": "find", "parameters": {"type": "object", "properties": {}}},
 }
-# What is encoded otherwise beside other text: spaces, line breaks, digits, quotes, marks of
-# templates and of thinking.
+# Texts that are encoded differently next to other text: spaces, line breaks, digits, quotes, marks
+# of templates and of thinking.
 PIECES = [
     "a",
     "user",
@@ -155,7 +171,7 @@ TRICKY = st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map("".join)
 
 
 def vocabulary(seed: str = "") -> Any:
-    """Return a byte-level BPE of a few hundred tokens, in which words, spaces and line breaks merge."""
+    """Return a byte-level BPE of a few hundred tokens that merges words, spaces and line breaks."""
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = tokenizers.trainers.BpeTrainer(
@@ -220,14 +236,14 @@ def test_sums_bound_requests(template: str, messages: list[Wire], tools: list[Wi
 
 @given(messages=histories(texts=TRICKY, min_size=1, max_size=8, valid=True))
 def test_sums_are_exact_where_messages_stand_alone(messages: list[Wire]) -> None:
-    """Where a template writes message after message, the running figure is the true one."""
+    """If a template writes one message after another, the sum is exactly the true cost."""
     tokens = COUNTERS[PLAIN]
     assert sums(tokens, messages) == tokens.count_request(messages)
 
 
 @given(messages=histories(texts=TRICKY, min_size=1, max_size=8, valid=True))
 def test_a_promised_system_message_makes_the_default_one_free(messages: list[Wire]) -> None:
-    """The default system message is counted with every request, unless each is known to begin with another."""
+    """Every request counts the default system message, unless each is known to bring its own."""
     tokens = SYSTEM_PROMPT
     window = [CHAT[0], *(message for message in messages if message["role"] != "system")]
     assert sums(tokens, window) == tokens.count_request(window)
@@ -250,7 +266,7 @@ def test_what_sums_cannot_bound_is_found_out(template: str) -> None:
 
 @pytest.mark.parametrize("rounds", [9, 99, 400])
 def test_numbers_may_have_three_digits(rounds: int) -> None:
-    """What a template numbers is allowed for in advance."""
+    """If a template numbers its messages, their costs allow for longer numbers in advance."""
     tokens = counter(NUMBERED)
     messages = [asked(), calls("a", "b"), result("a"), result("b")] * rounds
     assert sums(tokens, messages) >= tokens.count_request(messages)
@@ -271,7 +287,7 @@ def test_numbers_may_have_three_digits(rounds: int) -> None:
     ],
 )
 def test_wants_are_learnt(template: str, wants: Wants) -> None:
-    """Only what the template asks for is changed; all of these write a list of parts as Python spells it."""
+    """Only what the template needs is changed; all these print a list of parts as Python does."""
     tokens = counter(template)
     learnt = tokens._wants
     assert set(learnt.parts.values()) == {"text"}
@@ -285,8 +301,11 @@ def test_wants_are_learnt(template: str, wants: Wants) -> None:
 
 
 def test_a_template_that_takes_everything_changes_nothing() -> None:
-    """What the template shows as it is meant stays as it came; it never sees a null anyway."""
-    either = "{% if m.content is string %}{{ m.content }}{% else %}{% for part in m.content %}{{ part.text }}{% endfor %}"
+    """What the template already shows as meant stays unchanged; it never sees a null anyway."""
+    either = (
+        "{% if m.content is string %}{{ m.content }}{% else %}"
+        "{% for part in m.content %}{{ part.text }}{% endfor %}"
+    )
     tokens = counter(PLAIN.replace("{{ m.content }}", either + "{% endif %}"))
     assert tokens._wants == Wants()
     messages: list[Wire] = [
@@ -355,7 +374,7 @@ def test_prepare(given_: Wire, prepared: Wire) -> None:
     ],
 )
 def test_arguments_become_a_mapping(arguments: str, parsed: Wire) -> None:
-    """What is no JSON object, models being models, goes to the template whole."""
+    """Models may write arguments that are not a JSON object: these go to the template whole."""
     message = prepare(
         calls("call_1", None, arguments=arguments), Wants(mappings=True, short_ids=True)
     )
@@ -369,7 +388,7 @@ def test_arguments_become_a_mapping(arguments: str, parsed: Wire) -> None:
 
 
 def test_refusals_are_counter_errors() -> None:
-    """What the template says is passed on, by messages and by requests; what it takes is counted."""
+    """The error of a message or a request says what the template said; all else is counted."""
     tokens = counter(ALTERNATING)
     with pytest.raises(CounterError, match="System role not supported"):
         tokens.count_message(CHAT[0])
@@ -382,7 +401,7 @@ def test_refusals_are_counter_errors() -> None:
 
 
 def test_a_message_that_only_the_plainest_window_takes_is_counted_there() -> None:
-    """A kind that no probe of two windows could compare."""
+    """Such a kind cannot be compared in any pair of windows."""
     only_one = "{% if messages | length > 2 %}{{ raise_exception('too many') }}{% endif %}" + PLAIN
     tokens = counter(only_one)
     with pytest.raises(CounterError, match="too many"):
@@ -393,7 +412,7 @@ def test_a_message_that_only_the_plainest_window_takes_is_counted_there() -> Non
 
 
 def test_a_template_for_agents_only_is_counted_with_tools() -> None:
-    """Without tools it refuses every request, but has a base: ctxwin asks for that before tools are known."""
+    """Without tools it refuses all requests, but has a base: ctxwin asks before it knows tools."""
     tokens = counter(AGENTS_ONLY)
     assert tokens.count_request(()) > 0
     with pytest.raises(CounterError, match="not iterable"):
@@ -402,7 +421,7 @@ def test_a_template_for_agents_only_is_counted_with_tools() -> None:
 
 
 def test_calls_are_found_by_the_id_of_the_result() -> None:
-    """A result is costed behind a call that it answers, and the name that the template shows with it is counted."""
+    """A result is costed after a call that it answers, and the name shown with it is counted."""
     tokens = COUNTERS[LOOKED_UP]
     window = [asked(), calls("one", "two"), result("one"), result("two")]
     assert sums(tokens, window) >= tokens.count_request(window)
@@ -419,7 +438,7 @@ def test_options_are_part_of_what_is_counted() -> None:
 
 
 def test_texts() -> None:
-    """Special tokens spelt in a text are matched as such; a lone surrogate is U+FFFD."""
+    """A special token spelt in a text counts as that token; a lone surrogate is U+FFFD."""
     tokens = COUNTERS[PLAIN]
     assert tokens.count_text("<|end|>") == 1
     assert tokens.count_text("\ud800") == tokens.count_text("\ufffd")
@@ -429,7 +448,7 @@ def test_texts() -> None:
 
 
 def test_names_tell_templates_options_and_vocabularies_apart() -> None:
-    """Stored counts are reused only where they would be counted again alike."""
+    """Stored counts are reused only if counting again would give the same."""
     other_words = TemplateTokenizer(vocabulary("汉字汉字汉字 汉字"), PLAIN, {"bos_token": "<s>"})
     counters = [
         counter(PLAIN),
@@ -511,7 +530,7 @@ MOVING_COUNTER = counter(MOVING)
 
 @pytest.mark.parametrize("template", [PLAIN, DEFAULT_SYSTEM])
 def test_an_append_costs_the_message_alone(template: str) -> None:
-    """However long the history, and whatever begins it, a message is encoded once, with a few neutral ones."""
+    """A message is encoded once, with a few neutral ones, however long the history is."""
     tokens = counter(template)
     spy = Spy(tokens.tokenizer)
     context = ContextManager(10**6, counter=tokens)
@@ -563,7 +582,8 @@ def test_rendering_is_that_of_transformers() -> None:
         render("{{ {'b': 1, 'a': 2} | tojson(indent=1, sort_keys=true) }}")
         == '{\n "a": 2,\n "b": 1\n}'
     )
-    assert render("{{ strftime_now('%Y') }}") == f"{datetime.now():%Y}"
+    year = datetime.now().year  # noqa: DTZ005 - local time, as in the template
+    assert render("{{ strftime_now('%Y') }}") == str(year)
     assert (
         render(
             "{{ messages[0].thinking }}{{ messages[0].reasoning_content }}",
@@ -579,13 +599,13 @@ def test_rendering_is_that_of_transformers() -> None:
     "code", ["''.__class__.__mro__", "messages.append(1)", "messages[0].update(a=1)"]
 )
 def test_templates_cannot_leave_the_sandbox(code: str) -> None:
-    """They are foreign code: they see data, and change none."""
+    """Templates are foreign code: they see data but cannot change it."""
     with pytest.raises(Exception, match=r"unsafe|immutable"):
         render(f"{{{{ {code} }}}}")
 
 
 def test_an_old_sandbox_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before 3.1.6 templates could get out."""
+    """Before 3.1.6 templates could leave the sandbox."""
     monkeypatch.setattr("jinja2.__version__", "3.1.5")
     rendering._environment.cache_clear()
     with pytest.raises(ImportError, match=r"must be 3\.1\.6"):
@@ -620,7 +640,7 @@ def save(folder: Path, config: Wire | None = None, **files: str) -> Path:
 
 
 def test_a_folder_is_read_as_transformers_reads_it(tmp_path: Path) -> None:
-    """Special tokens, added tokens, and the template: files win over the configuration."""
+    """Special tokens, added tokens, and the template: files take precedence over the config."""
     config = {
         "bos_token": "<s>",
         "eos_token": {"content": "</s>"},
@@ -643,7 +663,7 @@ def test_a_folder_is_read_as_transformers_reads_it(tmp_path: Path) -> None:
 
 
 def test_where_a_folder_keeps_its_templates(tmp_path: Path) -> None:
-    """In the configuration, one or named; or in files of their names."""
+    """In the configuration, as one text or as several with names; or in files with these names."""
     save(tmp_path, {"chat_template": PLAIN})
     assert TemplateTokenizer.from_folder(tmp_path).chat_template == PLAIN
     save(

@@ -35,7 +35,7 @@ PROSE = "Nobody here changed permissions yesterday, although 3 colleagues report
 
 
 class Spy:
-    """An encoding with one token a character, which notes what it is given."""
+    """An encoding with one token per character that records the texts it is given."""
 
     def __init__(self, pattern: str | None = O200K_PATTERN) -> None:
         self._pat_str = pattern
@@ -56,7 +56,7 @@ def true_count(name: str, text: str) -> int:
 
 @given(texts(), st.integers(1, 12))
 def test_the_count_is_that_of_the_encoding(text: str, piece_size: int) -> None:
-    """In pieces, remembered or not."""
+    """In pieces too, and when it is remembered."""
     for name in PATTERNS:
         counter = Texts(load_encoding(name), piece_size=piece_size)
         assert counter.count(text) == true_count(name, text)
@@ -71,7 +71,7 @@ def test_no_text_exceeds_its_upper_bound(text: str) -> None:
 
 
 def test_upper_bound_is_the_bytes() -> None:
-    """By example: ASCII, two, three and four bytes, and three for a lone surrogate."""
+    """Characters of one to four bytes, and three bytes for a lone surrogate."""
     assert [
         upper_bound(text) for text in ("", "ab", "é", "中", "👍", "\ud800", "\ud83d\udc4d")
     ] == [0, 2, 2, 3, 4, 3, 6]
@@ -91,7 +91,7 @@ def test_a_piece_too_long_to_encode_counts_its_bytes(
 
 @pytest.mark.parametrize("character", CHARACTERS)
 def test_a_hundred_thousand_of_any_character(character: str) -> None:
-    """Exact, as long as a piece may be encoded."""
+    """They count exactly, because a run of this length is still encoded."""
     text = character * (100_000 // len(character))
     for name in PATTERNS:
         assert Texts(load_encoding(name)).count(text) == true_count(name, text)
@@ -99,7 +99,7 @@ def test_a_hundred_thousand_of_any_character(character: str) -> None:
 
 @pytest.mark.parametrize("character", CHARACTERS)
 def test_a_million_of_any_character(character: str) -> None:
-    """Never more than the piece size plus the longest piece in one call, never all in one; and never an exception."""
+    """No call gets more than the piece size plus the longest piece, and no error is raised."""
     spy = Spy()
     text = "word " + character * (1_000_000 // len(character))
     assert 0 < texts_of(spy).count(text) <= upper_bound(text)
@@ -108,7 +108,7 @@ def test_a_million_of_any_character(character: str) -> None:
 
 
 def test_a_million_spaces_count_a_token_a_byte() -> None:
-    """Where tiktoken panics; what stands around them is counted."""
+    """They make tiktoken panic; the text around them is counted as usual."""
     counter = Texts(load_encoding("o200k_base"))
     assert counter.count(" " * 1_000_000) == 1_000_000
     assert counter.count(PROSE * 10 + " " * 1_000_000) >= 1_000_000
@@ -126,7 +126,7 @@ def test_long_texts_are_encoded_a_piece_at_a_time() -> None:
 
 
 def test_a_text_is_counted_once() -> None:
-    """Long or short."""
+    """Whether it is long or short."""
     spy = Spy()
     counter = texts_of(spy)
     for text in ("short", PROSE * 20):
@@ -148,14 +148,14 @@ def test_a_text_that_grows_is_counted_at_its_end() -> None:
 
 
 def test_long_texts_are_not_kept() -> None:
-    """Digests of their pieces are."""
+    """Only digests of their pieces are."""
     counter = texts_of(Spy())
     counter.count(PROSE * 100)
     assert counter._memo._held < 20_000
 
 
 def test_long_texts_are_told_apart() -> None:
-    """Lone surrogates, which no encoding of the text may replace on the way to its digest."""
+    """Lone surrogates too: the digest must not be that of a text with replacements."""
     counter = Texts(load_encoding("o200k_base"), piece_size=10)
     for text in (
         "?" * 20,
@@ -178,14 +178,14 @@ def test_nothing_is_remembered_where_there_is_no_room() -> None:
 
 @pytest.mark.parametrize("pattern", [r"\s+|\S+", None])
 def test_patterns_that_are_not_known_are_not_cut(pattern: str | None) -> None:
-    """Where their pieces end nobody has looked."""
+    """Nobody has checked where the pieces of such a pattern end."""
     spy = Spy(pattern)
     assert texts_of(spy, piece_size=10).count("one two three four") == 18
     assert spy.given == ["one two three four"]
 
 
 def test_the_encoding_is_made_when_the_first_text_is_counted() -> None:
-    """And only then."""
+    """Not before."""
     made: list[Spy] = []
 
     def make() -> Spy:
@@ -215,7 +215,7 @@ class Odd(str):
 
 
 def test_subclasses_of_str_count_as_their_characters() -> None:
-    """Whatever they say they equal, and none is kept."""
+    """Whatever they claim to equal, and they are not kept."""
     counter = texts_of(Spy())
     assert counter.count("other") == 5
     assert [counter.count(Odd("abc")), counter.count(Colour.RED)] == [3, 3]

@@ -1,4 +1,4 @@
-"""Tools as a model reads them: a TypeScript namespace; and formats: JSON without what only a validator needs."""
+"""Tools as a model reads them, in TypeScript; formats in JSON, without the validators' keys."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ def _rendered(properties: dict[str, Any], **parameters: Any) -> str:
 
 
 def test_a_namespace() -> None:
-    """What is said of a tool stands above it, in lines without indentation; one without parameters takes none."""
+    """The description is above the tool, without indentation; no parameters give no argument."""
     tool = {"name": "now", "description": "Tell the time.\n\n    Returns:\n        ISO 8601"}
     custom = {
         "type": "custom",
@@ -68,7 +68,7 @@ def test_a_namespace() -> None:
     ],
 )
 def test_types(schema: Any, rendered: str) -> None:
-    """Each kind of schema as TypeScript; a reference is followed, one to itself not for ever."""
+    """Each kind of schema as TypeScript; a reference is followed, but not endlessly to itself."""
     definitions = {
         "Colour": {"enum": ["red", "blue"]},
         "Self": {"type": "array", "items": {"$ref": "#/$defs/Self"}},
@@ -81,7 +81,11 @@ def test_types(schema: Any, rendered: str) -> None:
 
 
 def test_comments() -> None:
-    """Title and description, a line between them; each variant of a type repeats what is said; a default behind."""
+    """
+    Title and description have a line between them.
+
+    Each variant of a type repeats the description; a default follows the type.
+    """
     assert _rendered(
         {"a": {"type": "string", "title": "A", "description": "First"}}, required=["a"]
     ) == ("{\n// A\n//\n// First\na: string,\n}")
@@ -111,13 +115,13 @@ def test_comments() -> None:
     ],
 )
 def test_corrections(properties: dict[str, Any], correction: int) -> None:
-    """What the fit asks for: first properties that are required and undescribed, unions with null, lists of objects."""
+    """What the fit gave for required first properties without text, null and lists of objects."""
     schema = {"type": "object", "properties": properties, "required": ["a"]}
     assert render_tools([{"name": "f", "parameters": schema}])[1] == correction
 
 
 def _doubling(levels: int, last: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema whose definitions name the next one twice each."""
+    """Return a schema in which each definition refers to the next one twice."""
     twice = {
         f"D{level}": {
             "type": "object",
@@ -148,13 +152,13 @@ def _doubling(levels: int, last: dict[str, Any]) -> dict[str, Any]:
     ids=["deep", "wide", "described", "listed"],
 )
 def test_schemas_that_explode_are_cut(schema: dict[str, Any]) -> None:
-    """What references and lists of types multiply stays within a multiple of what was sent."""
+    """References and lists of types multiply a schema, but only to a multiple of what was sent."""
     text, _ = render_tools([{"name": "f", "parameters": schema}])
     assert len(text) < 3 * tools.MOST_GROWTH * len(json.dumps(schema))
 
 
 def test_schemas_may_be_deep() -> None:
-    """As deep as JSON may be, and by a chain of references as long as one likes: no recursion ends in an error."""
+    """Neither deep nesting nor a long chain of references ends in a RecursionError."""
     nested: dict[str, Any] = {"type": "string"}
     for _ in range(500):
         nested = {"type": "array", "items": nested}
@@ -166,7 +170,7 @@ def test_schemas_may_be_deep() -> None:
 
 
 def test_formats() -> None:
-    """Of a format the validator's words are left out, the model's kept, even where a property is called like one."""
+    """A format loses the validator's keys, but not a property that has the name of one."""
     schema = {
         "type": "object",
         "additionalProperties": False,
@@ -233,7 +237,7 @@ _json = st.recursive(
     )
 )
 def test_any_schema_has_a_count(schemas: list[dict[str, Any]]) -> None:
-    """Whatever stands in it, a tool costs something and breaks nothing."""
+    """Whatever its schema holds, a tool costs something and breaks nothing."""
     counter = counter_for("gpt-4o")
     tokens = counter.count_request((), schemas)
     assert tokens >= counter.count_request(())

@@ -1,4 +1,4 @@
-"""Texts that tell encodings, cuts and Python's own ideas of a character apart."""
+"""Texts on which encodings, cuts and Python's own idea of a character differ."""
 
 from hypothesis import strategies as st
 
@@ -6,7 +6,7 @@ SPACES = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2003\u200a\u2028\u2029\u202f\u205
 ATOMS = (
     *SPACES,
     *("\r\n", "\n\n", " \n", "   ", "\t\n"),
-    *"\x00\x1c\x1d\x1e\x1f\x7f\u200b\u200d\ufeff",  # white space for Python, or for the eye
+    *"\x00\x1c\x1d\x1e\x1f\x7f\u200b\u200d\ufeff",  # white space to Python, or to the eye
     *(
         "a",
         "Z",
@@ -52,7 +52,7 @@ ATOMS = (
 
 
 def texts(max_size: int = 24) -> st.SearchStrategy[str]:
-    """Texts of troublemakers, runs of them, and anything else."""
+    """Return texts of these atoms, of runs of them, and of anything else."""
     atoms = st.sampled_from(ATOMS)
     runs = st.builds(str.__mul__, atoms, st.integers(2, 40))
     return st.one_of(
