@@ -1,4 +1,4 @@
-"""The contract of a store finds what is wrong with one, clause by clause; the stores themselves pass elsewhere."""
+"""The contract finds the faults of a store, clause by clause; real stores are tested elsewhere."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from threading import Event
@@ -30,7 +30,7 @@ class TestRenamedStore(StoreContract):
 
 
 class Delegating:
-    """Hands everything on; what sabotages overrides one method of it."""
+    """Passes every call on; each sabotaged store overrides one method."""
 
     def __init__(self, store: SessionStore | None = None) -> None:
         self.inner = store or MemoryStore()
@@ -38,9 +38,9 @@ class Delegating:
         self.waits = 0
 
     def between(self) -> None:
-        """Let another thread come between two steps, and see what is there."""
+        """Wait between two steps, so that another thread can read what is there."""
         self.waits += 1
-        if self.waits < 20:  # nobody may be there to read any more
+        if self.waits < 20:  # the readers may have finished
             self.was_read.clear()
             self.was_read.wait(0.1)
 
@@ -108,14 +108,14 @@ class ShortensLargeOnes(Delegating):
 
 
 class AppendsAnywhere(Delegating):
-    """A stale writer's records go to the end."""
+    """Adds a stale writer's records at the end."""
 
     def append(self, session: str, records: Sequence[bytes], expected: Position) -> Position:
         return super().append(session, records, self.read(session).position)
 
 
 class Overwrites(Delegating):
-    """A stale writer's records take the place of what others wrote."""
+    """Replaces records of others by those of a stale writer."""
 
     def append(self, session: str, records: Sequence[bytes], expected: Position) -> Position:
         try:
@@ -136,7 +136,7 @@ class IgnoresLives(Delegating):
 
 
 class CreatesAnywhere(Delegating):
-    """A session that is not there is created, whatever was expected."""
+    """Creates a missing session, whatever position was expected."""
 
     def append(self, session: str, records: Sequence[bytes], expected: Position) -> Position:
         there = self.read(session).position != NOWHERE
@@ -144,7 +144,7 @@ class CreatesAnywhere(Delegating):
 
 
 class RenamesSessions(Delegating):
-    """Takes ids for one another."""
+    """Confuses ids."""
 
     def __init__(self, rename: Callable[[str], str]) -> None:
         super().__init__()
@@ -185,7 +185,7 @@ class ForgetsCheckpoints(Delegating):
 
 
 class GoesBack(MemoryStore):
-    """An earlier checkpoint takes the place of a later."""
+    """Replaces a later checkpoint by an earlier one."""
 
     def compact(
         self,
@@ -213,7 +213,7 @@ class DropsTooMuch(Delegating):
 
 
 class BringsBack(MemoryStore):
-    """What was dropped is rewritten all the same."""
+    """Rewrites records that were dropped."""
 
     def compact(
         self,
@@ -231,7 +231,7 @@ class BringsBack(MemoryStore):
 
 
 class ReusesNumbers(MemoryStore):
-    """The next number is one more than that of the newest record which is still there."""
+    """Numbers the next record after the newest one that still exists."""
 
     def compact(
         self,
@@ -268,7 +268,7 @@ class SetsCheckpointsLast(Delegating):
 
 
 class AlwaysRefuses(Delegating):
-    """Takes the first record of a session and no other, whatever is expected."""
+    """Accepts the first records of a session and no others, whatever is expected."""
 
     def append(self, session: str, records: Sequence[bytes], expected: Position) -> Position:
         if expected != NOWHERE:
@@ -292,7 +292,7 @@ class DropsFirst(Delegating):
 
 
 class KeepsRecords(MemoryStore):
-    """A session that comes again has what it had."""
+    """Gives a new session what the deleted one had."""
 
     def delete(self, session: str) -> bool:
         log = self._logs.get(session)
@@ -310,7 +310,7 @@ class KeepsRecords(MemoryStore):
 
 
 class LivesOn(MemoryStore):
-    """Every life is the same."""
+    """Gives every session the same life."""
 
     def append(self, session: str, records: Sequence[bytes], expected: Position) -> Position:
         position = super().append(session, records, expected)
@@ -353,7 +353,7 @@ class SeesItsOwn(Delegating):
 
 
 class ChecksThenStores(Delegating):
-    """Looks where the log stands, and writes afterwards, whoever came between."""
+    """Checks the position, then writes, whatever another writer did in between."""
 
     def append(self, session: str, records: Sequence[bytes], expected: Position) -> Position:
         if self.read(session).position != expected:
@@ -408,7 +408,7 @@ SABOTAGE: list[tuple[str, Callable[[], SessionStore]]] = [
 
 @pytest.fixture
 def derandomized() -> Iterator[None]:
-    """The same search each time: a sabotage is found or not, and not now and then."""
+    """Search in the same way each time, so that a sabotage is found always or never."""
     before = settings.get_current_profile_name()
     settings.load_profile("ci")
     yield
@@ -420,7 +420,7 @@ def derandomized() -> Iterator[None]:
 def test_a_sabotaged_store_is_caught_by_its_clause(
     clause: str, sabotaged: Callable[[], SessionStore]
 ) -> None:
-    """Each clause finds what it is there for, and says what it saw."""
+    """Each clause finds what it is meant to find, and says what it saw."""
     store = sabotaged()
     contract = StoreContract()
     contract.store = lambda: store  # type: ignore[method-assign]
@@ -429,18 +429,18 @@ def test_a_sabotaged_store_is_caught_by_its_clause(
 
 
 def test_every_clause_is_sabotaged() -> None:
-    """No clause is there that has caught nothing."""
+    """Every clause has caught something."""
     assert {f"test_{clause}" for clause, _ in SABOTAGE} == set(CLAUSES)
 
 
 def test_without_pytest() -> None:
-    """`check_store` goes through all clauses, and raises for the first that is broken."""
+    """`check_store` checks all clauses, and raises at the first one that is broken."""
     check_store(MemoryStore(), reopen=Delegating)
-    with pytest.raises(AssertionError, match="no other session"):
+    with pytest.raises(AssertionError, match="no other session's id"):
         check_store(RenamesSessions(str.casefold))
 
 
 def test_a_contract_needs_a_store() -> None:
-    """Whoever forgets to give one is told."""
+    """Without `store`, a contract says so."""
     with pytest.raises(NotImplementedError):
         StoreContract().test_checkpoints()

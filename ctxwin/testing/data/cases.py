@@ -1,4 +1,4 @@
-"""A case: all that decides the windows of a conversation, and how to show and repeat it."""
+"""A case: everything that decides the windows of a conversation, and code that repeats it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -22,14 +22,14 @@ class Case:
         budget: the budget.
         counter: the counter.
         pinned: positions of the messages that are pinned when they are appended.
-        spared: ids of messages whose units another plugin asks to spare (the first message appended
-            has id 1).
-        ask_every: `messages()` is called after so many messages each, and at the end; 0 for at the
-            end only.
+        spared: ids of messages whose units another plugin asks to protect (the first message
+            appended has id 1).
+        ask_every: `messages()` is called after every so many messages, and at the end; with 0, only
+            at the end.
         allow_question_edit: whether a declared edit may shorten the current question.
-        prune_first: whether `prune_history()` is called before each `messages()`, over the budget
-            or not.
-        folded: whether another strategy writes summaries before.
+        prune_first: whether `prune_history()` is called before each `messages()`, even within the
+            budget.
+        folded: whether another strategy, earlier in the chain, writes summaries.
     """
 
     history: tuple[Wire, ...]
@@ -42,15 +42,15 @@ class Case:
     prune_first: bool = False
     folded: bool = False
 
-    def __repr__(
-        self,
-    ) -> str:  # Hypothesis prints it, and a history can be long: `snippet` shows all
-        return f"<Case of {len(self.history)} messages, {self.budget.max_tokens} tokens, {self.counter!r}>"
+    # Hypothesis prints it, and a history can be long; `snippet` shows everything.
+    def __repr__(self) -> str:
+        size = f"{len(self.history)} messages, {self.budget.max_tokens} tokens"
+        return f"<Case of {size}, {self.counter!r}>"
 
     def manager(
         self, strategies: Sequence[object], counter: TokenCounter | None = None
     ) -> ContextManager:
-        """Return an empty manager with these strategies, and what spares and folds before them."""
+        """Return an empty manager with these strategies, behind the plugins of the case."""
         return ContextManager(
             budget=self.budget,
             counter=counter or self.counter,
@@ -75,7 +75,7 @@ class Case:
             )
 
     def play(self, ctx: ContextManager) -> None:
-        """Append the messages to a manager, and ask it for the window where the case says so."""
+        """Append the messages to a manager, and call `messages()` where the case says so."""
         for place, wire, asks in self.steps():
             ctx.append(wire, pinned=place in self.pinned)
             if asks:
@@ -85,7 +85,7 @@ class Case:
                     ctx.messages()
 
     def upto(self, length: int) -> "Case":
-        """Return the case without what comes after so many messages."""
+        """Return the case with only its first `length` messages."""
         kept = range(length)
         return replace(self, history=self.history[:length], pinned=self.pinned.intersection(kept))
 
@@ -116,7 +116,7 @@ class Case:
 
 
 def _shown(strategy: object) -> str:
-    """Return a strategy as code; one without a `repr` of its own by its class."""
+    """Return a strategy as code: its own `repr`, or else its class called with `...`."""
     if isinstance(strategy, str) or type(strategy).__repr__ is not object.__repr__:
         return repr(strategy)
     return f"{type(strategy).__name__}({'...' if getattr(strategy, '__dict__', True) else ''})"

@@ -1,4 +1,8 @@
-"""Clocks that run ahead, for whoever may not look at them: those of `time` and `datetime`, however imported."""
+"""
+Clocks that run ahead, to catch strategies that read the time.
+
+They stand in for those of `time` and `datetime`, however a strategy imported them.
+"""
 
 import datetime as dt
 import time
@@ -9,10 +13,9 @@ from itertools import count
 from typing import Any
 from unittest import mock
 
-AHEAD_SECONDS = (
-    86_400 + 3_661.5
-)  # a day, an hour, a minute, a second and a half: every field of a clock differs
-STEP_SECONDS = 60  # and whoever measures how long something takes finds that it takes minutes
+# A day, an hour, a minute, a second and a half: every field of a clock differs.
+AHEAD_SECONDS = 86_400 + 3_661.5
+STEP_SECONDS = 60  # between two looks at a clock, so that anything that is timed takes minutes
 CLOCKS = ("time", "monotonic", "perf_counter")
 CALENDARS = ("localtime", "gmtime", "ctime", "asctime")
 AHEAD = dt.timedelta(seconds=AHEAD_SECONDS)
@@ -21,14 +24,14 @@ _now = time.time
 
 
 class _Kind(type):
-    """Tells dates as those are told that it stands in for: what was made before is one too."""
+    """Makes `isinstance` accept every date, also those made before the stand-in was there."""
 
     def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, cls.__mro__[1])
 
 
 class LaterDate(dt.date, metaclass=_Kind):
-    """A date whose today is tomorrow."""
+    """A date that takes tomorrow for today."""
 
     @classmethod
     def today(cls) -> "LaterDate":
@@ -37,7 +40,7 @@ class LaterDate(dt.date, metaclass=_Kind):
 
 
 class LaterDatetime(dt.datetime, metaclass=_Kind):
-    """A moment whose now is a day ahead."""
+    """A datetime whose `now` is a day ahead."""
 
     @classmethod
     def now(cls, tz: dt.tzinfo | None = None) -> "LaterDatetime":
@@ -61,7 +64,7 @@ def _later(clock: Callable[[], Any], steps: Iterator[int], unit: int) -> Any:
 
 
 def _calendar(read: Callable[..., Any], *given: Any) -> Any:
-    """Read a calendar that tells of now where no other moment is given."""
+    """Read a calendar function for tomorrow, unless it was given another moment."""
     seconds = _now() + AHEAD_SECONDS
     return read(*(given or ((time.localtime(seconds),) if read is time.asctime else (seconds,))))
 
@@ -73,11 +76,11 @@ def _formatted(read: Callable[..., str], layout: str, *given: Any) -> str:
 @contextmanager
 def ahead(*places: dict[str, Any]) -> Iterator[None]:
     """
-    Have the clocks run a day ahead.
+    Let all clocks run a day ahead.
 
     Args:
-        places: the globals of the module whose clocks these are, and the attributes of an object:
-            what they hold by name is replaced there.
+        places: the globals of a module, or the attributes of an object. Clocks that they hold under
+            a name of their own (`from time import time`) are replaced there too.
     """
     clocks: dict[str, Any] = {}
     steps = count()

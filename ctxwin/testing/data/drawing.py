@@ -1,9 +1,9 @@
 """
-How the strategies draw.
+How the Hypothesis strategies draw texts, messages, exchanges and histories.
 
-Hypothesis deletes an item of a list well only while the item is made of few choices (about five),
-so a message's role and form, and an exchange's ids and fate, are each one choice from a table and
-not a tree of choices.
+Hypothesis shrinks a list well only while each item takes few choices, about five. So the role and
+form of a message are one choice from a table and not a tree of choices, and so are the ids and the
+fate of an exchange.
 """
 
 import json
@@ -24,7 +24,7 @@ _TEXTS = (
     "",
     "ok",
     "Where is my parcel?",
-    "您好，我的订单在哪里？",
+    "您好，我的订单在哪里？",  # noqa: RUF001 - Chinese
     "👨‍👩‍👧‍👦 👍🏽 🇨🇭🇨🇭 y\u0301 क्षि 각",
     "\ud800 lone",
     "<|endoftext|>",
@@ -34,21 +34,19 @@ _TEXTS = (
     "x" * 200,
     GIANT,
 )
-# What falls apart when it is cut in the wrong place: clusters of several characters, of which long
-# texts are made too. Their first characters are none that a placeholder begins with: it would seem
-# to keep a part of the text.
+# Graphemes of several characters, which a cut in the wrong place breaks; long texts are made of
+# them too. None begins as a placeholder does, or that would seem to keep a part of the text.
 _CLUSTERS = ("a", " ", "中", "y\u0301", "👍🏽", "🇨🇭", "👨‍👩‍👧", "क्षि", "\r\n", "\ud800", "각")
 _LONG = (
     "👨‍👩‍👧‍👦" * 16,
     "y\u0301" * 60,
     "🇨🇭" * 41,
     json.dumps([{"n": n, "é": "word"} for n in range(12)], ensure_ascii=False),
-    "👨‍👩‍👧🇨🇭👍🏽y\u0301"
-    * 350,  # above the limits that strategies usually have, some thousand characters
+    "👨‍👩‍👧🇨🇭👍🏽y\u0301" * 350,  # some thousand characters: above the usual limits of strategies
     "word " + "y\u0301🇨🇭👍🏽👨‍👩‍👧 中" * 250,
     json.dumps({"rows": [{"n": n, "é": "word 中"} for n in range(200)]}, ensure_ascii=False),
     "\r" * 40,
-    "[" * 1500 + "]" * 1500,  # deeper than Python's own parser goes
+    "[" * 1500 + "]" * 1500,  # deeper than Python's JSON parser goes
 )
 
 _ANY_TEXT, _ANY_CLUSTERS, _ANY_JSON = object(), object(), object()
@@ -66,12 +64,12 @@ _PARTS: tuple[Wire, ...] = (
     {"type": "file", "file": {"file_id": "f1"}},
     {"type": "refusal", "refusal": "I would rather not"},
 )
-# How a message differs from role and text; most do not.
+# The form of a message, beyond role and text; most are plain.
 PLAIN = ("plain",)
 FORMS = (*(PLAIN * 12), *(["list"] * 5), "none", "named", "metadata")
 
-# The ids of the calls of a message (None: paired by position; "()": a legacy call), and what
-# becomes of the results.
+# The ids of a message's calls (None: no id, paired by position; "()": a legacy call), and what
+# happens to the results.
 IDS = (
     ("a",),
     ("d",),
@@ -101,7 +99,7 @@ FATES = (
 
 
 class Table(tuple[T, ...]):
-    """Choices with a short `repr`: Hypothesis shows the arguments of strategies."""
+    """Choices with a short `repr`, because Hypothesis prints the arguments of strategies."""
 
     __slots__ = ()
 
@@ -115,7 +113,7 @@ def distinct_ids(max_calls: int) -> Sequence[Sequence[str | None]]:
 
 
 def talk(roles: Sequence[str]) -> Sequence[tuple[str, str]]:
-    """Return forms and roles of messages, the first being the simplest; system messages are the rarer ones."""
+    """Return forms and roles of messages, the simplest first; system messages are rarer."""
     ordinary = [role for role in roles if role not in SYSTEM_ROLES]
     return Table((*product(FORMS, roles), *product(FORMS, ordinary * 2)))
 
@@ -155,7 +153,7 @@ def _message(draw: st.DrawFn, form: str, role: str, text: st.SearchStrategy[str]
 
 
 def _content(draw: st.DrawFn, form: str, text: st.SearchStrategy[str]) -> Any:
-    """Draw text, or of the form `list` a list of parts."""
+    """Draw text, or a list of parts for the form `list`."""
     if form != "list":
         return draw(text)
     parts = st.sampled_from(_PARTS).map(copy_json) | text.map(
@@ -171,7 +169,7 @@ def exchanges(
     fates: Sequence[str],
     text: st.SearchStrategy[str],
 ) -> list[Wire]:
-    """Draw an exchange that is whole."""
+    """Draw a complete exchange."""
     kind = draw(st.sampled_from([(fate, found) for fate in fates for found in ids]))
     return [wire for _, wire in _exchange(draw, *kind, text)]
 
@@ -179,9 +177,9 @@ def exchanges(
 def _exchange(
     draw: st.DrawFn, fate: str, ids: Sequence[str | None], text: st.SearchStrategy[str]
 ) -> list[tuple[int, Wire]]:
-    """Draw a message with calls and its results, each with how many items of the log later it comes."""
+    """Draw a message with calls and its results, each with the number of items it comes late."""
     head: Wire = {"role": "assistant", "content": draw(st.none() | text)}
-    if ids[0] == "d":  # as some clients leave out what is empty
+    if ids[0] == "d":  # some clients leave out empty content
         del head["content"]
     if ids == ("()",):
         head["function_call"] = {"name": "look", "arguments": "{}"}
@@ -204,7 +202,7 @@ def _exchange(
 
 
 def _call(call_id: str | None) -> Wire:
-    """Return a call; its id decides what it is like."""
+    """Return a call; the id decides its kind and arguments."""
     if call_id == "custom":
         return {"id": call_id, "type": "custom", "custom": {"name": "run", "input": "print('é')"}}
     arguments = {"b": '{"query": {"é": [1, "two"]}}', "c": "not JSON", "d": "[1]", None: ""}.get(
@@ -234,7 +232,7 @@ def items(
     calls: Sequence[tuple[str, Sequence[str | None]]],
     text: st.SearchStrategy[str],
 ) -> list[tuple[int, Wire]]:
-    """Draw an item of a log: its messages, each with how many items later it comes."""
+    """Draw an item of a log: its messages, each with the number of items it comes late."""
     place = draw(st.integers(0, len(talk) + len(calls) - 1))
     if place < len(talk):
         return [(0, _message(draw, *talk[place], text))]
@@ -242,7 +240,7 @@ def items(
 
 
 def laid_out(items: list[list[tuple[int, Wire]]]) -> list[Wire]:
-    """Put what comes late where it comes: behind the item of its time."""
+    """Return the messages of all items in order, the late ones behind the items they wait for."""
     places = [
         (number + late, late > 0, number, wire)
         for number, item in enumerate(items)
@@ -255,7 +253,7 @@ def laid_out(items: list[list[tuple[int, Wire]]]) -> list[Wire]:
 def valid_histories(
     draw: st.DrawFn, text: st.SearchStrategy[str], min_size: int, max_size: int, *, tools: bool
 ) -> list[Wire]:
-    """Draw a log that every provider takes."""
+    """Draw a log that every provider accepts."""
     talk = tuple(product(PLAIN, ("user", "assistant")))
     calls = tuple(product(("in place",), distinct_ids(3))) if tools else ()
     found = draw(st.lists(items((*talk, *talk), calls, text), min_size=min_size, max_size=max_size))

@@ -1,4 +1,4 @@
-"""Other conversations that a strategy may have served before, or while a model answers."""
+"""Other conversations that a strategy served before, or serves while a model answers."""
 
 from functools import cache
 
@@ -12,7 +12,7 @@ from ctxwin.values.wire import Wire
 
 @cache
 def elsewhere() -> tuple[list[PruneRequest], ...]:
-    """Return what strategies are asked in a conversation of tiny messages, and in one of long ones."""
+    """Return the requests of a conversation of tiny messages, and those of one with long ones."""
     return _requests(_about_nothing(1, 20)), _requests(_about_nothing(120, 600))
 
 
@@ -32,7 +32,7 @@ def _requests(case: Case) -> list[PruneRequest]:
 
 
 def _about_nothing(words: int, max_tokens: int) -> Case:
-    """Return a conversation about nothing, of messages of so many words."""
+    """Return a conversation about nothing; each message has this many words."""
     text = "word " * words
     call = {"id": "a", "type": "function", "function": {"name": "look", "arguments": "{}"}}
     history: list[Wire] = [

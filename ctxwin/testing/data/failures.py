@@ -1,14 +1,14 @@
-"""How summarisers fail, and what gives away a text that was made of their errors."""
+"""How summarisers fail, and words that show that a text was made from their errors."""
 
 from ctxwin.values.errors import SummarizerError
 from ctxwin.values.plan import Summarize
 
 TOO_LONG = 2000  # words
-AWAY = "model-5f0e9a7c31d2"  # whoever quotes this has kept an error's text
+AWAY = "model-5f0e9a7c31d2"  # a text that has this in it quotes the error
 
 
 class ModelAwayError(TimeoutError):
-    """What a summariser raises that fails."""
+    """The error of a failing summariser."""
 
 
 def _raise(_: Summarize) -> str:
@@ -24,7 +24,7 @@ def _too_long(effect: Summarize) -> str:
 
 
 class Faltering:
-    """Answers once, and then is away."""
+    """Answers once, then fails."""
 
     def __init__(self) -> None:
         self.answered = False
@@ -39,7 +39,7 @@ class Faltering:
 
 FAILURES = (_raise, _blank, _too_long)
 
-# What a text has in it that was made from a summariser's error, and no other text by chance.
+# A text made from a summariser's error has one of these in it; no other text has, not by chance.
 TELLTALES = (
     SummarizerError.__name__,
     ModelAwayError.__name__,

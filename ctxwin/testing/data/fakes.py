@@ -1,4 +1,4 @@
-"""Counters and summarisers that need neither vocabulary nor model, and plugins that spare and fold."""
+"""Counters and summarisers without vocabulary or model, and plugins that protect and summarise."""
 
 import copy
 import time
@@ -12,16 +12,16 @@ from ctxwin.hooks.specs import hookimpl
 from ctxwin.values.message import Message
 from ctxwin.values.plan import Plan, PruneRequest, Unit
 
-WORTH_TOKENS = 20  # more than two words cost by any counter of this module
+WORTH_TOKENS = 20  # more than two words cost with any counter of this module
 
 
 class WordCounter(ChatCounter):
     """
-    Counts words, with the standard chat overhead: figures that can be checked by eye.
+    Counts words, with the standard chat overhead, so that a person can check the figures.
 
     Args:
-        exact: what it says of itself; an exact counter learns an offset from `observe`, an estimate
-            a correction.
+        exact: whether it claims to be exact. From `observe`, an exact counter learns an offset and
+            an estimate learns a factor.
     """
 
     name = "words"
@@ -33,18 +33,18 @@ class WordCounter(ChatCounter):
         return f"WordCounter(exact={self.exact})" if self.exact else "WordCounter()"
 
     def count_text(self, text: str) -> int:
-        """Return how many words the text has."""
+        """Return the number of words."""
         return len(text.split())
 
 
 class OddCounter(ChatCounter):
     """
-    Counts in a way that is lawful and unlike any tokenizer.
+    Counts in a way that is allowed, but unlike any tokenizer.
 
     Args:
-        kind: `characters`; `free-some`, where some texts cost nothing; `superlinear`; `constant`;
-            or `merging`, whose requests cost less than the sum of their messages, and which says
-            that it is not `additive`.
+        kind: `characters`; `free-some`: some texts cost nothing; `superlinear`; `constant`; or
+            `merging`: a request costs less than the sum of its messages, and the counter says that
+            it is not `additive`.
 
     Raises:
         ValueError: there is no such kind.
@@ -71,39 +71,45 @@ class OddCounter(ChatCounter):
         return f"OddCounter({self.kind!r})"
 
     def count_text(self, text: str) -> int:
-        """Return what the kind makes of the text."""
+        """Return the cost of a text, by the kind."""
         return self._COUNT[self.kind](text)
 
     def count_request(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
     ) -> int:
-        """Return the cost of a request: the sum; of a merging counter, a token a message less."""
+        """Return the cost of a request: the sum, or with `merging` one token less per message."""
         return super().count_request(messages, tools) - (
             len(messages) if self.kind == "merging" else 0
         )
 
 
 class Priced(ChatCounter):
-    """A counter for the judge, who asks for whole windows only: `cost` is what one costs."""
+    """A counter for the judge, which asks for whole windows only; `cost` returns their cost."""
 
     def __init__(self, cost: Callable[[Sequence[Mapping[str, Any]]], int]) -> None:
         self._cost = cost
 
     def count_request(
-        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] = (),  # noqa: ARG002 - part of the protocol
     ) -> int:
         """Return the cost of a window."""
         return self._cost(messages)
 
 
 def recording(counter: TokenCounter) -> tuple[TokenCounter, Counter[str]]:
-    """Return a copy of a counter, and where it notes how often it is asked about each message alone, by `repr`."""
+    """
+    Return a copy of a counter that records what it is asked.
+
+    The second value has, for the `repr` of each message, how often it was counted on its own.
+    """
     recorder: Any = copy.copy(counter)
     kind: Any = type(counter)
     asked: Counter[str] = Counter()
-    whole: list[
-        bool
-    ] = []  # a request is being counted: what it asks about its messages is not ctxwin's asking
+    # Not empty while a request is counted: what the counter then asks itself about single messages
+    # was not asked by ctxwin.
+    whole: list[bool] = []
 
     def count_message(message: Mapping[str, Any]) -> int:
         if not whole:
@@ -123,13 +129,13 @@ def recording(counter: TokenCounter) -> tuple[TokenCounter, Counter[str]]:
 
 class ScriptedSummarizer:
     """
-    Answers with given texts, one a call, the last one for ever.
+    Answers with given texts, one per call, and repeats the last one.
 
     Args:
-        texts: the answers; with none, a line that says how many messages it was given.
+        texts: the answers. Without any, it answers with the number of messages it was given.
 
     Attributes:
-        calls: what it was asked, `(messages, previous_summary, max_tokens)` each.
+        calls: the arguments of each call, `(messages, previous_summary, max_tokens)`.
     """
 
     def __init__(self, *texts: str) -> None:
@@ -151,10 +157,10 @@ class ScriptedSummarizer:
 
 class FailingSummarizer(ScriptedSummarizer):
     """
-    Raises, at every call or from a given one on.
+    Raises an error, after some answers or at once.
 
     Args:
-        texts: answers given before it fails; with none, it fails from the first call on.
+        texts: the answers before it fails; without any, it fails from the first call on.
         error: what it raises.
     """
 
@@ -177,8 +183,8 @@ class SlowSummarizer(ScriptedSummarizer):
     Sleeps before it answers.
 
     Args:
-        texts: as of `ScriptedSummarizer`.
-        seconds: how long it sleeps.
+        texts: the answers, as for `ScriptedSummarizer`.
+        seconds: the time that it sleeps.
     """
 
     def __init__(self, *texts: str, seconds: float = 1.0) -> None:
@@ -195,10 +201,10 @@ class SlowSummarizer(ScriptedSummarizer):
 
 class Sparing:
     """
-    A plugin that asks to spare the units of some messages.
+    A plugin that asks to protect the units of some messages.
 
     Args:
-        ids: ids of the messages.
+        ids: the ids of the messages.
     """
 
     name = "testing-sparing"
@@ -211,12 +217,12 @@ class Sparing:
 
     @hookimpl
     def ctxwin_protect(self, request: PruneRequest) -> Iterable[Unit]:
-        """Name the units that hold one of the messages."""
+        """Return the units that hold one of the messages."""
         return [unit for unit in request.units if self.ids.intersection(unit.ids)]
 
 
 class Folding:
-    """A strategy that has the oldest units told in two words a pair, so that others are shown what is written."""
+    """A strategy that replaces pairs of old units by two words, so that others see summaries."""
 
     name = "testing-folding"
 
@@ -225,7 +231,7 @@ class Folding:
 
     @hookimpl
     def ctxwin_prune(self, request: PruneRequest) -> Plan | None:
-        """Replace the two oldest units, and the two after them, where that is worth it."""
+        """Replace the two oldest units, and the next two, if that saves enough."""
         units = [unit for unit in request.droppable if not unit.written]
         pairs = [pair for pair in (units[:2], units[2:4]) if len(pair) == 2]
         plan = Plan()

@@ -1,8 +1,7 @@
 """
-What a store of sessions must do: one function a clause of its contract, with `AssertionError` where
-it is broken.
+The clauses of a store's contract, one function each; `AssertionError` if one is broken.
 
-Each looks at sessions of its own, so that the store may be shared.
+Each uses sessions of its own, so the store may be shared.
 """
 
 from contextlib import suppress
@@ -57,11 +56,11 @@ LOOKALIKES = (
     ),
     ("x" * 5001, "\u65e5\u672c\u8a9e", "42", "042", "4.2e1", "None", "null", "../a", "\ufeffa"),
 )
-"""Ids that an engine may take for one another, or for something else than an id."""
+"""Ids that an engine may confuse with each other, or take for something else."""
 
 
 def records_come_back(store: SessionStore) -> None:
-    """Bytes come back as they were given, numbered 1, 2, 3."""
+    """Bytes come back unchanged, numbered 1, 2, 3."""
     session = fresh()
     bodies = [
         b"",
@@ -84,7 +83,7 @@ def records_come_back(store: SessionStore) -> None:
 
 
 def large_records_come_back(store: SessionStore) -> None:
-    """So do ten megabytes."""
+    """A record or checkpoint of ten megabytes comes back too."""
     session, body = fresh(), bytes(range(250)) * 40_000
     position = store.append(session, [body], NOWHERE)
     must(store.read(session).records == ((1, body),), "a record may be large", len(body))
@@ -93,7 +92,7 @@ def large_records_come_back(store: SessionStore) -> None:
 
 
 def a_stale_append_is_refused(store: SessionStore) -> None:
-    """An append is taken at the expected position only, and leaves nothing behind elsewhere."""
+    """An append is accepted at the expected position only; a refused one stores nothing."""
     session = fresh()
     here = store.append(session, [b"1", b"2", b"3"], NOWHERE)
     before = store.read(session)
@@ -111,8 +110,8 @@ def a_stale_append_is_refused(store: SessionStore) -> None:
             refused = True
         must(
             not refused,
-            f"an append is refused where the log is at {here}",
-            f"one that expected {expected} was not",
+            f"an append is refused unless it expects {here}, where the log is",
+            f"one that expected {expected} was not refused",
         )
         same(store.read(session), before, "a refused append stores nothing")
     nowhere = fresh()
@@ -120,8 +119,8 @@ def a_stale_append_is_refused(store: SessionStore) -> None:
         store.append(nowhere, [b"x"], here)
         must(
             condition=False,
-            clause="a session that is not there is at NOWHERE",
-            seen=f"an append that expected {here}",
+            clause="only an append that expects NOWHERE creates a session",
+            seen=f"one that expected {here} was not refused",
         )
     same(store.read(nowhere), Page(NOWHERE, 0), "a refused append creates no session")
 
@@ -135,7 +134,7 @@ def sessions_do_not_touch(store: SessionStore) -> None:
         ]
         positions = {}
         for session in ids:
-            same(store.read(session), Page(NOWHERE, 0), f"{session!r} is no other session")
+            same(store.read(session), Page(NOWHERE, 0), f"{session!r} is no other session's id")
             positions[session] = store.append(session, [repr(session).encode()], NOWHERE)
         for session in ids[::2]:
             store.compact(session, positions[session], repr(session).encode(), {})
@@ -151,12 +150,12 @@ def sessions_do_not_touch(store: SessionStore) -> None:
             same(
                 store.read(session),
                 Page(NOWHERE, 0) if at % 4 == 1 else left,
-                f"{session!r} holds what is its own",
+                f"session {session!r} holds its own records",
             )
 
 
 def reading_by_number(store: SessionStore) -> None:
-    """From a number on, at most so many."""
+    """A read from a number returns records from there on, and no more than the limit."""
     session = fresh()
     here = store.append(session, [b"%d" % number for number in range(1, 8)], NOWHERE)
     store.compact(session, here, b"checkpoint", {2: None, 3: None})
@@ -169,109 +168,82 @@ def reading_by_number(store: SessionStore) -> None:
                 Page(here, 7, found),
                 f"read(start={start}, limit={limit})",
             )
-    same(store.read(fresh(), 1, 5), Page(NOWHERE, 0), "a session that is not there has no records")
+    same(store.read(fresh(), 1, 5), Page(NOWHERE, 0), "a session that does not exist is empty")
 
 
 def checkpoints(store: SessionStore) -> None:
-    """A checkpoint stands for all records up to a number, and goes forward only."""
+    """A checkpoint covers all records up to a number, and only moves forward."""
     session = fresh()
     first = store.append(session, [b"1", b"2"], NOWHERE)
     here = store.append(session, [b"3", b"4"], first)
     tail = ((3, b"3"), (4, b"4"))
-    must(
-        store.compact(session, first, b"of two", {}),
-        "a checkpoint may be of a past position",
-        first,
-    )
+    done = store.compact(session, first, b"of two", {})
+    must(done, "a checkpoint may have a past position", first)
     same(store.read(session), Page(here, 2, tail, b"of two"), "a checkpoint and what follows it")
     later = Position(here.life, 3)
-    must(
-        store.compact(session, later, b"of three", {}),
-        "a later checkpoint takes the place of an earlier",
-        later,
-    )
+    clause = "a later checkpoint replaces an earlier one"
+    must(store.compact(session, later, b"of three", {}), clause, later)
     after = Page(here, 3, tail[1:], b"of three")
-    same(store.read(session), after, "a later checkpoint takes the place of an earlier")
+    same(store.read(session), after, clause)
     for position, why in (
-        (first, "of an earlier position"),
-        (Position(here.life, 5), "of a position that was not reached"),
+        (first, "at an earlier position"),
+        (Position(here.life, 5), "at a position that was not reached"),
         (Position(fresh(), 4), "of another life"),
-        (NOWHERE, "of nowhere"),
+        (NOWHERE, "at NOWHERE"),
     ):
-        must(
-            not store.compact(session, position, b"x", {4: None}), f"no checkpoint {why}", position
-        )
+        done = store.compact(session, position, b"x", {4: None})
+        must(not done, f"a checkpoint {why} is refused", position)
         same(store.read(session), after, f"a refused checkpoint {why} changes nothing")
-    must(
-        not store.compact(fresh(), here, b"x", {}), "no checkpoint where there is no session", here
-    )
-    must(
-        store.compact(session, here, None, {4: b"four"}),
-        "records may be changed without a checkpoint",
-        here,
-    )
-    same(
-        store.read(session),
-        Page(here, 3, ((4, b"four"),), b"of three"),
-        "without one, the checkpoint stays",
-    )
+    done = store.compact(fresh(), here, b"x", {})
+    must(not done, "a checkpoint of a session that does not exist is refused", here)
+    done = store.compact(session, here, None, {4: b"four"})
+    must(done, "records may be changed without a new checkpoint", here)
+    expected = Page(here, 3, ((4, b"four"),), b"of three")
+    same(store.read(session), expected, "without a new checkpoint, the old one stays")
 
 
 def compacting_changes_what_it_names(store: SessionStore) -> None:
-    """Records are dropped and rewritten by number, and by nothing else."""
+    """Records are dropped and rewritten by number; all others stay as they are."""
     session, other = fresh(), fresh()
     bodies = [b"%d" % number for number in range(1, 1301)]
     here = store.append(session, bodies, NOWHERE)
     there = store.append(other, bodies, NOWHERE)
     changes = {number: None if number % 3 else b"rewritten" for number in range(100, 1200)}
-    must(
-        store.compact(session, here, b"checkpoint", {**changes, 5000: None, 5001: b"x"}),
-        "compact",
-        here,
-    )
+    # Numbers that do not exist are ignored.
+    done = store.compact(session, here, b"checkpoint", {**changes, 5000: None, 5001: b"x"})
+    must(done, "compact takes many changes at once", here)
     left = [(number, changes.get(number, body)) for number, body in enumerate(bodies, 1)]
     expected = tuple((number, body) for number, body in left if body is not None)
     same(
         store.read(session, 1),
         Page(here, 1300, expected),
-        "compact changes what it names, and nothing else",
+        "compact changes the records it was given, and no others",
     )
     store.compact(session, here, b"again", {100: b"x"})
-    same(store.read(session, 1), Page(here, 1300, expected), "what was dropped does not come back")
+    same(store.read(session, 1), Page(here, 1300, expected), "a dropped record stays away")
     same(
         store.read(other, 1),
         Page(there, 0, tuple(enumerate(bodies, 1))),
         "compact leaves other sessions alone",
     )
     must(store.compact(session, here, None, {1300: None}), "the newest record may be dropped", here)
-    same(
-        store.read(session, 1300),
-        Page(here, 1300),
-        "the number of a dropped record is not given again",
-    )
+    clause = "the number of a dropped record is not used again"
+    same(store.read(session, 1300), Page(here, 1300), clause)
     after = Position(here.life, 1301)
-    must(
-        store.append(session, [b"next"], here) == after,
-        "the number of a dropped record is not given again",
-        here,
-    )
-    same(
-        store.read(session, 1300),
-        Page(after, 1300, ((1301, b"next"),)),
-        "the number of a dropped record is not given again",
-    )
+    must(store.append(session, [b"next"], here) == after, clause, here)
+    same(store.read(session, 1300), Page(after, 1300, ((1301, b"next"),)), clause)
 
 
 def deleted_sessions_are_gone(store: SessionStore) -> None:
-    """With all they held; a new session of the same id has another life."""
+    """So are their records; a new session with the same id has another life."""
     session = fresh()
     here = store.append(session, [b"1", b"2"], NOWHERE)
     store.compact(session, here, b"checkpoint", {})
-    must(store.delete(session) is True, "delete says that there was a session", session)
-    must(store.delete(session) is False, "delete says that there was none", session)
+    must(store.delete(session) is True, "delete returns True if there was a session", session)
+    must(store.delete(session) is False, "delete returns False if there was none", session)
     same(store.read(session), Page(NOWHERE, 0), "a deleted session is gone")
     anew = store.append(session, [b"new", b"newer"], NOWHERE)
-    must(anew.life not in (here.life, ""), "each creation draws another life", anew)
+    must(anew.life not in (here.life, ""), "each creation gives another life", anew)
     same(
         store.read(session),
         Page(anew, 0, ((1, b"new"), (2, b"newer"))),
@@ -281,15 +253,17 @@ def deleted_sessions_are_gone(store: SessionStore) -> None:
         store.append(session, [b"late"], here)
         must(
             condition=False,
-            clause="a writer from before the deletion is refused",
-            seen="its append was stored",
+            clause="an append by a writer from before the deletion is refused",
+            seen="it was stored",
         )
-    must(not store.compact(session, here, b"x", {1: None}), "so is its checkpoint", here)
-    same(store.read(session, 1), Page(anew, 0, ((1, b"new"), (2, b"newer"))), "and changes nothing")
+    done = store.compact(session, here, b"x", {1: None})
+    must(not done, "a checkpoint by a writer from before the deletion is refused", here)
+    left = Page(anew, 0, ((1, b"new"), (2, b"newer")))
+    same(store.read(session, 1), left, "a refused checkpoint changes nothing")
 
 
 def sessions_are_listed(store: SessionStore) -> None:
-    """Each once, by its id."""
+    """The id of each session is listed once."""
     tag = fresh()
     names = [f"{name}{tag}" for name in (*LOOKALIKES[0], *LOOKALIKES[1], *LOOKALIKES[2])]
     for session in names:
@@ -304,13 +278,13 @@ def fresh() -> str:
     return uuid4().hex
 
 
-def must(condition: bool, clause: str, seen: object) -> None:
-    """Raise `AssertionError` where a clause does not hold."""
+def must(condition: bool, clause: str, seen: object) -> None:  # noqa: FBT001 - reads as an assertion
+    """Raise `AssertionError` if a clause does not hold."""
     if not condition:
         text = repr(seen)
         raise AssertionError(f"the store breaks its contract: {clause}; seen: {text[:1000]}")
 
 
 def same(seen: Page, expected: Page, clause: str) -> None:
-    """Raise `AssertionError` where a page is not as a clause says."""
-    must(seen == expected, f"{clause}, here {repr(expected)[:1000]}", seen)
+    """Raise `AssertionError` if a page is not what a clause says."""
+    must(seen == expected, f"{clause}; expected: {repr(expected)[:1000]}", seen)

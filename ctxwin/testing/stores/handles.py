@@ -1,4 +1,4 @@
-"""What a store of sessions must do that has several handles, in several threads, called in whatever order."""
+"""The clauses that need several handles on a store, several threads, or calls in any order."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,20 +11,19 @@ from ctxwin.sessions.stores.protocol import NOWHERE, Page, Position, SessionStor
 from ctxwin.testing.stores.checks import fresh, must, same
 from ctxwin.values.errors import StaleError
 
-MAX_EXAMPLES = 30  # each is up to twenty calls, which a database takes milliseconds for
-PHASES = (
-    Phase.generate,
-    Phase.shrink,
-)  # explaining takes many times as long, and has nothing to say of a store
+MAX_EXAMPLES = 30  # each makes up to twenty calls, and a database takes milliseconds for one
+# Without the phase `explain` of Hypothesis: it takes many times longer, and has nothing to explain.
+PHASES = (Phase.generate, Phase.shrink)
 
 
 def other_handles_see_the_same(store: SessionStore, other: SessionStore) -> None:
-    """What one has stored, another reads and goes on from."""
+    """A handle reads what another one stored, and continues from there."""
     session = fresh()
     here = store.append(session, [b"1"], NOWHERE)
     same(other.read(session), Page(here, 0, ((1, b"1"),)), "another handle sees the same")
     here = other.append(session, [b"2"], here)
-    must(store.compact(session, here, b"checkpoint", {}), "another handle goes on from there", here)
+    done = store.compact(session, here, b"checkpoint", {})
+    must(done, "another handle continues from there", here)
     here = store.append(session, [b"3"], here)
     expected = Page(here, 2, ((3, b"3"),), b"checkpoint")
     same(other.read(session), expected, "another handle sees the same")
@@ -32,7 +31,7 @@ def other_handles_see_the_same(store: SessionStore, other: SessionStore) -> None
 
 
 def writers_at_once(store: SessionStore, other: SessionStore) -> None:
-    """What was acknowledged is there once, in each writer's order."""
+    """Each acknowledged record is there once, in its writer's order."""
     session, each, writers = fresh(), 15, 4
     others = each * (writers - 1)
     with ThreadPoolExecutor(writers) as pool:
@@ -45,19 +44,21 @@ def writers_at_once(store: SessionStore, other: SessionStore) -> None:
     bodies = [body for _, body in store.read(session, 1).records]
     must(
         sorted(bodies) == sorted(body for own in written for body in own),
-        "what was acknowledged is there once",
+        "each acknowledged record is there once",
         bodies,
     )
     for own in written:
         must(
             [body for body in bodies if body in own] == own,
-            "each writer's records are in its order",
+            "the records of a writer keep their order",
             bodies,
         )
 
 
 def _write(store: SessionStore, session: str, name: bytes, number: int, others: int) -> list[bytes]:
-    """Append records one by one, each as often as others are quicker: never more often than they have records."""
+    """Append records one by one, each again until it is stored."""
+    # A refusal means that another writer was quicker, so there are no more refusals than records of
+    # others. This also ends the test of a store that refuses everything.
     bodies = [name + b" %d" % at for at in range(number)]
     refusals = 0
     for body in bodies:
@@ -65,25 +66,26 @@ def _write(store: SessionStore, session: str, name: bytes, number: int, others: 
             refusals += 1
             must(
                 refusals <= others,
-                "an append is refused only where another was quicker",
+                "an append is refused only if another writer was quicker",
                 f"{refusals} refusals",
             )
     return bodies
 
 
 def _appended(store: SessionStore, session: str, body: bytes) -> bool:
-    """Append a record where the log stands; returns False where another was quicker."""
+    """Append a record to the end of the log; return False if another writer was quicker."""
+    # A read from far beyond the end returns the position and no records.
     here = store.read(session, 2**40).position
     try:
         there = store.append(session, [body], here)
     except StaleError:
         return False
-    must(there.number == here.number + 1, f"who appends at {here} is next", there)
+    must(there.number == here.number + 1, f"an append at {here} gets the next number", there)
     return True
 
 
 def readers_see_whole_steps(store: SessionStore, other: SessionStore) -> None:
-    """No half of a batch, and no dropped record without the checkpoint that stands for it."""
+    """A reader never sees half a batch, or dropped records without the checkpoint for them."""
     session, batch = fresh(), 5
     position = store.append(session, [b"%d" % at for at in range(batch)], NOWHERE)
 
@@ -100,6 +102,7 @@ def readers_see_whole_steps(store: SessionStore, other: SessionStore) -> None:
         while not writing.done():
             page = other.read(session)
             numbers = [number for number, _ in page.records]
+            # Each checkpoint holds the number up to which it was made.
             told = page.checkpoint == (b"%d" % page.floor if page.floor else None)
             whole = numbers == list(range(page.floor + 1, page.position.number + 1))
             must(
@@ -111,7 +114,7 @@ def readers_see_whole_steps(store: SessionStore, other: SessionStore) -> None:
 
 
 def any_sequence_of_calls(store: SessionStore, other: SessionStore) -> None:
-    """Whatever is called by whichever handle, the other sees what a store in memory would have."""
+    """Any calls, through either handle, leave what a store in memory would hold."""
     examples = min(
         MAX_EXAMPLES, settings.get_profile(settings.get_current_profile_name()).max_examples
     )
@@ -143,7 +146,7 @@ def any_sequence_of_calls(store: SessionStore, other: SessionStore) -> None:
             ]
             must(
                 outcomes[0] == outcomes[1] and seen[0] == seen[1],
-                "whatever is called, it does what it must",
+                "any sequence of calls does what it does to a store in memory",
                 tried,
             )
         for session in sessions:
@@ -153,13 +156,13 @@ def any_sequence_of_calls(store: SessionStore, other: SessionStore) -> None:
 
 
 def _calls() -> st.SearchStrategy[tuple[Any, ...]]:
-    """Generate calls, with numbers counted back from where a log stands, or they would seldom name anything."""
+    """Generate calls."""
+    # Numbers count back from the end of the log, or few calls would meet a record.
     bodies, back = st.lists(st.binary(max_size=5), min_size=1, max_size=4), st.integers(-1, 6)
     changes = st.dictionaries(back, st.none() | st.binary(max_size=5), max_size=4)
     return st.one_of(
-        st.tuples(
-            st.just("append"), st.just(0), bodies
-        ),  # twice, for it makes what the others take away
+        # Appends twice: they make what the other calls remove.
+        st.tuples(st.just("append"), st.just(0), bodies),
         st.tuples(st.just("append"), st.sampled_from([0, 0, -1, 1]), bodies),
         st.tuples(st.just("compact"), back, st.none() | st.binary(max_size=5), changes),
         st.tuples(st.just("compact"), st.just(0), st.binary(max_size=5), changes),
@@ -169,7 +172,7 @@ def _calls() -> st.SearchStrategy[tuple[Any, ...]]:
 
 
 def _outcome(store: SessionStore, session: str, method: str, *arguments: Any) -> object:
-    """Call a method at positions that are right, or wrong by so much; returns what can be compared."""
+    """Call a method at a position that may be wrong; return something that can be compared."""
     here = store.read(session, 2**40).position
     try:
         if method == "append":
@@ -192,5 +195,5 @@ def _back(here: Position, number: int) -> Position:
 
 
 def _plain(page: Page) -> tuple[object, ...]:
-    """Return a page without the life, which each store draws for itself."""
+    """Return a page without the life, which is random."""
     return page.position.number, page.floor, page.records, page.checkpoint
