@@ -45,6 +45,10 @@ from ctxwin_plugins.drop_oldest import DropOldest
 class TestDropOldest(StrategyContract):
     def strategy(self):
         return DropOldest()
+
+
+class TestQuickly(TestDropOldest):
+    max_examples = 10
 """
 
 
@@ -58,7 +62,9 @@ def test_faults_of_the_manager_fail_the_test_of_their_law(
         f"import sys\nsys.path.insert(0, {folder!r})\nimport plants\nplants.PLANTS[{law!r}][0][0]()\n"
     )
     pytester.makepyfile(test_contract=CONTRACT)
-    result = pytester.runpytest_subprocess("-q", "-k", f"{law.lower()}_ or l3_")
+    result = pytester.runpytest_subprocess(
+        "-q", "-k", f"Oldest and {law.lower()}_ or Quickly and l3_"
+    )
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(
         [f"*drop-oldest breaks {law} *", "*Repeat it:*", f"FAILED *test_{law.lower()}_*"]

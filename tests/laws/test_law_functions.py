@@ -212,7 +212,7 @@ def test_edits(old: Any, new: Any, lawful: bool) -> None:
 
 
 def test_editable_is_what_the_laws_leave_room_for() -> None:
-    """No pinned unit, no question, none that a plugin protects or a strategy wrote; results of the newest unit only."""
+    """Not what is pinned, protected, written or the question; of the newest unit, results only."""
     fresh = exchange(4, "a")
     context = Context(
         base_tokens=3, max_tokens=100, question=3, newest=(4, 5), protected_by_plugin=frozenset({8})
