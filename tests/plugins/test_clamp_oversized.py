@@ -38,7 +38,7 @@ def clamped(content: Any, budget: int = 200, **options: Any) -> tuple[Any, Conte
 
 @given(TEXTS, st.floats(0, 1))
 def test_head_and_tail_are_kept_between_graphemes(text: str, head_share: float) -> None:
-    """A marker says how much is left out; what is kept is whole; the limit holds."""
+    """A marker says how much is left out, no grapheme is split, and the limit holds."""
     content, manager = clamped(text, head_share=head_share, max_message_tokens=80)
     if content == text:
         return
@@ -76,7 +76,7 @@ def test_json_stays_json(value: Any) -> None:
 
 
 def test_structure_is_kept() -> None:
-    """What is short stays as it is."""
+    """What is short stays unchanged."""
     rows = [{"id": number, "text": "x" * 50} for number in range(100)]
     content, _ = clamped(json.dumps({"status": "ok", "rows": rows}), budget=800)
     parsed = json.loads(content)
@@ -98,7 +98,7 @@ def test_longest_part_of_a_list_is_clamped() -> None:
 
 
 def test_the_current_question_is_never_clamped_unless_asked_to() -> None:
-    """It takes the strategy's word and the manager's."""
+    """Both the strategy and the manager must allow it."""
     for asked in (False, True):
         for allowed in (False, True):
             manager = ContextManager(
@@ -127,7 +127,7 @@ def test_longest_first_and_no_more_than_needed() -> None:
 
 
 def test_a_counter_that_nothing_satisfies() -> None:
-    """Where no cut is short enough by the counter, the message is left to the next strategy."""
+    """If no cut is short enough by the counter, the message is left to the next strategy."""
     manager = ContextManager(
         200, counter=lambda text: 300 if len(text) > 10 else 1, strategies=["clamp-oversized"]
     )
@@ -140,13 +140,13 @@ def test_a_counter_that_nothing_satisfies() -> None:
     "bad", [{"max_message_tokens": 0}, {"head_share": 1.1}, {"head_share": -0.1}]
 )
 def test_bad_arguments_are_refused(bad: dict[str, Any]) -> None:
-    """On construction."""
+    """The constructor refuses them."""
     with pytest.raises(ValueError, match=r"\d"):
         ClampOversized(**bad)
 
 
 def test_odd_json() -> None:
-    """Numbers of thousands of digits, and escapes that have no encoding, come out as JSON that can be sent."""
+    """Huge numbers and escapes without an encoding become JSON that can be sent."""
     digits = '{"n":' + "9" * 5000 + "}"
     assert json.loads(clamped(digits, budget=2000)[0])
     escaped = '{"log":"\\ud83d' + "word " * 400 + '"}'
@@ -168,7 +168,7 @@ def test_what_cannot_be_shortened_stays() -> None:
 
 
 def test_json_that_is_too_deep_is_left_alone() -> None:
-    """Python reads it, and cannot write it again."""
+    """Python can read it but cannot write it again."""
     for depth in range(100, 1100, 50):
         manager = ContextManager(600, counter=len, strategies=[ClampOversized(50)])
         manager.add_message("assistant", "[" * depth + "1" + "]" * depth)
@@ -178,7 +178,7 @@ def test_json_that_is_too_deep_is_left_alone() -> None:
 
 
 def test_a_number_is_not_cut() -> None:
-    """However long: what is left of it would be another number."""
+    """However long it is: the rest of it would be another number."""
     number = "1234567890" * 9
     manager = ContextManager(150, counter=len, strategies=[ClampOversized(60)])
     manager.add_message("assistant", f'{{"n": {number}, "text": "{"word " * 20}"}}')
@@ -188,7 +188,7 @@ def test_a_number_is_not_cut() -> None:
 
 
 def test_a_text_that_only_its_escapes_make_long() -> None:
-    """It is shorter than it may be, and nothing of it can be cut: the message goes."""
+    """It is within its limit, so nothing can be cut from it: the message is dropped."""
     content = json.dumps({"log": "\n" * 100})
     manager = ContextManager(180, counter=len, strategies=[ClampOversized(150)])
     manager.add_message("assistant", content)

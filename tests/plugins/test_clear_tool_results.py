@@ -24,7 +24,7 @@ def agent(
 
 
 def cleared(manager: ContextManager) -> list[int]:
-    """Which exchanges had their result cleared in the first prune."""
+    """Return the exchanges whose result was cleared in the first prune."""
     assert manager.messages()
     assert manager.last_receipt is not None
     edits = [action for action in manager.last_receipt.actions if action.kind == "edit"]
@@ -32,7 +32,7 @@ def cleared(manager: ContextManager) -> list[int]:
 
 
 def test_oldest_results_are_cleared_first() -> None:
-    """Until enough is free; the newest stay, all messages stay."""
+    """Results are cleared until enough is free; the newest stay, and so do all messages."""
     manager = agent(ClearToolResults())
     assert cleared(manager) == [0, 1]
     assert len(manager) == 13
@@ -41,7 +41,7 @@ def test_oldest_results_are_cleared_first() -> None:
 
 
 def test_knobs() -> None:
-    """Newest kept, tools excluded, a minimum worth freeing."""
+    """How many of the newest stay, which tools are excluded, and the least gain."""
     assert cleared(agent(ClearToolResults(keep_last=5))) == [0]
     assert cleared(agent(ClearToolResults(keep_last=6))) == []
     assert cleared(agent(ClearToolResults(exclude_tools=["even"]))) == [1]
@@ -50,7 +50,7 @@ def test_knobs() -> None:
 
 
 def test_json_stays_json() -> None:
-    """Whoever parses the output still can; list content is replaced by text."""
+    """The output can still be parsed; list content is replaced by text."""
     manager = agent(ClearToolResults(), json.dumps({"rows": ["x" * 200]}))
     contents = [wire["content"] for wire in manager.messages() if wire["role"] == "tool"]
     assert all(json.loads(content) for content in contents)
@@ -64,7 +64,7 @@ def test_json_stays_json() -> None:
 
 
 def test_function_results_and_custom_tools() -> None:
-    """Legacy calls are cleared too, by the name on the result; custom tools by the name on the call."""
+    """The name of the tool is on the result for legacy calls, on the call for custom tools."""
     manager = ContextManager(
         300, counter=len, strategies=[ClearToolResults(keep_last=0, exclude_tools=["keep"])]
     )
@@ -82,7 +82,7 @@ def test_function_results_and_custom_tools() -> None:
 
 
 def test_already_cleared_is_left_alone() -> None:
-    """Nothing is gained by clearing a placeholder."""
+    """Clearing a placeholder gains nothing."""
     manager = agent(ClearToolResults(keep_last=0), "ok" * 10, budget=120)
     manager.messages()
     assert manager.last_receipt is not None
@@ -98,6 +98,6 @@ def test_already_cleared_is_left_alone() -> None:
     ],
 )
 def test_bad_arguments_are_refused(bad: dict[str, Any], error: type[Exception]) -> None:
-    """On construction."""
+    """The constructor refuses them."""
     with pytest.raises(error):
         ClearToolResults(**bad)

@@ -4,7 +4,7 @@ from ctxwin import ContextManager
 
 
 def test_oldest_first_and_no_more_than_needed() -> None:
-    """Just as many units as reach the target; an exchange counts as one."""
+    """It drops just enough units to reach the target; an exchange is one unit."""
     call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     manager = ContextManager(100, counter=len)
     manager.add_message("system", "be kind")

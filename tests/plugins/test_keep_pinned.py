@@ -1,4 +1,4 @@
-"""`keep-pinned`: spare by rule."""
+"""`keep-pinned`: protect by rule."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from ctxwin_plugins.keep_pinned import KeepPinned
 
 
 def left(**rule: Any) -> list[str]:
-    """What a window holds of twelve messages, with a rule."""
+    """Return what a window holds of twelve messages, with a rule."""
     manager = ContextManager(70, counter=len, strategies=[KeepPinned(**rule)])
     manager.add_message("assistant", "welcome")
     for number in range(4):
@@ -19,7 +19,7 @@ def left(**rule: Any) -> list[str]:
 
 
 def test_rules() -> None:
-    """Roles, names, first and last turns, any predicate; without a rule, nothing more than the core keeps."""
+    """By role, name, first and last turns, or predicate; without a rule, what the core keeps."""
     assert left() == ["reply 1", "user 2", "reply 2", "user 3", "reply 3"]
     assert left(first_turns=1) == ["user 0", "reply 0", "reply 2", "user 3", "reply 3"]
     assert left(last_turns=3) == ["user 1", "reply 1", "user 2", "reply 2", "user 3", "reply 3"]
@@ -35,7 +35,7 @@ def test_rules() -> None:
 
 
 def test_spared_units_go_where_nothing_else_can() -> None:
-    """Sparing everything does not end in a `BudgetError`."""
+    """Protecting everything does not end in a `BudgetError`."""
     assert left(last_turns=99)[-1] == "reply 3"
 
 
@@ -48,6 +48,6 @@ def test_spared_units_go_where_nothing_else_can() -> None:
     ],
 )
 def test_bad_rules_are_refused(rule: dict[str, Any], error: type[Exception]) -> None:
-    """On construction."""
+    """The constructor refuses them."""
     with pytest.raises(error):
         KeepPinned(**rule)

@@ -1,4 +1,4 @@
-"""`summarize-history`: what leaves, what stays, and within which bounds; its laws are proved in `test_contracts`."""
+"""`summarize-history`: what leaves, what stays, which bounds; `test_contracts` proves its laws."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from ctxwin_plugins.summarize_history import SummarizeHistory
 
 
 def full(messages: Sequence[Message], previous: str | None, max_tokens: int) -> str:
-    """Use all the room there is."""
+    """Write a summary that uses all the room there is."""
     return "fact " * max_tokens
 
 
@@ -39,7 +39,7 @@ def kinds(ctx: ContextManager) -> list[tuple[str, str]]:
 
 
 def test_one_summary_takes_the_place_of_the_oldest() -> None:
-    """It reaches the target by itself; the newest turns stand as they were said."""
+    """This alone reaches the target; the newest turns stay unchanged."""
     ctx = conversation(SummarizeHistory(full))
     talk(ctx, 21)
     window = ctx.messages()
@@ -73,7 +73,7 @@ OPTIONS = st.fixed_dictionaries(
 def test_no_summary_is_written_in_vain(
     options: dict[str, Any], tokens: int, low: float, words: int, floor: int
 ) -> None:
-    """Whatever is asked for: what a prune wrote it does not drop, nor anything unsummarised beside it."""
+    """Whatever is asked for, a prune drops neither its own summary nor anything beside it."""
     ctx = conversation(SummarizeHistory(full, **options), tokens, low=low)
     ctx.add_message("system", "s " * floor)
     written = 0
@@ -98,7 +98,7 @@ def _actions(ctx: ContextManager) -> Any:
 
 
 def test_an_agent_run_of_one_turn_is_summarised_too() -> None:
-    """The newest exchanges stay, the older ones of the same turn do not."""
+    """The newest exchanges stay; older ones of the same turn do not."""
     ctx = conversation(SummarizeHistory(full))
     ctx.add_message("user", "find the bug")
     for number in range(60):
@@ -116,7 +116,7 @@ def test_an_agent_run_of_one_turn_is_summarised_too() -> None:
 
 
 def test_the_users_own_words_stay() -> None:
-    """The newest of them, as far as they take half of the room."""
+    """The newest of them stay, up to half of the room."""
     ctx = conversation(SummarizeHistory(full, keep_user_messages=True))
     talk(ctx, 21, words=10)
     talk(ctx, 21, words=10)
@@ -127,7 +127,7 @@ def test_the_users_own_words_stay() -> None:
 
 
 def test_newest_turns_stay() -> None:
-    """So many, and no more tokens than asked for."""
+    """As many as asked for, and no more tokens than allowed."""
     choices: list[tuple[dict[str, Any], int]] = [
         ({"keep_last_turns": 5, "max_summary_tokens": 20}, 9),
         ({"keep_last_turns": 5, "keep_tokens": 100}, 5),
@@ -144,7 +144,7 @@ def test_newest_turns_stay() -> None:
 
 
 def test_several_summaries_become_one() -> None:
-    """What other strategies wrote is carried on too, oldest first, and not told as something that was said."""
+    """Summaries of other strategies go into it too, oldest first, but not as messages."""
     from ctxwin.testing import Folding
 
     summarizer = ScriptedSummarizer("all")
@@ -161,7 +161,7 @@ def test_several_summaries_become_one() -> None:
 
 
 def test_a_summary_from_when_more_could_be_taken() -> None:
-    """It is told in chunks like everything else."""
+    """It is read in chunks like everything else."""
     ctx = conversation(SummarizeHistory(full, max_summary_tokens=500))
     talk(ctx, 21)
     ctx.messages()
@@ -180,7 +180,7 @@ def test_a_summary_from_when_more_could_be_taken() -> None:
 
 
 def test_nothing_to_summarise() -> None:
-    """No droppable unit, only a summary, next to no room: the next strategy is asked."""
+    """With no droppable unit, only a summary, or no room, the next strategy is asked."""
     ctx = ContextManager(
         20, counter=WordCounter(), strategies=[SummarizeHistory(ScriptedSummarizer())]
     )
@@ -201,7 +201,7 @@ def test_nothing_to_summarise() -> None:
 
 
 def test_messages_of_parts_alone() -> None:
-    """Where no message tells what it costs beside its text, a usual figure is taken."""
+    """If no message shows what it costs beside its text, a usual figure is used."""
     ctx = ContextManager(
         300, counter=WordCounter(), strategies=[SummarizeHistory(ScriptedSummarizer("told"))]
     )
@@ -230,7 +230,7 @@ def test_messages_of_parts_alone() -> None:
     ],
 )
 def test_bad_arguments(options: dict[str, Any], error: type[Exception]) -> None:
-    """Refused when the strategy is made, by name."""
+    """The constructor refuses them, and names them."""
     with pytest.raises(error) as caught:
         SummarizeHistory(**options)
     assert error is TypeError or next(reversed(options)) in str(caught.value)

@@ -32,7 +32,7 @@ class Client:
 
 
 def test_a_summary_is_asked_for() -> None:
-    """Of the model, with the bound under the name that the server knows, and the options."""
+    """The model is asked with the bound under the name that the server knows, and the options."""
     client = Client(reply())
     summarizer = OpenAISummarizer(client, "gpt-x", limit="max_completion_tokens", temperature=0)
     assert summarizer(MESSAGES, "before", 50) == "as agreed"
@@ -62,7 +62,7 @@ def test_a_summary_is_asked_for() -> None:
     ids=["refusal", "filter", "length", "none", "blank", "no choices"],
 )
 def test_what_is_no_summary_is_an_error(answer: Any, says: str) -> None:
-    """Sync and async; nothing of it comes into the window."""
+    """With both clients; and the window stays without it."""
 
     async def later() -> Any:
         return answer
@@ -104,14 +104,14 @@ def test_both_colours_in_a_manager() -> None:
 
 
 class Later:
-    """An awaitable that is no coroutine."""
+    """An awaitable that is not a coroutine."""
 
     def __await__(self) -> Any:
         yield
 
 
 def test_what_is_no_client_is_refused() -> None:
-    """When the summariser is made, and so are options that it sets itself."""
+    """The constructor refuses it, and options that the summariser sets itself."""
     with pytest.raises(TypeError, match="object has no chat"):
         OpenAISummarizer(object(), "gpt-x")
     for option in ("max_tokens", "messages"):

@@ -1,6 +1,5 @@
 """
-Summaries over HTTP: a server of one's own, the real `openai` client, sync and async, and the server
-killed meanwhile.
+Summaries over HTTP, with the real `openai` client, sync and async, also when the server is killed.
 
 The server is a FastAPI application in a process of its own, on a port that the system chose.
 """
@@ -46,16 +45,19 @@ async def complete(request: Request):
         await asyncio.sleep(60)
     asked = body["messages"][1]["content"]
     text = f"So far: {asked.count(chr(10))} lines." if body["model"] == "tiny" else None
-    message = {"role": "assistant", "content": text, "refusal": None if text else "I would rather not"}
+    refusal = None if text else "I would rather not"
+    message = {"role": "assistant", "content": text, "refusal": refusal}
     choice = {"index": 0, "finish_reason": "stop", "message": message}
-    return {"id": "x", "object": "chat.completion", "created": 0, "model": body["model"], "choices": [choice]}
+    reply = {"id": "x", "object": "chat.completion", "created": 0, "model": body["model"]}
+    return reply | {"choices": [choice]}
 
-uvicorn.Server(uvicorn.Config(app, log_level="error")).run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
+listening = socket.socket(fileno=int(sys.argv[1]))
+uvicorn.Server(uvicorn.Config(app, log_level="error")).run(sockets=[listening])
 """
 
 
 class Server:
-    """The process, and where it listens."""
+    """The process of the server, and its address."""
 
     def __init__(self) -> None:
         listening = socket.create_server(("127.0.0.1", 0))
@@ -65,7 +67,8 @@ class Server:
         self.process = subprocess.Popen(command, pass_fds=[listening.fileno()])
         listening.close()
         ready = f"{self.url}/ready"
-        with urllib.request.urlopen(ready, timeout=60) as answer:
+        # The request waits in the backlog until the server is up.
+        with urllib.request.urlopen(ready, timeout=60) as answer:  # noqa: S310
             assert answer.status == 200
 
     def kill(self) -> None:
@@ -112,14 +115,14 @@ def summaries(ctx: ContextManager) -> list[Any]:
 
 
 def nothing_is_lost(ctx: ContextManager) -> None:
-    """The log is whole, the window valid, by whoever is left."""
+    """The log is complete, and the window is valid by whatever strategy is left."""
     assert len(ctx.conversation_history) == 24
     assert 0 < len(ctx.messages()) < 24
     assert ctx.total_tokens <= 200
 
 
 def test_a_sync_client(server: Server) -> None:
-    """On the request path, and ahead of it."""
+    """On the request path, and before it."""
     with openai.OpenAI(**server.options()) as client:
         summarizer = OpenAISummarizer(client, "tiny", temperature=0)
         ctx = conversation(summarizer)
@@ -134,7 +137,7 @@ def test_a_sync_client(server: Server) -> None:
 
 
 def test_an_async_client(server: Server) -> None:
-    """The same body, awaited."""
+    """The same, awaited."""
 
     async def go() -> None:
         async with openai.AsyncOpenAI(**server.options()) as client:
@@ -152,7 +155,7 @@ def test_an_async_client(server: Server) -> None:
 
 
 def test_a_refusal(server: Server) -> None:
-    """Is no summary."""
+    """A refusal is not taken for a summary."""
     with openai.OpenAI(**server.options()) as client:
         ctx = conversation(OpenAISummarizer(client, "refuses"))
         nothing_is_lost(ctx)
@@ -162,7 +165,7 @@ def test_a_refusal(server: Server) -> None:
 
 
 def test_a_time_out(server: Server) -> None:
-    """Is one failure among others."""
+    """A time-out is a failure like any other."""
     with openai.OpenAI(**server.options() | {"timeout": 0.3}) as client:
         ctx = conversation(OpenAISummarizer(client, "hangs"))
         nothing_is_lost(ctx)
@@ -171,7 +174,7 @@ def test_a_time_out(server: Server) -> None:
 
 
 def test_the_server_is_killed_while_it_answers() -> None:
-    """Sync in a thread, async in a task, and by a ticket: nothing is lost, and another server can carry on."""
+    """Nothing is lost in a thread, in a task or by a ticket, and another server can continue."""
 
     async def go() -> None:
         with serving() as dying:

@@ -1,4 +1,4 @@
-"""`TransformersSummarizer`: with stand-ins, and with a real tiny model where torch is installed."""
+"""`TransformersSummarizer`, with stand-ins, and with a tiny real model if torch is installed."""
 
 import re
 import sys
@@ -17,7 +17,8 @@ from ctxwin.testing import WordCounter
 from ctxwin_plugins.summarize_history import SummarizeHistory
 
 TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
+    "{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 MESSAGES = [
@@ -26,14 +27,14 @@ MESSAGES = [
 
 
 class Tensor(list[list[int]]):
-    """As much of a tensor as is needed."""
+    """The part of a tensor that is needed here."""
 
     def to(self, device: str) -> dict[str, "Tensor"]:
         return {"input_ids": self}
 
 
 class Tokenizer:
-    """Characters for tokens; knows a system role or not, or no chat template at all."""
+    """Takes characters for tokens; may have no system role, or no chat template."""
 
     model_max_length = 10**30
     all_special_tokens = ("<|im_end|>",)
@@ -61,7 +62,7 @@ class Tokenizer:
 
 
 class Model:
-    """Says the same to everything."""
+    """Always gives the same answer."""
 
     device = "cpu"
 
@@ -79,7 +80,7 @@ def stand_in(window: int | None = 20_000, template: str | None = "chatml") -> An
 
 
 def test_a_prompt_is_rendered_and_answered() -> None:
-    """By the chat template, with nothing sampled; only what is new is the summary."""
+    """With the chat template and without sampling; only the new tokens are the summary."""
     pipeline = stand_in()
     summarizer = TransformersSummarizer(pipeline, top_k=None)
     assert summarizer(MESSAGES, "before", 60) == "as agreed"
@@ -94,7 +95,7 @@ def test_a_prompt_is_rendered_and_answered() -> None:
 
 
 def test_other_templates() -> None:
-    """One that knows no system role, and none at all."""
+    """A template without a system role, and a tokenizer without a template."""
     for template, start in (("no system", "[user]You maintain"), (None, "You maintain")):
         pipeline = stand_in(template=template)
         assert TransformersSummarizer(pipeline)(MESSAGES, None, 60) == "as agreed"
@@ -102,7 +103,7 @@ def test_other_templates() -> None:
 
 
 def test_no_message_spells_a_special_token() -> None:
-    """What would end a turn for the model is taken apart."""
+    """The spelling of a token that would end a turn is split."""
     pipeline = stand_in(template=None)
     pipeline.tokenizer.all_special_tokens = ("[/INST]",)
     TransformersSummarizer(pipeline)(
@@ -117,7 +118,7 @@ def shown(pipeline: Any) -> list[int]:
 
 
 def test_the_oldest_messages_go_where_the_window_is_small() -> None:
-    """As few as need be; then the beginning of the last one; then it is an error."""
+    """As few as necessary, then the beginning of the last one; then it is an error."""
     roomy = stand_in()
     TransformersSummarizer(roomy)(MESSAGES, None, 60)
     needed = len(roomy.tokenizer.rendered[-1]) + 60
@@ -148,7 +149,7 @@ def _call(arguments: str) -> dict[str, Any]:
 
 
 def _least() -> int:
-    """Return what a prompt without messages costs."""
+    """Return the cost of a prompt without messages."""
     return len(
         Tokenizer().apply_chat_template(
             prompt((), None, 60), tokenize=False, add_generation_prompt=True
@@ -159,7 +160,7 @@ def _least() -> int:
 def test_the_model_is_loaded_when_it_is_needed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """And once; a window that nobody states is taken for a small one."""
+    """It is loaded only once; a window that is not stated is taken to be small."""
     loaded: list[Any] = []
 
     def pipeline(task: str, model: str) -> Any:
@@ -222,7 +223,7 @@ def tiny() -> Callable[[], Any]:
 
 @pytest.mark.filterwarnings("ignore")  # of libraries that are not ours
 def test_a_real_model_writes(tiny: Callable[[], Any], tmp_path: Path) -> None:
-    """Through `generate`, by the chat template, within its window; the same from a folder."""
+    """It uses `generate` and the chat template, within its window; also when read from a folder."""
     pipeline = tiny()
     summarizer = TransformersSummarizer(pipeline, min_new_tokens=8)
     text = summarizer(MESSAGES, None, 24)
@@ -241,7 +242,7 @@ def test_a_real_model_writes(tiny: Callable[[], Any], tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_real_model_in_a_manager(tiny: Callable[[], Any]) -> None:
-    """Made at once, and by a ticket; whatever it says, the window is valid."""
+    """Directly and by a ticket, and whatever it says, the window is valid."""
     strategy = SummarizeHistory(
         TransformersSummarizer(tiny(), min_new_tokens=4), max_summary_tokens=30
     )

@@ -1,9 +1,8 @@
 """
-Summaries lose nothing: every way to fail at every call, cancellation at every await, any
-interleaving.
+Summaries lose nothing, whatever fails: any call, cancellation at any await, any interleaving.
 
-A run is described by a `Model`: a summariser of either colour that answers, and fails in a given
-way at a given call.
+A run is described by a `Model`: a summariser, sync or async, that answers, but fails in a given way
+at a given call.
 """
 
 import asyncio
@@ -13,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import product
 from random import Random
 from typing import Any
@@ -29,7 +29,8 @@ from ctxwin.testing.strategies import counters, histories
 from ctxwin.values.wire import Wire
 from ctxwin_plugins.summarize_history import SummarizeHistory
 
-MOST_CALLS = 5  # of a model in one prune: each of them fails in each way, a history of a hundred chunks shows no more
+# Calls of a model in one prune. Each fails in each way, so more calls take long and show no more.
+MOST_CALLS = 5
 
 
 def _raise(error: BaseException) -> Callable[[int], str]:
@@ -53,7 +54,7 @@ WAYS: dict[str, Callable[[int], Any]] = {
 
 
 class Model:
-    """Answers, but for one call, where it fails in a given way."""
+    """Answers, except at one call, where it fails in a given way."""
 
     def __init__(self, fails_at: int | None = None, way: str = "raises", *, steps: int = 1) -> None:
         self.fails_at = fails_at
@@ -74,7 +75,7 @@ class Model:
 
 
 class Scene:
-    """A conversation that is over its budget, as often as it is needed, beside one that never summarises."""
+    """Makes equal conversations over their budget, and one of them that never summarises."""
 
     def __init__(self, history: Sequence[Wire], counter: TokenCounter, share: int) -> None:
         self.history = history
@@ -133,15 +134,14 @@ def is_valid(
 scenes = st.builds(
     Scene, histories(min_size=6, max_size=12), counters(odd=False), st.integers(30, 90)
 )
-fewer = settings(
-    max_examples=max(10, settings().max_examples // 4)
-)  # each tries some fifty failures
+# Each example tries some fifty failures.
+fewer = settings(max_examples=max(10, settings().max_examples // 4))
 
 
 @given(scenes)
 @fewer
 def test_every_failure_of_every_call_in_the_foreground(scene: Scene) -> None:
-    """The log is as before, the window is what it is without summaries; sync and async."""
+    """Sync and async: the log is as before, and the window is the one without summaries."""
     model = Model()
     window_of(scene.conversation(model.sync))
     assume(1 <= model.calls <= MOST_CALLS)
@@ -175,7 +175,7 @@ def test_every_failure_of_every_call_in_the_background(scene: Scene) -> None:
     with asyncio.Runner() as loop:
         for fails_at, way in product(range(model.calls), WAYS):
             if way.startswith("answers") and "long" in way and fails_at < model.calls - 1:
-                continue  # of a chunk before the last one nobody can tell where the ticket is run
+                continue  # a ticket cannot tell whether a chunk before the last is too long
             finished = ticket.run(Model(fails_at, way).sync)
             assert loop.run(ticket.arun(Model(fails_at, way).awaited)) == finished
             ctx._keeper.conversation.failures = {}
@@ -194,10 +194,10 @@ def test_every_failure_of_every_call_in_the_background(scene: Scene) -> None:
 @given(scenes, st.integers(1, 3))
 @fewer
 def test_cancelled_at_every_await(scene: Scene, steps: int) -> None:
-    """The state is as before, to the last figure; then the window is had without the model."""
+    """The state is exactly as before, and the window can still be made without the model."""
 
     async def cancelled(ctx: ContextManager, call: Callable[[], Any], after: int) -> bool:
-        """Cancel a call after so many steps of the loop; return whether it was cancelled before it ended."""
+        """Cancel a call after some steps of the loop; return whether that came before its end."""
         state = ctx.to_dict()
         task = asyncio.ensure_future(call())
         for _ in range(after):
@@ -217,7 +217,8 @@ def test_cancelled_at_every_await(scene: Scene, steps: int) -> None:
         assume(ticket is not None)
         assert ticket is not None
         assume(len(ticket._chunks) <= MOST_CALLS)
-        runs = asyncio.run(cancelled(ctx, lambda: ticket.arun(Model(steps=steps).awaited), after))
+        run = partial(ticket.arun, Model(steps=steps).awaited)
+        runs = asyncio.run(cancelled(ctx, run, after))
         asked = asyncio.run(cancelled(ctx, ctx.aprune_history, after)) if _fits(scene) else False
         if not runs and not asked:
             break
@@ -234,7 +235,7 @@ def _fits(scene: Scene) -> bool:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)])
 def test_an_interrupt_passes(error: BaseException) -> None:
-    """Through everything, and nothing has changed."""
+    """It passes through all layers, and nothing has changed."""
 
     def summarizer(*_: Any) -> str:
         raise error
@@ -253,7 +254,7 @@ def test_an_interrupt_passes(error: BaseException) -> None:
 
 @given(scenes, st.integers(1, 12), st.booleans())
 def test_summaries_are_bounded_and_shrink(scene: Scene, bound: int, ahead: bool) -> None:
-    """Whatever the model says: no longer than its bound, and cheaper than what it replaces."""
+    """Whatever the model says, a summary keeps its bound and costs less than what it replaces."""
     summarizer = ScriptedSummarizer("w " * bound)
     strategy = SummarizeHistory(summarizer, keep_last_turns=0, max_summary_tokens=8)
     ctx = ContextManager(budget=scene.budget, counter=scene.counter, strategies=[strategy])
@@ -282,7 +283,7 @@ WRITERS, MESSAGES = 3, 8
 
 
 class Stage:
-    """One conversation and what is known of it, whoever acts on it."""
+    """One conversation, and what must hold for it whoever acts on it."""
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
@@ -314,7 +315,7 @@ class Stage:
         assert self.counter.count_request(window) <= self.budget.max_tokens
 
     def commit(self, ticket: Any) -> None:
-        """Commit a finished ticket; whether it may be applied is known beforehand where nobody interferes."""
+        """Commit a finished ticket, and check what the receipt says of it."""
         receipt = self.ctx.commit(ticket)
         covered = {message.id for message in ticket.messages}
         applied = [action for action in receipt.actions if action.kind == "replace"]
@@ -326,7 +327,7 @@ class Stage:
             assert receipt.actions == ()
 
     def check(self) -> None:
-        """Everything is there, each writer's own in order; and what the window does not show, a summary covers."""
+        """Check that the log is complete, in each writer's order, and that the window is valid."""
         texts = [str(message.content) for message in self.ctx.conversation_history]
         for writer in range(WRITERS):
             own = [text for text in texts if text.startswith(f"writer {writer} ")]
@@ -348,7 +349,7 @@ INTERLEAVINGS = 500
 
 
 def test_interleavings_of_tasks() -> None:
-    """Five hundred: every step of every task may be followed by any other's; a stale ticket is never applied."""
+    """In 500 runs any task's step may follow any other's; a stale ticket is never applied."""
     total: Counter[str] = Counter()
     for seed in range(INTERLEAVINGS):
         stage = Stage(seed)
@@ -475,7 +476,7 @@ _ACTS = [*map(_writing, range(WRITERS)), _pruning, _summarising]
 
 
 def test_the_request_path_never_waits_for_a_model() -> None:
-    """Driven by `should_prepare`, a slow model is asked in a task; `amessages()` has its window in one step."""
+    """A task asks a slow model, driven by `should_prepare`; `amessages()` returns in one step."""
 
     async def slow(messages: Sequence[Message], previous: str | None, max_tokens: int) -> str:
         asked.append(len(messages))

@@ -1,4 +1,4 @@
-"""What a model is shown: no message can end it, and it gives the messages back."""
+"""The transcript: no message can end it, and the messages can be read from it."""
 
 import re
 import unicodedata
@@ -35,14 +35,14 @@ TAG = re.compile(r"<\s*/?\s*(?:transcript|previous_summary)", re.IGNORECASE)
 
 
 def plain(text: str) -> str:
-    """Return a text as a reader takes it who normalises, and drops what cannot be seen."""
+    """Return a text as a reader sees it that normalises and drops invisible characters."""
     folded = unicodedata.normalize("NFKC", text)
     return "".join(character for character in folded if unicodedata.category(character) != "Cf")
 
 
 @given(st.lists(FORGERIES | st.text(max_size=20), min_size=1, max_size=6), FORGERIES | st.none())
 def test_no_message_ends_the_transcript(contents: list[str], previous: str | None) -> None:
-    """Nor opens one, nor a previous summary; nor spells a special token of a model."""
+    """Nor can it open one, or a previous summary, or spell a special token of a model."""
     messages = [
         Message(number, {"role": "user", "content": text})
         for number, text in enumerate(contents, 1)
@@ -58,7 +58,7 @@ def test_no_message_ends_the_transcript(contents: list[str], previous: str | Non
 
 @given(histories())
 def test_a_transcript_gives_the_messages_back(wires: list[Wire]) -> None:
-    """One a line, with their ids, equal but for media, which are named by their type."""
+    """One per line, with its id, and unchanged except for media, which show only their type."""
     messages = [Message(number, wire) for number, wire in enumerate(wires, 1)]
     text = transcript(messages)
     assert len(text.splitlines()) == len(messages) + 2
@@ -75,7 +75,7 @@ def test_a_transcript_gives_the_messages_back(wires: list[Wire]) -> None:
 
 
 def test_pictures_are_not_spelt_out() -> None:
-    """A data URL would be most of the prompt."""
+    """Otherwise a data URL would be most of the prompt."""
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 9000}}
     text = transcript(
         [Message(1, {"role": "user", "content": [{"type": "text", "text": "look"}, picture]})]
@@ -85,7 +85,7 @@ def test_pictures_are_not_spelt_out() -> None:
 
 
 def test_the_prompt_names_the_bound() -> None:
-    """In words, since a model cannot count tokens."""
+    """In words, because a model cannot count tokens."""
     system, asked = prompt([Message(1, {"role": "user", "content": "hi"})], None, 160)
     assert "Open questions" in system["content"]
     assert "at most 90 words" in asked["content"]
