@@ -1,8 +1,8 @@
 """
 How long `amessages()` takes while a summariser that needs two seconds works in the background.
 
-A conversation goes on turn by turn; above the budget's soft mark a summary is prepared, made in a
-task and committed. Beside it the same conversation whose summaries are made on the request path.
+A conversation goes on turn by turn. Above the budget's soft mark a summary is prepared, made in a
+task and committed. For comparison, the same conversation makes its summaries on the request path.
 
     python tests/bench/benchmark_background.py
 """
@@ -19,7 +19,7 @@ from bench.corpus import print_table
 from ctxwin import Budget, ContextManager, Message
 from ctxwin_plugins.summarize_history import SummarizeHistory
 
-SECONDS = 2.0  # of the model
+SECONDS = 2.0  # that the model takes
 TURNS, PAUSE = 240, 0.1  # a turn every tenth of a second
 GOAL_MS = 50
 
@@ -31,14 +31,14 @@ async def slow(messages: Sequence[Message], previous: str | None, max_tokens: in
 
 
 async def background(ctx: ContextManager, outcomes: list[bool]) -> None:
-    """Make a summary ahead, and apply it."""
+    """Make a summary in advance, and apply it."""
     ticket = ctx.prepare()
     if ticket is not None:
         outcomes.append(bool(ctx.commit(await ticket.arun(slow)).actions))
 
 
 async def chat(ctx: ContextManager, turns: int, *, ahead: bool) -> tuple[list[float], list[bool]]:
-    """Return how long each call of `amessages()` took, in milliseconds, and which tickets were applied."""
+    """Return the milliseconds of each call of `amessages()`, and which tickets were applied."""
     task: asyncio.Task[None] | None = None
     times: list[float] = []
     outcomes: list[bool] = []
@@ -62,7 +62,7 @@ async def chat(ctx: ContextManager, turns: int, *, ahead: bool) -> tuple[list[fl
 
 
 def main() -> None:
-    """Run both, and print them."""
+    """Run both, and print the figures."""
     rows = []
     for name, ahead in (("ahead, in a task", True), ("on the request path", False)):
         strategy = SummarizeHistory(None if ahead else slow)
@@ -70,7 +70,7 @@ def main() -> None:
             budget=Budget(3000, low=0.5, soft=0.7), model="gpt-4o", strategies=[strategy]
         )
         ctx.add_message("system", "You are the support desk of Acme.")
-        ctx.messages()  # the vocabulary is read once a process
+        ctx.messages()  # reads the vocabulary, which happens once per process
         times, outcomes = asyncio.run(chat(ctx, TURNS, ahead=ahead))
         times.sort()
         applied = f"{sum(outcomes)} of {len(outcomes)}" if ahead else "-"

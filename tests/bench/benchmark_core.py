@@ -1,8 +1,8 @@
 """
-What ctxwin itself costs: counting once, a flat cost a turn, linear cuts, and how soon it is there.
+What ctxwin itself costs: counting once, a flat cost per turn, linear cuts, and the import.
 
-Figures are minima of several runs: what else runs on the machine only ever adds. Goals are stated
-for one core of a 2020s laptop or server; ratios hold anywhere.
+Figures are minima of several runs, because other load on the machine only ever adds. Goals are for
+one core of a laptop or server of the 2020s; ratios hold anywhere.
 
     python tests/bench/benchmark_core.py [--only counting flat cut building importing] [--largest
     1000000]
@@ -31,15 +31,15 @@ from bench.corpus import (
 from ctxwin import Budget, BudgetError, ContextManager
 from ctxwin.counting.text.encodings import load_encoding
 
-PER_MESSAGE = 10  # tokens, in what is measured with a constant counter
+PER_MESSAGE = 10  # tokens, for figures that are measured with a constant counter
 WINDOW = 100  # messages
 ALTERNATIONS = 7
-SAMPLES = 300  # of a flat turn
+SAMPLES = 300  # turns that are timed for the flat cost
 CYCLE = 4  # a question, a call, a result and an answer
 
 
 def verdict(figure: float, goal: float) -> str:
-    """Say whether a figure is at most its goal."""
+    """Return whether a figure is at most its goal, as a word."""
     return "reached" if figure <= goal else "MISSED"
 
 
@@ -54,7 +54,7 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def answer_all(chat: Sequence[Wire]) -> int:
-    """Append each message of a history and ask for the window; return how many windows could not fit."""
+    """Append each message and ask for the window; return how many windows could not fit."""
     ctx = ContextManager(8000, model="gpt-4o")
     failed = 0
     for message in chat:
@@ -90,11 +90,11 @@ def counting(_: int) -> None:
     print(f"Goal: ratio at most 1.3: {verdict(ratio, 1.3)}.\n")
 
 
-# A flat cost a turn.
+# A flat cost per turn.
 
 
 def settled(chat: Sequence[Wire]) -> ContextManager:
-    """Return a manager of a log, its window cut to 100 messages and with room for 100 more."""
+    """Return a manager whose window is cut to 100 messages and has room for 100 more."""
     budget = Budget(2 * WINDOW * PER_MESSAGE, low=0.5)
     ctx = ContextManager(budget=budget, counter=ConstantCounter(PER_MESSAGE))
     ctx.extend(chat)
@@ -103,7 +103,7 @@ def settled(chat: Sequence[Wire]) -> ContextManager:
 
 
 def cycle_seconds(ctx: ContextManager, following: Sequence[Wire]) -> float:
-    """Bring the window back to 100 messages, outside the clock; return what a cycle of messages takes, each."""
+    """Cut the window to 100 messages, not timed; return the seconds per message of a cycle."""
     ctx.prune_history()
     start = perf_counter()
     for message in following:
@@ -113,7 +113,7 @@ def cycle_seconds(ctx: ContextManager, following: Sequence[Wire]) -> float:
 
 
 def flat(_: int) -> None:
-    """Compare a turn behind a short log with one behind a long log; samples alternate."""
+    """Compare a turn after a short log with one after a long log; samples alternate."""
     rows, notes = [], []
     for name, make, goal in (("plain text", plain_chat, 100), ("tool calls", tool_chat, 200)):
         chat = make(1 + 100_000 + SAMPLES * CYCLE)
@@ -134,7 +134,7 @@ def flat(_: int) -> None:
 
 
 def cut_seconds(chat: Sequence[Wire]) -> tuple[float, int, int]:
-    """Return how long a cut takes, how often it asked the counter, and how many messages it left."""
+    """Return how long a cut takes, how often it asks the counter, how many messages it leaves."""
     counter = ConstantCounter(PER_MESSAGE)
     ctx = ContextManager(WINDOW * PER_MESSAGE, counter=counter)
     ctx.extend(chat)
@@ -163,7 +163,7 @@ def cut(largest: int) -> None:
 
 
 def building(_: int) -> None:
-    """Measure what a manager costs after the first."""
+    """Measure the cost of a further manager, after the first one."""
     ContextManager(8000, model="gpt-4o")
     taken = min(seconds(lambda: ContextManager(8000, model="gpt-4o")) for _ in range(2000)) * 1e6
     print("## Building a manager, after the first\n")
@@ -172,7 +172,11 @@ def building(_: int) -> None:
 
 
 def importing(_: int) -> None:
-    """Measure the import in a fresh interpreter, minus an empty one; byte code is cached, as where it is installed."""
+    """
+    Measure the import in a fresh interpreter, minus an empty one.
+
+    Byte code is cached, as after an installation.
+    """
     with TemporaryDirectory() as cache:
         environment = {**os.environ, "PYTHONPYCACHEPREFIX": cache}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -1,9 +1,8 @@
 """
-What counting a bare text costs beside the bare tokenizer, what the memo is worth, and what hostile
-texts do.
+What counting a text costs beside the bare tokenizer, what the memo saves, what hostile texts do.
 
-Compared figures are taken in turn in the same run and are minima: what else runs on the machine
-only ever adds.
+Figures that are compared are taken in turn in the same run. They are minima, because other load on
+the machine only ever adds.
 
     python tests/bench/benchmark_counting.py [--only overhead memo loop hostile start] [--largest
     10000000]
@@ -39,7 +38,7 @@ SIZES = {
     2_000: 300,
     20_000: 40,
     200_000: 4,
-}  # bytes, and how many texts of them
+}  # bytes -> how many texts of this size
 ROUNDS = 9
 MANUAL = "\n".join(topics.values()).encode("ascii", "ignore").decode()
 EXCERPT = 5000  # characters
@@ -48,7 +47,7 @@ BLOCKED_GOAL = 0.050  # seconds
 
 
 def verdict(figure: float, goal: float) -> str:
-    """Say whether a figure is at most its goal."""
+    """Return whether a figure is at most its goal, as a word."""
     return "reached" if figure <= goal else "MISSED"
 
 
@@ -60,14 +59,14 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def prose(size: int, chance: random.Random) -> str:
-    """Return so many bytes from anywhere in Python's manual: English, with some code."""
+    """Return a random passage of Python's manual of this size: English, with some code."""
     parts = -(-size // EXCERPT)
     starts = (chance.randrange(len(MANUAL) - EXCERPT) for _ in range(parts))
     return "".join(MANUAL[start : start + EXCERPT] for start in starts)[:size]
 
 
 def per_call(function: Callable[[str], object], texts: Sequence[str]) -> float:
-    """Return the microseconds of a call, on fresh string objects: no hash is known yet."""
+    """Return the microseconds of a call, on fresh string objects, which have no cached hash."""
     fresh = [f"{text}."[:-1] for text in texts]
     start = perf_counter()
     for text in fresh:
@@ -79,7 +78,7 @@ def per_call(function: Callable[[str], object], texts: Sequence[str]) -> float:
 
 
 def overhead_row(name: str, size: int, number: int) -> tuple[list[str], float]:
-    """Measure one size, each way in turn; return the table's row and the overhead in percent."""
+    """Measure one size in each way in turn; return the table's row and the overhead in percent."""
     encoding, chance = load_encoding(name), random.Random(size)
     texts = [prose(size, chance) for _ in range(number)]
     rounds = []
@@ -100,7 +99,7 @@ def overhead_row(name: str, size: int, number: int) -> tuple[list[str], float]:
 
 
 def overhead(_: int) -> None:
-    """Compare `Texts.count` with `len(encode_ordinary)`, for unseen texts and for remembered ones."""
+    """Compare `Texts.count` with `len(encode_ordinary)`, for new texts and for remembered ones."""
     print("## A text's count, us a call\n")
     measured = [
         overhead_row(name, size, number) for name in ENCODINGS for size, number in SIZES.items()
@@ -123,7 +122,7 @@ def overhead(_: int) -> None:
 
 
 def repeats(path: Path) -> dict[int, Counter[bool]]:
-    """Return for each class of sizes, by its largest in characters, how many texts were counted before or not."""
+    """Return how many texts were seen before or not, by class of sizes (its most characters)."""
     seen: set[str] = set()
     found: dict[int, Counter[bool]] = {size: Counter() for size in (32, 256, 2048, sys.maxsize)}
 
@@ -141,7 +140,7 @@ def repeats(path: Path) -> dict[int, Counter[bool]]:
 
 
 def memo(_: int) -> None:
-    """Show the share of texts that a memo without a bound would know, each message counted once."""
+    """Show the share of texts that an unbounded memo would know if each message is counted once."""
     data = data_folder()
     if data is None:
         return
@@ -157,7 +156,7 @@ def memo(_: int) -> None:
 
 
 async def _blocked(run: Callable[[], object]) -> tuple[float, float]:
-    """Return how long a run in a thread took, and how late the loop's timer came at worst meanwhile."""
+    """Return how long a run in a thread took, and the longest delay of the loop's timer."""
     running = asyncio.create_task(asyncio.to_thread(run))
     start, late = perf_counter(), 0.0
     while not running.done():
@@ -169,7 +168,7 @@ async def _blocked(run: Callable[[], object]) -> tuple[float, float]:
 
 
 def loop_texts(size: int) -> dict[str, str]:
-    """Return texts of so many bytes, by name."""
+    """Return texts of this size in bytes, by name."""
     chance = random.Random(size)
     letters = [chr(chance.randrange(0x4E00, 0x9FA5)) for _ in range(1000)]
     document = json.dumps([chance.random() for _ in range(size // 20)], separators=(",", ":"))
@@ -185,7 +184,7 @@ def loop_texts(size: int) -> dict[str, str]:
 
 
 def loop_row(name: str, kind: str, text: str) -> tuple[list[str], float]:
-    """Measure one text, in one call and in pieces; return the table's row and the worst wait of the latter."""
+    """Measure a text in one call and in pieces; return the row and the worst wait of the latter."""
     encoding, counter = load_encoding(name), Texts(load_encoding(name))
     bare = asyncio.run(_blocked(lambda: encoding.encode_ordinary(text)))
     ours = asyncio.run(_blocked(lambda: counter.count(text)))
@@ -196,16 +195,16 @@ def loop_row(name: str, kind: str, text: str) -> tuple[list[str], float]:
 def loop(largest: int) -> None:
     """Count a large text in a thread while an event loop ticks."""
     print(
-        f"## Counting {largest:,} bytes in a thread: the worst wait of an event loop that ticks every 2 ms\n"
+        f"## Counting {largest:,} bytes in a thread: the worst wait of an event loop that ticks "
+        "every 2 ms\n"
     )
     texts = loop_texts(largest)
     measured = [loop_row(name, kind, text) for name in ENCODINGS for kind, text in texts.items()]
     header = ["encoding", "text", "encode_ordinary, s", "wait, ms", "Texts.count, s", "wait, ms"]
     print_table(header, [row for row, _ in measured])
     worst = max(late for _, late in measured)
-    print(
-        f"Goal: at most {BLOCKED_GOAL * 1e3:.0f} ms with Texts.count: {verdict(worst, BLOCKED_GOAL)}.\n"
-    )
+    reached = verdict(worst, BLOCKED_GOAL)
+    print(f"Goal: at most {BLOCKED_GOAL * 1e3:.0f} ms with Texts.count: {reached}.\n")
 
 
 # Hostile texts.
@@ -260,7 +259,11 @@ def counted_in(name: str, text: str) -> float:
 
 
 def hostile(largest: int) -> None:
-    """Show the time by size and how it grows: 1.00 is as n log n, where quadratic growth would be 8 and more."""
+    """
+    Show the time by size and how it grows.
+
+    1.00 is growth as n log n; quadratic growth would be 8 and more.
+    """
     sizes = [10**power for power in range(4, round(math.log10(largest)) + 1)]
     print("## Hostile texts by size in characters: ms, and growth as a multiple of n log n\n")
     header = ["text", *(f"{size:,}" for size in sizes), *(f"to {size:,}" for size in sizes[1:])]

@@ -2,12 +2,11 @@
 ctxwin beside `trim_messages` of langchain-core: what a turn costs as the history grows.
 
 A turn appends the assistant's answer and the user's next question, and gets the window. Both count
-with the same o200k_base encoding, and both have half the history's tokens (or `--share`) as the
-budget, so that both trim. `trim_messages` keeps nothing between calls: it is shown counting every
-message each time, and with a memory of counts
-by message id, the quickest that its interface allows. ctxwin cuts once in many turns: its
-repetitions are long enough to hold cuts, and its figure includes them; the median turn, which has
-none, is shown beside it.
+with the same o200k_base encoding. Both have half the history's tokens (or `--share`) as the budget,
+so that both trim. `trim_messages` keeps nothing between calls. It is measured counting every
+message each time, and with a memory of counts by message id, the fastest way that its interface
+allows. ctxwin cuts once in many turns. Its repetitions are long enough to contain cuts, and its
+figure includes them; the median turn, which has no cut, is shown beside it.
 
     python tests/bench/benchmark_peers.py [--sizes 100 500 2000] [--share 0.5] [--repetitions 7]
 """
@@ -43,14 +42,12 @@ KINDS: dict[str, type[BaseMessage]] = {
     "user": HumanMessage,
     "assistant": AIMessage,
 }
-GOALS = {
-    "trim_messages, counts remembered": 20,
-    "trim_messages, counting each time": 500,
-}  # at the largest size
+# How many times faster ctxwin must be, at the largest size.
+GOALS = {"trim_messages, counts remembered": 20, "trim_messages, counting each time": 500}
 
 Counter: TypeAlias = Callable[[list[BaseMessage]], int]
 Turn: TypeAlias = Callable[[Sequence[Wire]], Callable[[], int]]
-"""Given the two messages of a turn, made ready outside the clock, returns what is timed: it gives the window's size."""
+"""Prepares a turn's two messages, not timed; its result is timed and returns the window's size."""
 
 
 def ours(chat: Sequence[Wire], budget_tokens: int) -> Turn:
@@ -138,7 +135,7 @@ def seconds(turn: Turn, pairs: Sequence[Sequence[Wire]]) -> tuple[list[float], i
 
 def compare(size: int, share: float, repetitions: int) -> list[tuple[str, list[list[float]], int]]:
     """Return contender, the times of its turns by repetition, and the size of its last window."""
-    cycle = max(20, int(size * share * 0.3))  # turns that hold two cuts, of 0.3 of the window each
+    cycle = max(20, int(size * share * 0.3))  # turns with two cuts, each of 0.3 of the window
     wires = [
         {**wire, "id": str(number)} for number, wire in enumerate(plain_chat(size + 2 * cycle))
     ]
@@ -161,9 +158,8 @@ def compare(size: int, share: float, repetitions: int) -> list[tuple[str, list[l
     ]
     runs: dict[str, list[list[float]]] = {name: [] for name, _, _ in contenders}
     windows: dict[str, int] = {}
-    for _ in range(
-        repetitions
-    ):  # alternating, so that a slow moment of the machine meets all of them
+    for _ in range(repetitions):
+        # Contenders alternate, so that a slow moment of the machine hits all of them.
         for name, start, turns in contenders:
             taken, windows[name] = seconds(start(), pairs[:turns])
             runs[name].append(taken)

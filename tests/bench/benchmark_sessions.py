@@ -2,15 +2,14 @@
 What sessions cost: a request beside openai-agents' sessions, long logs, and memory.
 
 `load`: many sessions of 40 messages in one store; requests (open, append, messages) on random
-sessions, ctxwin's and openai-agents' in turn. Sessions differ in length, 20 to 60, so that all
-distances from a checkpoint occur; those above the budget have been cut. Everything is on the disk
-when a request is over: SQLite with `synchronous` FULL, PostgreSQL with its defaults, Redis with
-`appendfsync always`. What counts are the ratios.
+sessions, those of ctxwin and of openai-agents in turn. Sessions have 20 to 60 messages, so that all
+distances from a checkpoint occur; those above the budget have been cut. Everything is on disk when
+a request ends: SQLite with `synchronous` FULL, PostgreSQL with its defaults, Redis with
+`appendfsync always`. Only the ratios matter.
 
 `growth`: opening, appending and reading a page at 100 and at 10,000 messages.
 
-`memory`: what an open session holds, with a window of 20 short messages, behind logs of 20 and of
-200.
+`memory`: what an open session holds, with a window of 20 short messages, for logs of 20 and of 200.
 
     python tests/bench/benchmark_sessions.py [load] [growth] [memory] [profile] [--sessions 10000]
     [--requests 1500]
@@ -61,13 +60,17 @@ from sessions.servers import PostgreSQL, Redis
 LENGTHS = tuple(range(20, 61, 2))  # 40 on average
 SMALL, LARGE = 100, 10_000  # messages
 PAIRS, TURNS, PAGE = 4, 60, 50
-KEPT = 100  # sessions
+KEPT = 100  # sessions that stay open
 SHORT_TOKENS = 430  # 20 to 24 short messages
 PARTS = ("load", "growth", "memory", "profile")
 
 
 def written(chat: Sequence[Wire], max_tokens: int = MAX_TOKENS) -> tuple[MemoryStore, int]:
-    """Return a store with one session, "", written turn by turn as an application does, and the window's length."""
+    """
+    Return a store with one session, and the length of its window.
+
+    The session has the name "" and is written turn by turn, as an application does.
+    """
     store = MemoryStore()
     with Sessions(store).open("", max_tokens, model=MODEL) as ctx:
         for wire in chat:
@@ -88,7 +91,7 @@ def copy(source: MemoryStore, store: SessionStore, name: str) -> None:
         position = store.append(name, records[start : start + 1000], position)
     if opened.checkpoint is not None:
         told = Position(position.life, opened.floor)
-        # In portions, as a session does it while it grows.
+        # In portions, as a session writes while it grows.
         for start in range(0, max(1, len(dropped)), 1000):
             store.compact(
                 name, told, opened.checkpoint, dict.fromkeys(dropped[start : start + 1000])
@@ -145,7 +148,8 @@ async def places(
 async def load(options: argparse.Namespace) -> None:
     """Serve requests from all peers in turn, and print percentiles and ratios."""
     print(
-        f"## load: {options.sessions} sessions of 40 messages on average, {options.requests} requests each\n"
+        f"## load: {options.sessions} sessions of 40 messages on average, "
+        f"{options.requests} requests each\n"
     )
     chats = [plain_chat(length, seed=length) for length in LENGTHS]
     sources = [written(chat)[0] for chat in chats]
@@ -167,9 +171,8 @@ async def load(options: argparse.Namespace) -> None:
                     times = await serve(peers, options.sessions, options.requests)
                     rows += table(store, times, label)
             if "SQLite" in found:
-                print(
-                    f"openai-agents' synchronous: {sqlite_synchronous(Path(folder) / 'theirs.db')}; ctxwin's: 2, FULL\n"
-                )
+                mode = sqlite_synchronous(Path(folder) / "theirs.db")
+                print(f"openai-agents' synchronous: {mode}; ctxwin's: 2, FULL\n")
     header = [
         "store",
         "request",
@@ -183,12 +186,14 @@ async def load(options: argparse.Namespace) -> None:
 
 
 async def serve(peers: Sequence[Peer], sessions: int, requests: int) -> dict[str, list[float]]:
-    """Return how long requests took, in seconds; each peer has one in turn, on a random session of its own."""
+    """
+    Return how long requests took, in seconds.
+
+    Each peer serves one in turn, on a random session of its own.
+    """
     chance = random.Random(6)
     times: dict[str, list[float]] = {peer.name: [] for peer in peers}
-    few = min(
-        KEPT, sessions // 2
-    )  # for those who keep them open, which happens before the clock runs
+    few = min(KEPT, sessions // 2)  # sessions for the peers that keep them open: opened untimed
     for number in range(-few, requests):
         wire = plain_chat(2, seed=1000 + number)[1]
         for peer in chance.sample(peers, len(peers)):
@@ -235,8 +240,8 @@ def at(times: Sequence[float], share: float) -> float:
 async def growth(options: argparse.Namespace) -> None:
     """Print what opening, appending and reading cost in short and in long sessions, in turn."""
     print(f"## growth: {SMALL} and {LARGE} messages, {PAIRS * TURNS} turns each, medians in ms\n")
-    # Of several lengths, for what an opening costs depends on how far back the latest cut and
-    # checkpoint are.
+    # Sessions of several lengths, because the cost of an opening depends on how far back the latest
+    # cut and checkpoint are.
     sources = {
         f"{size}-{pair}": written(plain_chat(size + 13 * pair, seed=pair))[0]
         for size in (SMALL, LARGE)
@@ -290,7 +295,7 @@ def turn(sessions: Sessions, name: str, size: int, seed: int) -> Iterator[tuple[
 
 
 def memory(options: argparse.Namespace) -> None:
-    """Print what an open session holds, in a process of its own for each length of log."""
+    """Print the memory of an open session, in a new process for each length of log."""
     print("## memory: sessions open in one process, on one SQLite file\n")
     rows = []
     context = multiprocessing.get_context("spawn")
@@ -321,7 +326,8 @@ def held(folder: str, length: int, sessions: int) -> list[object]:
         for number in range(sessions):
             copy(source, store.store, name_of(number))
     with open_store(url) as store:
-        kept = [opened(store, number) for number in range(100)]  # what is loaded once a process
+        # The first ones load what each process loads once.
+        kept = [opened(store, number) for number in range(100)]
         gc.collect()
         before, start = resident(), perf_counter()
         kept += [opened(store, number) for number in range(100, sessions)]
@@ -353,7 +359,7 @@ def opened(sessions: Sessions, number: int) -> Any:
 
 
 def short_log(length: int) -> tuple[int, int, MemoryStore]:
-    """Return a log of at least that length behind a window of 20 short messages."""
+    """Return a log of at least this length, whose window has 20 short messages."""
     for size in range(length, length + 30):
         source, shown = written(short_chat(size), SHORT_TOKENS)
         if shown == 20:

@@ -1,12 +1,11 @@
 """
-Counting by chat templates: what an append costs beside rendering and encoding it all, and how true
-the sums are.
+Counting by chat templates: the cost of an append beside encoding all, and how exact the sums are.
 
     CTXWIN_TOKENIZER=tokenizer.json python tests/bench/benchmark_templates.py --messages 500
 
-Needs transformers and the folder of real templates and conversations, see `bench.corpus`. Without
-`CTXWIN_TOKENIZER` a small vocabulary is trained. With `CTXWIN_CONVERSATIONS` that many
-conversations of each collection are summed up.
+It needs transformers, and the folder of real templates and conversations (see `bench.corpus`).
+Without `CTXWIN_TOKENIZER` it trains a small vocabulary. `CTXWIN_CONVERSATIONS` says how many
+conversations of each collection to sum up.
 """
 
 import argparse
@@ -34,7 +33,7 @@ from ctxwin.counting.template.templates import TransformersCounter
 
 
 def seconds(call: Callable[[], object], times: int) -> float:
-    """Return the median of so many calls."""
+    """Return the median time of some calls."""
     found = []
     for _ in range(times):
         start = time.perf_counter()
@@ -44,7 +43,7 @@ def seconds(call: Callable[[], object], times: int) -> float:
 
 
 def history(counter: TransformersCounter, size: int) -> list[Wire] | None:
-    """Return the fullest history that the template takes: an agent's, a chat, or one without a system message."""
+    """Return the fullest history that it accepts: an agent's, a chat, or one without system."""
     for messages in (tool_chat(size), plain_chat(size), plain_chat(size + 1)[1:]):
         try:
             counter.count_request(messages)
@@ -55,7 +54,11 @@ def history(counter: TransformersCounter, size: int) -> list[Wire] | None:
 
 
 def speed(data: Path, files: Sequence[Path], size: int) -> list[list[object]]:
-    """Return a row a template: milliseconds to make a counter, to send the history, to count one message more."""
+    """
+    Return a row for each template, in milliseconds.
+
+    The columns are making a counter, sending the history, and counting one more message.
+    """
     rows: list[list[object]] = []
     for file in files:
         template = file.read_text("utf-8")
@@ -87,7 +90,7 @@ def speed(data: Path, files: Sequence[Path], size: int) -> list[list[object]]:
 
 
 def truth(data: Path, files: Sequence[Path], *, system_prompt: bool) -> list[list[object]]:
-    """Return a row a template: by how much base and messages exceed the true counts of real requests."""
+    """Return a row for each template: how much base and messages exceed real requests' counts."""
     rows: list[list[object]] = []
     for file in files:
         tokenizer = TemplateTokenizer(vocabulary(data), file.read_text("utf-8"), NAMED)
@@ -131,7 +134,8 @@ def main() -> None:
     files = [file for file in templates(data) if arguments.only in file.name]
     if not arguments.no_speed:
         print(
-            f"Milliseconds, with {arguments.messages} messages; 'light' is jinja2 and tokenizers alone.\n"
+            f"Milliseconds, with {arguments.messages} messages; 'light' is jinja2 and tokenizers "
+            "alone.\n"
         )
         header = [
             "template",
@@ -144,9 +148,8 @@ def main() -> None:
         ]
         print_table(header, speed(data, files, arguments.messages))
     for system_prompt in (False, True):
-        print(
-            f"Sums beside true counts, {len(conversations(data))} conversations, system_prompt={system_prompt}.\n"
-        )
+        number = len(conversations(data))
+        print(f"Sums beside true counts, {number} conversations, {system_prompt=}.\n")
         header = ["template", "additive", "equal", "least over", "median", "most", "share"]
         print_table(header, truth(data, files, system_prompt=system_prompt))
 

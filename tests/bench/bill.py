@@ -1,9 +1,9 @@
 """
-What a pruning policy does to the bill, given that providers sell cached input cheaper.
+What a pruning policy does to the bill when providers sell cached input for less.
 
 A conversation is replayed turn by turn: before each assistant message a request is made with
-`ctx.messages()`, then the message is appended. What a request shares with the one before it,
-message by message from the start, is a cache hit if it is long enough. A price is in units of one
+`ctx.messages()`, then the message is appended. The messages that a request shares with the one
+before it, from the start on, are a cache hit if they are long enough. Prices are in units of one
 uncached input token; output is not priced.
 
     python tests/bench/bill.py [--scenario synthetic|aider] [--budget 32000 ...]
@@ -74,7 +74,7 @@ class Bill:
 
 
 class RememberingCounter:
-    """A counter that remembers what plain messages cost, so that every policy counts from the same memory."""
+    """A counter that remembers the costs of plain messages, for all policies together."""
 
     def __init__(self, counter: TokenCounter) -> None:
         self.name = counter.name
@@ -99,7 +99,7 @@ class RememberingCounter:
 
 
 def uncut_windows(chat: Sequence[Wire], bill: Bill) -> Iterator[list[Wire]]:
-    """Yield the input of every request where nothing is ever pruned."""
+    """Yield the input of every request if nothing is ever pruned."""
     for position, message in enumerate(chat):
         if message["role"] == "assistant" and position:
             yield list(chat[:position])
@@ -153,7 +153,7 @@ def bills(chat: Sequence[Wire], budget_tokens: int, counter: TokenCounter) -> di
 
 
 def clamp(message: Wire, max_tokens: int, counter: TokenCounter) -> Wire:
-    """Return a message no dearer than a limit: head and tail of its text."""
+    """Return a message that costs no more than a limit: head and tail of its text."""
     shorter, keep = message, len(message["content"])
     while (tokens := counter.count_message(shorter)) > max_tokens:
         keep = min(keep * max_tokens // tokens, keep * 99 // 100)
@@ -188,14 +188,13 @@ def report(title: str, result: Mapping[str, Bill], goal: float | None) -> None:
     print(f"Prune to fit costs {fit.price(RULES[0]):,.0f} units under the first rule.")
     if goal is not None:
         share = result["low=0.7"].price(RULES[0]) / fit.price(RULES[0])
-        print(
-            f"Goal: low=0.7 costs at most {goal:.2f} of it; {share:.3f}: {'reached' if share <= goal else 'MISSED'}."
-        )
+        verdict = "reached" if share <= goal else "MISSED"
+        print(f"Goal: low=0.7 costs at most {goal:.2f} of it; {share:.3f}: {verdict}.")
     print()
 
 
 def synthetic() -> None:
-    """Report on a made conversation: 300 turns, 2,000 tokens of system message, 150 + 350 a turn."""
+    """Report on a made conversation: 300 turns of 150 + 350 tokens, 2,000 of system message."""
     counter = RememberingCounter(CallableCounter(word_count))
     chat = sized_chat(300, system=2000, user=150, assistant=350)
     title = f"Synthetic: 300 turns of 150 + 350 tokens, system 2,000, budget {SYNTHETIC_BUDGET:,}"
@@ -211,7 +210,10 @@ def aider(budgets: Iterable[int]) -> None:
     for budget_tokens in budgets:
         limit = CLAMPS.get(budget_tokens, budget_tokens // 4)
         chat = list(map(partial(clamp, max_tokens=limit, counter=counter), aider_messages(data)))
-        title = f"Aider history: {len(chat):,} messages clamped at {limit:,} tokens, budget {budget_tokens:,}"
+        title = (
+            f"Aider history: {len(chat):,} messages clamped at {limit:,} tokens, "
+            f"budget {budget_tokens:,}"
+        )
         report(title, bills(chat, budget_tokens, counter), GOALS.get(("aider", budget_tokens)))
 
 

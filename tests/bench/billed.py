@@ -3,11 +3,12 @@ How close the counts are to the bills: recorded requests to OpenAI, and what was
 
     python tests/bench/billed.py [--rows]
 
-Three tables: chat completions (text alone; with tools, exchanges or formats), beside litellm's
-`token_counter` and langchain-openai's `get_num_tokens_from_messages` where these are installed;
-images whose size is known, by family; and the next request of a conversation, predicted by a
-`ContextManager` that has observed the bill of the one before. With `--rows` every row that is not
-exact is listed. The recorded requests are those of the folder `openai_usage_vectors`.
+It prints three tables. The first is about chat completions (text alone; with tools, exchanges or
+formats), beside litellm's `token_counter` and langchain-openai's `get_num_tokens_from_messages` if
+these are installed. The second is about images whose size is known, by family. The third is about
+the next request of a conversation, predicted by a `ContextManager` that has observed the bill of
+the one before. `--rows` lists every row that is not exact. The recorded requests are those of the
+folder `openai_usage_vectors`.
 """
 
 import base64
@@ -38,7 +39,7 @@ PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 
 @dataclass(frozen=True)
 class Row:
-    """One recorded request: its model, its body, what was billed, and what kind of request it is."""
+    """One recorded request: its model, its body, what was billed, and the kind of the request."""
 
     id: str
     model: str
@@ -51,7 +52,7 @@ class Row:
 
 
 def recorded(data: Path) -> Iterator[Row]:
-    """Yield the chat completions; pictures that were too large to record come back as a header of their size."""
+    """Yield the chat completions; a picture too large to record is a header with its size."""
     with gzip.open(
         data / "openai_usage_vectors" / "vectors.jsonl.gz", "rt", encoding="utf-8"
     ) as file:
@@ -154,7 +155,11 @@ def peers() -> dict[str, Callable[[Row], int]]:
 
 
 def figures(pairs: Sequence[tuple[int, int]]) -> list[str]:
-    """Return what a table says of (counted, billed): exact, median and 95th percentile of the error, under-counts."""
+    """
+    Return the cells for pairs of (counted, billed).
+
+    These are the exact ones, the median and the 95th percentile of the error, and under-counts.
+    """
     errors = sorted(abs(counted - billed) / billed for counted, billed in pairs)
     shares = (
         sum(counted == billed for counted, billed in pairs),

@@ -1,9 +1,9 @@
 """
-What the benchmarks share: conversations, real and made, counters that cost nothing, and tables.
+What the benchmarks share: real and made conversations, counters that cost nothing, and tables.
 
-Real conversations are looked for where `CTXWIN_DATA` points, by default in `../shared/data` beside
-the repository; where they are absent a benchmark says so and goes on without them. Made ones are
-equal on every machine.
+Real conversations are in the folder `CTXWIN_DATA`, by default `../shared/data` beside the
+repository. If they are missing, a benchmark says so and goes on without them. Made conversations
+are equal on every machine.
 """
 
 import gzip
@@ -18,11 +18,13 @@ from typing import Any, TypeAlias
 Wire: TypeAlias = dict[str, Any]
 
 TEXT = (
-    "the invoice of last month shows a different amount than what we agreed when I renewed our plan so please check "
-    "whether billing applied that discount and tell me how long it usually takes until corrected documents reach "
-    "accounting because they cannot close this quarter without them could you also explain why two users were "
-    "removed from workspace settings after Tuesday's update nobody here changed permissions yesterday although "
-    "several colleagues reported timeouts while uploading larger spreadsheets through your dashboard thanks"
+    "the invoice of last month shows a different amount than what we agreed when I renewed our "
+    "plan so please check whether billing applied that discount and tell me how long it usually "
+    "takes until corrected documents reach accounting because they cannot close this quarter "
+    "without them could you also explain why two users were removed from workspace settings "
+    "after Tuesday's update nobody here changed permissions yesterday although several "
+    "colleagues reported timeouts while uploading larger spreadsheets through your dashboard "
+    "thanks"
 )
 WORDS = TEXT.split()
 
@@ -61,7 +63,7 @@ class ConstantCounter:
 
 
 def data_folder() -> Path | None:
-    """Return the folder of recorded conversations, or None (and say so) where it is absent."""
+    """Return the folder of recorded conversations; None, and say so, if there is none."""
     default = Path(__file__).resolve().parents[2] / "../shared/data"
     folder = Path(os.environ.get("CTXWIN_DATA", default))
     if (folder / "MANIFEST.json").exists():
@@ -71,7 +73,7 @@ def data_folder() -> Path | None:
 
 
 def aider_messages(data: Path) -> list[Wire]:
-    """Return one developer's chats of a year joined into one history, 2,050 messages with role and content."""
+    """Return a developer's chats of a year as one history of 2,050 messages of role and content."""
     with gzip.open(data / "aider_chat" / "conversations.jsonl.gz", "rt", encoding="utf-8") as lines:
         conversations = [json.loads(line)["messages"] for line in lines]
     return [
@@ -82,7 +84,7 @@ def aider_messages(data: Path) -> list[Wire]:
 
 
 def sized_chat(turns: int, *, system: int, user: int, assistant: int) -> list[Wire]:
-    """Return a chat whose messages hold so many words each, no two of them alike."""
+    """Return a chat whose messages have these numbers of words, no two messages alike."""
     chat = [{"role": "system", "content": _words("system", system)}]
     for turn in range(turns):
         chat.append({"role": "user", "content": _words(f"question-{turn}", user)})
@@ -96,7 +98,7 @@ def word_count(text: str) -> int:
 
 
 def plain_chat(size: int, *, seed: int = 0) -> list[Wire]:
-    """Return a support chat: a system message, then user and assistant in turn, 60 to 100 tokens each."""
+    """Return a support chat: a system message, then user and assistant, 60 to 100 tokens each."""
     return [
         {"role": "system", "content": "You are the support desk of Acme."},
         *islice(_plain(seed), size - 1),
@@ -104,7 +106,7 @@ def plain_chat(size: int, *, seed: int = 0) -> list[Wire]:
 
 
 def tool_chat(size: int, *, seed: int = 0) -> list[Wire]:
-    """Return a chat of an agent: a system message, then question, call, result and answer in turn."""
+    """Return an agent's chat: a system message, then question, call, result and answer in turn."""
     return [
         {"role": "system", "content": "You are the support desk of Acme."},
         *islice(_tools(seed), size - 1),

@@ -1,20 +1,20 @@
 """
-Fit the coefficients of `ctxwin.counting.families` to recorded requests, and measure them on unseen
-sources.
+Fit the coefficients of the families to recorded requests, and measure them on unseen sources.
 
     python tests/bench/fit_estimates.py [rows]
 
-Coefficients minimise the sum of absolute errors, each divided by what was billed (by 30 tokens
-where that is less, so that greetings do not decide); none is negative, and each is rounded to three
-digits. A source is a repository whose tests recorded the rows. The error of a row is that of
-coefficients fitted without the rows of its source, and a bound is tested with a pad that was chosen
-without that source, too. The families of a group share what they can.
+The coefficients are those of `ctxwin.counting.estimates.families`. They minimise the sum of
+absolute errors, each divided by what was billed (or by 30 tokens if that is more, so that greetings
+do not decide). No coefficient is negative, and each is rounded to three digits. A source is a
+repository whose tests recorded the rows. The error of a row is measured with coefficients that were
+fitted without the rows of its source, and a bound with a pad that was chosen without that source as
+well. The families of a group share the coefficients that they can.
 
-Fitted are the rows whose messages and tools show all that was billed. What a row hides, by the
-rules of `bench.vectors`, is listed last: thinking switched on and a forced choice of a tool are
-tested with the bound, whose constants cover them; the other causes are not countable from messages
-and tools, by any counter. With `rows` each recorded request is listed: what was billed, the
-estimate and the bound by the coefficients in the module, and causes.
+The fit uses the rows whose messages and tools show everything that was billed. What other rows
+hide, by the rules of `bench.vectors`, is listed last. Thinking and a forced choice of a tool are
+tested with the bound, whose constants cover them; no counter can count the other causes from
+messages and tools. With `rows` each recorded request is listed: what was billed, the estimate and
+the bound by the coefficients in the module, and the causes.
 """
 
 import functools
@@ -37,11 +37,11 @@ from ctxwin.counting.estimates.estimates import EstimateCounter
 from ctxwin.counting.estimates.families import FAMILIES, RATES, Family, family_of
 
 QUANTILES = (0.9, 0.95)
-# A bound leaves room for kinds of text that no row has. Claude 2's vocabulary, the last that was
-# public, has 5 % more tokens than cl100k_base for English chats, 10 to 18 % more for code, and 3 to
-# 7 % fewer for Chinese.
+# A bound leaves room for kinds of text that no row has. Compared with cl100k_base, Claude 2's
+# vocabulary, the last that was public, has 5 % more tokens for English chats, 10 to 18 % more for
+# code, and 3 to 7 % fewer for Chinese.
 LEAST_PAD = 0.12
-# Models of too few rows, or of one source, or whose overhead differs from host to host.
+# Models with too few rows, with one source only, or whose overhead differs from host to host.
 VENDORS = ("gpt-oss", "llama", "qwen", "deepseek", "glm", "nova", "tral")
 NAMED = {family.name: family for family in FAMILIES}
 
@@ -52,9 +52,9 @@ class Group:
     Families that are fitted together.
 
     Attributes:
-        shared: coefficients that all families of the group have in common.
-        own: family -> coefficients of its own.
-        elder: a family whose other coefficients are taken over, times one common factor that is
+        shared: the coefficients that all families of the group have in common.
+        own: family -> the coefficients of its own.
+        elder: a family from which the other coefficients are taken, times one common factor that is
             fitted as `scale`.
     """
 
@@ -90,7 +90,7 @@ class Fit:
         self.columns = [*((rate, "") for rate in group.shared), *own]
         self._features = {row.id: self._feature(row) for row in self.rows}
 
-    @functools.cache
+    @functools.cache  # noqa: B019 - lives as long as the script
     def without(self, *left_out: str) -> dict[str, Family]:
         """Return the families fitted to the visible rows of all other sources."""
         used = [row for row in self.visible if row.source not in left_out]
@@ -109,12 +109,12 @@ class Fit:
         return families
 
     def pads(self, *left_out: str) -> dict[float, float]:
-        """Return quantile -> pad, from what each source needs above coefficients that were fitted without it."""
+        """Return quantile -> pad, from what each source needs above a fit without it."""
         needs = []
         for source in self.sources:
             if source not in left_out:
                 needs += [need(row, family) for row, family in self._outside(source, *left_out)]
-        if not needs:  # one source only
+        if not needs:  # there is only one source
             return dict(self.elder.pads) if self.elder else {}
         return {
             quantile: three_digits(max(LEAST_PAD, rank(needs, quantile))) for quantile in QUANTILES
@@ -128,7 +128,7 @@ class Fit:
                 yield row, replace(family, pads=pads)
 
     def _outside(self, source: str, *left_out: str) -> Iterator[tuple[Row, Family]]:
-        """Yield the rows of a source for which the others tell every coefficient, with the family they give."""
+        """Yield the rows of a source that the others can predict, with the family they give."""
         used = [
             self._features[row.id][0]
             for row in self.visible
@@ -141,7 +141,7 @@ class Fit:
                 yield row, self.without(*sorted({source, *left_out}))[_name(row)]
 
     def fitted(self) -> dict[str, Family]:
-        """Return the families as they stand in the module."""
+        """Return the families in the form that the module has."""
         return {name: replace(family, pads=self.pads()) for name, family in self.without().items()}
 
     def _family(self, name: str, found: Mapping[tuple[str, str], float]) -> Family:
@@ -158,7 +158,7 @@ class Fit:
         return replace(base, **rates)
 
     def _feature(self, row: Row) -> tuple[list[float], float]:
-        """Return a row's figure for each column, and what the columns shall sum up to."""
+        """Return a row's figure for each column, and the target for their weighted sum."""
         family = NAMED[_name(row)]
         none: dict[str, Any] = dict.fromkeys(RATES, 0.0)
         nothing = replace(family, **none)
@@ -184,7 +184,7 @@ def count(row: Row, family: Family, quantile: float | None = None) -> int:
 
 
 def need(row: Row, family: Family) -> float:
-    """Return the pad that the row needs: the share by which it cost more than the bound without a pad."""
+    """Return the pad that the row needs: the share by which it exceeds the bound without a pad."""
     return row.tokens / max(1, count(row, replace(family, pads={0.5: 0.0}), 0.5)) - 1
 
 
@@ -219,7 +219,7 @@ def error(tokens: int, billed: int) -> float:
 
 
 def measured(pairs: Sequence[tuple[Row, Family]]) -> list[object]:
-    """Return the cells of a table's line: rows, median and 95th percentile of the error, and the bound."""
+    """Return a line's cells: rows, median and 95th percentile of the error, and the bound."""
     visible = [error(count(row, family), row.tokens) for row, family in pairs if row.visible]
     held = [count(row, family, 0.95) >= row.tokens for row, family in pairs if family.pads]
     over = [error(count(row, family, 0.95), row.tokens) for row, family in pairs if family.pads]
@@ -289,7 +289,7 @@ SECTIONS: dict[str, Callable[[Row], str]] = {
 
 
 def report_others(recorded: Sequence[Row]) -> None:
-    """Print how far o200k_base and the overhead of OpenAI's chat format are from models that have no family."""
+    """Print the errors of o200k_base with OpenAI's overhead, for models that have no family."""
     counter = counter_for("o200k_base")
     errors: dict[str, list[float]] = {vendor: [] for vendor in (*VENDORS, "others")}
     for row in recorded:

@@ -1,14 +1,18 @@
 """
-What is still in a window of a quarter of the conversation: digest, `drop-oldest`, random sentences
-of the same length.
+What a window of a quarter of the conversation keeps: the digest, `drop-oldest`, random sentences.
 
-Two measures. *Planted*: sentences with an order number, a date, a name, a decision are added to
-real conversations (tau_bench in English, CrossWOZ in Chinese), one each, at a random place; a fact
-is kept if its words are in the window, letter by letter. *Asked*: MemoryBank's probing questions
-come without answers, so for each the sentence of the conversation, no question itself, that shares
-the rarest words with it is taken for its evidence, which is kept if one line of the window has
-three quarters of its words. The budget is what must be kept plus a quarter of the rest, and the
-conversation is played turn by turn.
+Random sentences have the length of the digest. There are two measures.
+
+*Planted*: a sentence with an order number, a date, a name or a decision is added to each of many
+real conversations (tau_bench in English, CrossWOZ in Chinese), at a random place. The fact is kept
+if its words are in the window, letter by letter.
+
+*Asked*: MemoryBank's probing questions come without answers. So the evidence for a question is the
+sentence of the conversation that shares the rarest words with it and is not itself a question. It
+is kept if one line of the window has three quarters of its words.
+
+The budget is what must be kept plus a quarter of the rest, and the conversation is played turn by
+turn.
 
     python tests/bench/keeping.py
 """
@@ -33,11 +37,11 @@ from ctxwin.counting import counter_for
 from ctxwin_plugins.summarize_history import SummarizeHistory
 
 FACTS = 40
-# The weights of the digest were chosen on every second conversation, from the first on, and on half
-# the sentences.
+# The weights of the digest were chosen on every second conversation, starting with the first, and
+# on half of the sentences.
 PARTS = ("chosen on", "held out")
-# Sentences by kind of fact; what stands for the gap must still be in the window. Those on the right
-# are held out.
+# Sentences by kind of fact; what fills the gap must still be in the window. Those on the right were
+# held out.
 Templates = dict[str, tuple[list[str], list[str]]]
 ENGLISH: Templates = {
     "number": (
@@ -184,7 +188,7 @@ def conversations(path: str) -> list[dict[str, Any]]:
 
 
 Case = tuple[list[Wire], list[tuple[str, Callable[[str], bool]]]]
-"""A conversation, and its facts: a kind each, and whether a window's text still has it."""
+"""A conversation and its facts: for each a kind, and a test whether a window's text has it."""
 
 
 def planted(found: list[dict[str, Any]], language: str, part: int) -> Iterator[Case]:
@@ -278,7 +282,7 @@ def table(cases: Sequence[Case], keepers: dict[str, Keeper]) -> Iterator[tuple[s
 
 
 def played(messages: Sequence[Wire], strategy: object) -> str:
-    """Play a conversation turn by turn in a quarter of its size; return the text of the last window."""
+    """Play a conversation in a quarter of its size; return the text of the last window."""
     counter = counter_for("gpt-4o")
     costs = [counter.count_message(message) for message in messages]
     always = (
@@ -303,7 +307,7 @@ def played(messages: Sequence[Wire], strategy: object) -> str:
 
 
 class RandomSentences:
-    """Sums up by quoting at random."""
+    """Summarises by quoting at random."""
 
     def __call__(self, messages: Sequence[Message], previous: str | None, max_tokens: int) -> str:
         """Return as many sentences as fit."""

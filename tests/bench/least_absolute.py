@@ -8,7 +8,7 @@ ROUNDS = 40  # of reweighting least squares to least absolute errors
 
 
 def rank(values: Sequence[float], quantile: float) -> float:
-    """Return the value that this share of the next ones does not exceed, as far as so few can tell."""
+    """Return the value that this share of further values does not exceed, judged by these few."""
     ordered = sorted(values)
     return ordered[min(len(ordered), math.ceil(quantile * (len(ordered) + 1))) - 1]
 
@@ -20,10 +20,10 @@ def three_digits(value: float) -> float:
 
 def least_absolute(features: Sequence[tuple[list[float], float]]) -> list[float]:
     """
-    Return the coefficients, none negative, of least absolute error relative to the target.
+    Return the coefficients of least absolute error relative to the target, none of them negative.
 
-    Least squares are reweighted by the inverse of the last errors; a coefficient that comes out
-    negative is left out.
+    Least squares are repeated, each time weighted by the inverse of the last errors. A coefficient
+    that comes out negative is left out.
     """
     told = [
         column

@@ -1,11 +1,10 @@
 """
-The same request served by ctxwin's sessions and by those of openai-agents, on one SQLite file or
-server.
+One request, served by sessions of ctxwin and of openai-agents, on one SQLite file or server.
 
-A request opens a session, appends the user's message and gets what a model is to be sent.
-openai-agents has no window: its `get_items()` returns all of the history, however long; its items
-are also shown counted and cut with tiktoken, so that they fit into the same budget, the cheapest
-way there is.
+A request opens a session, appends the user's message and gets the messages to send to a model.
+openai-agents has no window: its `get_items()` returns the whole history, however long. So it is
+also measured with its items counted and cut with tiktoken to the same budget, in the cheapest way
+there is.
 """
 
 import asyncio
@@ -26,7 +25,7 @@ from ctxwin.sessions import Session, Sessions
 MODEL, MAX_TOKENS = "gpt-4o", 4000
 
 Serve: TypeAlias = Callable[[str, Wire], Awaitable[Sequence[Any]]]
-"""Opens a session by its name, appends a message, and returns what a model is to be sent."""
+"""Opens a session by its name, appends a message, and returns the messages to send to a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +34,9 @@ class Peer:
     A way to serve a request.
 
     Attributes:
-        name: what it is.
-        serve: serves one.
-        rest: what is to be done after each, off the clock.
+        name: its name in the table.
+        serve: serves one request.
+        rest: what to do after each request, not timed.
     """
 
     name: str
@@ -46,7 +45,7 @@ class Peer:
 
 
 async def nothing() -> None:
-    """Rest."""
+    """Do nothing."""
     return
 
 
@@ -67,7 +66,7 @@ def ours(sessions: Sessions) -> list[Peer]:
 
 
 def ours_kept(sessions: Sessions) -> Peer:
-    """Return ctxwin's way with sessions that stay open: an append finds out whether others wrote."""
+    """Return ctxwin's way with sessions that stay open: an append detects what others wrote."""
     kept: dict[str, Session] = {}
 
     async def serve(name: str, wire: Wire) -> Sequence[Any]:
@@ -80,7 +79,7 @@ def ours_kept(sessions: Sessions) -> Peer:
 
 
 def theirs(label: str, make: Callable[[str], Any]) -> list[Peer]:
-    """Return openai-agents' ways: all of the history, that history cut to the budget, and with the object kept."""
+    """Return openai-agents' ways: the history, the history cut to the budget, the object kept."""
     last: list[Any] = []
 
     async def serve(name: str, wire: Wire) -> Sequence[Any]:
@@ -133,18 +132,18 @@ def _encoding() -> Any:
 
 
 async def _close(session: Any) -> None:
-    """Let go of the connections of an object; those of the other stores are of a pool, or a client, that is shared."""
+    """Close the connections of an object; other stores share a pool or a client."""
     if isinstance(session, SQLiteSession):
         await asyncio.to_thread(session.close)
 
 
 def sqlite_maker(path: Path) -> Callable[[str], Any]:
-    """Return what makes openai-agents' sessions in a SQLite file."""
+    """Return a function that makes openai-agents' sessions in a SQLite file."""
     return lambda name: SQLiteSession(name, path)
 
 
 def sqlite_synchronous(path: Path) -> int:
-    """Return the `synchronous` of openai-agents' connections: 2 is FULL, 1 is NORMAL, which may lose commits."""
+    """Return `synchronous` of openai-agents' connections: 2, FULL, or 1, which may lose commits."""
     connection = sqlite3.connect(path)
     SQLiteSession._configure_connection(connection)
     found: int = connection.execute("PRAGMA synchronous").fetchone()[0]
@@ -153,7 +152,7 @@ def sqlite_synchronous(path: Path) -> int:
 
 
 def sql_maker(url: str) -> tuple[Callable[[str], Any], Callable[[], Awaitable[None]]]:
-    """Return what makes openai-agents' sessions in PostgreSQL by asyncpg, and what closes their engine."""
+    """Return functions that make openai-agents' sessions in PostgreSQL and close their engine."""
     from agents.extensions.memory import SQLAlchemySession  # needs sqlalchemy[asyncio]
     from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -168,7 +167,7 @@ def sql_maker(url: str) -> tuple[Callable[[str], Any], Callable[[], Awaitable[No
 
 
 def redis_maker(url: str) -> tuple[Callable[[str], Any], Callable[[], Awaitable[None]]]:
-    """Return what makes openai-agents' sessions in Redis, and what closes their client."""
+    """Return functions that make openai-agents' sessions in Redis and close their client."""
     from agents.extensions.memory import RedisSession
     from redis.asyncio import Redis
 
@@ -177,7 +176,7 @@ def redis_maker(url: str) -> tuple[Callable[[str], Any], Callable[[], Awaitable[
 
 
 async def fill(make: Callable[[str], Any], chats: Sequence[Sequence[Wire]], sessions: int) -> None:
-    """Write openai-agents' sessions; SQLite's by one object that goes from session to session, without waiting."""
+    """Write openai-agents' sessions; in SQLite one object writes all, and does not wait for disk."""
     session = make(name_of(0))
     await session.get_items()  # makes the tables
     one = isinstance(session, SQLiteSession)

@@ -1,8 +1,8 @@
 """
-Requests of several providers as chat messages, tools, and what they hide from a counter of these.
+Requests of several providers as chat messages and tools, and what these hide from a counter.
 
-Each function takes a request in its provider's shape and returns the chat messages and tool schemas
-that ctxwin counts, and causes why they do not show all that is billed.
+Each function takes a request in its provider's shape. It returns the chat messages and tool schemas
+that ctxwin counts, and the causes why they do not show everything that is billed.
 """
 
 import json
@@ -14,7 +14,7 @@ from bench.corpus import Wire
 
 
 def anthropic(request: Wire) -> tuple[list[Wire], list[Wire], set[str]]:
-    """Read a request of the Messages API; blocks other than text, calls and results stay as they are."""
+    """Read a request of the Messages API; blocks other than text, calls and results are kept."""
     system = [{"role": "system", "content": request["system"]}] if request.get("system") else []
     messages = [
         wire for message in request.get("messages", ()) for wire in _anthropic_message(message)
@@ -31,8 +31,8 @@ def anthropic(request: Wire) -> tuple[list[Wire], list[Wire], set[str]]:
     output = request.get("output_config") or {}
     rules = {
         "forced tool": (request.get("tool_choice") or {}).get("type") in {"any", "tool"},
-        "thinking on": '"enabled"'
-        in json.dumps(request.get("thinking")),  # an adaptive one adds no text
+        # Adaptive thinking adds no text.
+        "thinking on": '"enabled"' in json.dumps(request.get("thinking")),
         "output schema": bool(
             request.get("output_format") or output.get("format") or output.get("task_budget")
         ),
@@ -43,10 +43,9 @@ def anthropic(request: Wire) -> tuple[list[Wire], list[Wire], set[str]]:
 
 
 def converse(request: Wire) -> tuple[list[Wire], list[Wire], set[str]]:
-    """Read a request of Bedrock's Converse by way of the Messages API, whose blocks it renames."""
-    request = (
-        request["input"].get("converse", {}) if "input" in request else request
-    )  # of CountTokens
+    """Read a request of Bedrock's Converse through the Messages API, whose blocks it renames."""
+    if "input" in request:  # a request of CountTokens
+        request = request["input"].get("converse", {})
     config = request.get("toolConfig") or {}
     specs = [tool["toolSpec"] for tool in config.get("tools", ()) if "toolSpec" in tool]
     more = request.get("additionalModelRequestFields") or {}
@@ -80,7 +79,7 @@ def converse(request: Wire) -> tuple[list[Wire], list[Wire], set[str]]:
 
 
 def gemini(request: Wire) -> tuple[list[Wire], list[Wire], set[str]]:
-    """Read a generateContent request, in camel or snake case, its contents a list, one content or a text."""
+    """Read a generateContent request, in camel or snake case; contents may be one or a list."""
     request = {_camel(key): value for key, value in request.items()}
     contents = request.get("contents", [])
     contents = contents if isinstance(contents, list) else [contents]
@@ -88,8 +87,8 @@ def gemini(request: Wire) -> tuple[list[Wire], list[Wire], set[str]]:
     parts = [system] if isinstance(system, str) else (system or {}).get("parts", [])
     messages = [{"role": "system", "content": _gemini_blocks(parts)}] if parts else []
     for content in contents:
-        content = {"parts": [content]} if isinstance(content, str) or "text" in content else content
-        messages += _gemini_message(content)
+        bare = isinstance(content, str) or "text" in content
+        messages += _gemini_message({"parts": [content]} if bare else content)
     tools, hidden = [], set()
     declared = request.get("tools") or []
     for tool in declared if isinstance(declared, list) else [declared]:
@@ -135,7 +134,7 @@ def _tool(function: Wire) -> Wire:
 
 
 def _anthropic_message(message: Wire) -> Iterator[Wire]:
-    """Yield the tool results of a message as messages of their own, and before them what else it holds."""
+    """Yield what a message holds beside tool results, then each result as its own message."""
     content = message["content"]
     if isinstance(content, str):
         yield {"role": message["role"], "content": content}

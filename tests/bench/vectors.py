@@ -2,8 +2,8 @@
 Recorded requests of several providers as chat messages, beside the input tokens that were billed.
 
 Each request is turned from its provider's shape into the chat messages and tools that ctxwin
-counts. What a counter of these cannot see, because it is text that only the provider knows or a
-parameter beside the messages, is named in `Row.hidden`, by the rules here and in `bench.shapes`.
+counts. `Row.hidden` names what these do not show, because only the provider knows the text, or
+because it is a parameter beside the messages; the rules are here and in `bench.shapes`.
 """
 
 import base64
@@ -26,10 +26,10 @@ FILES = (
     "gemini_usage_vectors/vectors",
     "openai_usage_vectors/vectors_openai_compatible_providers",
 )
-# Parameters beside messages and tools: the provider adds text for them, of a size the family's
-# constants bound.
+# Parameters beside messages and tools, for which the provider adds text; the family's constants
+# bound its size.
 PARAMETERS = {"forced tool", "thinking on"}
-# Blocks whose text is only at the provider, or is not billed as it stands.
+# Blocks whose text only the provider has, or which are not billed as the text that they show.
 OPAQUE_BLOCKS = {
     "document": "documents",
     "container_upload": "documents",
@@ -47,7 +47,11 @@ KNOWN_BLOCKS = {"text", "image", "image_url", "tool_use", "tool_result"}
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One recorded request: `tokens` is what was billed, `hidden` names what messages and tools do not show."""
+    """
+    One recorded request.
+
+    `tokens` is what was billed; `hidden` names what messages and tools do not show.
+    """
 
     id: str
     source: str
@@ -60,7 +64,7 @@ class Row:
 
     @property
     def visible(self) -> bool:
-        """Whether messages and tools show all that was billed."""
+        """Whether messages and tools show everything that was billed."""
         return not self.hidden
 
     @property
@@ -105,7 +109,7 @@ def row(record: Wire) -> Row:
 
 
 def billed(usage: Wire) -> int:
-    """Return the input tokens of a usage, cached ones included; 0 where it states none."""
+    """Return the input tokens of a usage, cached ones included; 0 if it does not state any."""
     for name in (
         "promptTokenCount",
         "prompt_tokens",
@@ -138,7 +142,11 @@ def _kinds(value: object) -> set[str]:
 
 
 def _remote_image(messages: list[Wire]) -> bool:
-    """Whether an image is only linked; and put the header of its size where a recorded image was left out."""
+    """
+    Return whether an image is only linked.
+
+    An image that was left out of the recording gets a header with its size.
+    """
     remote = False
     for wire in messages:
         for block in _blocks(wire.get("content")):

@@ -1,11 +1,10 @@
 """
-The histories that every library is given, the same on each run, and what they are in each library's
-own types.
+The histories that every library gets, equal on each run, and their form in each library's types.
 
-Histories come from `ctxwin.testing.strategies`, budgets are 10 to 110 % of what a history costs.
-Every history ends where a request is sent, with a user message or with tool results: what libraries
-do behind an answer that nobody has replied to yet is no matter of validity, and some drop it on
-purpose.
+Histories come from `ctxwin.testing.strategies`; budgets are 10 to 110 % of the cost of a history.
+Every history ends where a request is sent, with a user message or with tool results. Histories that
+end with an answer are not used: what a library then does with it is not a question of validity, and
+some drop it on purpose.
 """
 
 import json
@@ -37,7 +36,7 @@ FULL_COST = WordCounter()
 
 
 class TextCost(ChatCounter):
-    """Counts the words of contents and nothing else, as `ChatMemoryBuffer` shows them; for it None is a word."""
+    """Counts only the words of contents, as `ChatMemoryBuffer` shows them: None is a word to it."""
 
     def count_text(self, text: str) -> int:
         """Return how many words the text has."""
@@ -59,7 +58,7 @@ class Case:
 
     Attributes:
         history: the messages, oldest first.
-        percent: the budget, in hundredths of what all of them cost.
+        percent: the budget, as a percentage of the cost of all of them.
     """
 
     history: list[Wire]
@@ -70,21 +69,20 @@ class Case:
         return max(1, count_request(counter, self.history) * self.percent // 100)
 
     def without_system(self) -> "Case":
-        """Return the case without system messages, for who keeps these elsewhere."""
+        """Return the case without system messages, for libraries that keep these elsewhere."""
         return Case([wire for wire in self.history if wire["role"] != "system"], self.percent)
 
 
 def draw_cases(count: int) -> list[Case]:
-    """Return so many cases, no two alike; every run draws the same."""
+    """Return this number of cases, no two alike; every run draws the same."""
     found: dict[str, list[Wire]] = {}
     number = SEED
     while len(found) < count:
         history = _draw(number)
         found.setdefault(json.dumps(history), history)
         number += 1
-    chance = random.Random(
-        SEED
-    )  # Hypothesis prefers the ends of a range, and budgets should be spread evenly
+    # Not Hypothesis: it prefers the ends of a range, and budgets should be spread evenly.
+    chance = random.Random(SEED)
     return [Case(history, chance.randint(10, 110)) for history in found.values()]
 
 
@@ -104,7 +102,7 @@ def langchain_message(place: int, wire: Wire) -> langchain.BaseMessage:
 
 
 def llama_messages(history: Sequence[Wire], *, tagged: bool = False) -> list[Any]:
-    """Return the messages; their position is beside them, and where `tagged` it stands in for the text too."""
+    """Return the messages with their positions; if `tagged`, the position replaces the text too."""
     made = []
     for place, wire in enumerate(history):
         text = f"<{place}>" if tagged else wire["content"]
@@ -122,7 +120,7 @@ def llama_messages(history: Sequence[Wire], *, tagged: bool = False) -> list[Any
 
 
 def autogen_messages(history: Sequence[Wire]) -> list[tuple[Any, list[Wire]]]:
-    """Return each message with those that it is made of: the results of parallel calls are one."""
+    """Return each message with its originals: the results of parallel calls become one message."""
     made: list[tuple[Any, list[Wire]]] = []
     for wire in history:
         if wire["role"] != "tool":
@@ -171,10 +169,10 @@ def _calls(wire: Wire) -> list[tuple[str, str, str]]:
 
 def _draw(number: int) -> list[Wire]:
     """
-    Draw one history, with a seed of that number.
+    Draw one history, with this number as the seed.
 
-    Of many drawn with one seed most would be variations of others. The first that Hypothesis draws
-    is the simplest there is, so the second is taken.
+    If many were drawn with one seed, most would be variations of others. The first that Hypothesis
+    draws is the simplest possible, so the second is used.
     """
     drawn: list[list[Wire]] = []
 
@@ -196,7 +194,7 @@ def _draw(number: int) -> list[Wire]:
 
 
 def _text(number: int) -> str:
-    """Return plain words: mostly a sentence, sometimes far too many of them."""
+    """Return plain words, mostly a sentence of them, sometimes far too many."""
     chance = random.Random(number)
     size = chance.randint(150, 250) if chance.random() < GIANT else chance.randint(1, 25)
     return " ".join(chance.choices(VOCABULARY, k=size))

@@ -1,9 +1,9 @@
 """
-The libraries that are compared, each told the same cost through its own extension point.
+The libraries that are compared; each gets the same costs through its own extension point.
 
-A message is found again by its position, carried as an id or in a side table, never by reading it
-back: so an untouched message is equal to what went in. Where a library counts message by message,
-what every request costs beside its messages is taken off the budget once.
+A message is found again by its position, which is carried as an id or in a side table, and never by
+parsing it. So an untouched message is equal to what went in. If a library counts message by
+message, the cost of a request beside its messages is subtracted from the budget once.
 """
 
 import asyncio
@@ -30,10 +30,10 @@ from peers.histories import (
 )
 
 Trim: TypeAlias = Callable[[Sequence[Wire], int], list[Wire]]
-"""Given a history and what a request may cost, returns the window."""
+"""Takes a history and the most that a request may cost; returns the window."""
 
 Costs: TypeAlias = Sequence[int]
-"""What the messages of a history cost, by position."""
+"""The costs of a history's messages, by position."""
 
 
 def ctxwin(*strategies: str) -> Trim:
@@ -48,7 +48,7 @@ def ctxwin(*strategies: str) -> Trim:
 
 
 def langchain(**options: Any) -> Trim:
-    """Return what `trim_messages` makes with these options, beside those that any conversation needs."""
+    """Return the window of `trim_messages` with these options and those that all chats need."""
 
     def trim(history: Sequence[Wire], budget: int) -> list[Wire]:
         costs = _costs(history)
@@ -66,7 +66,11 @@ def langchain(**options: Any) -> Trim:
 
 
 def llama_buffer(history: Sequence[Wire], budget: int) -> list[Wire]:
-    """Return what the buffer keeps; it shows a tokenizer nothing but text, so the text is made to tell the cost."""
+    """
+    Return what the buffer keeps.
+
+    It shows a tokenizer only text, so each text here names its message, and so its cost.
+    """
     memory = llama_memories.ChatMemoryBuffer.from_defaults(
         chat_history=llama_messages(history, tagged=True),
         token_limit=budget - PRIMING,
@@ -76,7 +80,7 @@ def llama_buffer(history: Sequence[Wire], budget: int) -> list[Wire]:
 
 
 def llama_text(history: Sequence[Wire], budget: int) -> list[Wire]:
-    """Return what the buffer keeps where it counts the text of messages, as it does with a tokenizer."""
+    """Return what the buffer keeps if it counts the text of messages, as with a tokenizer."""
     memory = llama_memories.ChatMemoryBuffer.from_defaults(
         chat_history=llama_messages(history), token_limit=budget, tokenizer_fn=str.split
     )
@@ -84,7 +88,11 @@ def llama_text(history: Sequence[Wire], budget: int) -> list[Wire]:
 
 
 def llama_memory(history: Sequence[Wire], budget: int) -> list[Wire]:
-    """Return what the buffer's successor keeps, all of the budget given to messages and as few as may be flushed."""
+    """
+    Return what the buffer's successor keeps.
+
+    Messages get the whole budget, and as few as possible are flushed.
+    """
 
     async def run() -> list[Any]:
         engine = create_async_engine("sqlite+aiosqlite:///:memory:")
@@ -97,14 +105,14 @@ def llama_memory(history: Sequence[Wire], budget: int) -> list[Wire]:
         )
         await memory.aput_messages(llama_messages(history, tagged=True))
         window = list(await memory.aget())
-        await engine.dispose()  # or its thread would outlive the loop
+        await engine.dispose()  # otherwise its thread would outlive the loop
         return window
 
     return _by_place(history, asyncio.run(run()))
 
 
 def autogen(history: Sequence[Wire], budget: int) -> list[Wire]:
-    """Return what the context keeps; results of parallel calls are one message to it."""
+    """Return what the context keeps; it takes results of parallel calls as one message."""
     table = autogen_messages(history)
     originals = {id(message): wires for message, wires in table}
     client: Any = _AutogenClient(originals)
@@ -129,12 +137,12 @@ def agent_framework(strategy: Callable[[int, Any], Any]) -> Trim:
 
 
 def truncation(budget: int, tokenizer: Any) -> Any:
-    """Return the strategy that drops the oldest groups, down to the budget and no further."""
+    """Return the strategy that drops the oldest groups, just down to the budget."""
     return af.TruncationStrategy(max_n=budget, compact_to=budget, tokenizer=tokenizer)
 
 
 def composed(budget: int, tokenizer: Any) -> Any:
-    """Return the strategy that runs others first: drop all tool calls but the newest, then the oldest groups."""
+    """Return the strategy that drops all tool calls but the newest, then the oldest groups."""
     strategies = [af.SelectiveToolCallCompactionStrategy(), truncation(budget, tokenizer)]
     return af.TokenBudgetComposedStrategy(
         token_budget=budget, tokenizer=tokenizer, strategies=strategies
@@ -142,7 +150,7 @@ def composed(budget: int, tokenizer: Any) -> Any:
 
 
 class _AutogenClient:
-    """The part of a model client that a context asks: what messages cost."""
+    """The part of a model client that a context uses: the cost of messages."""
 
     def __init__(self, originals: dict[int, list[Wire]]) -> None:
         self._originals = originals
@@ -154,7 +162,7 @@ class _AutogenClient:
 
 
 class _AgentTokenizer:
-    """Is shown each message as JSON, and finds its cost by the id in it."""
+    """Gets each message as JSON, and finds its cost by the id in it."""
 
     def __init__(self, costs: Costs) -> None:
         self._costs = costs
@@ -168,7 +176,7 @@ def _costs(history: Sequence[Wire]) -> Costs:
 
 
 def _tag_tokenizer(costs: Costs) -> Callable[[str], list[int]]:
-    """Return a tokenizer that gives a text as many tokens as the messages cost whose tags are in it."""
+    """Return a tokenizer: a text has as many tokens as the messages cost whose tags it holds."""
     return lambda text: [0] * sum(costs[int(place)] for place in re.findall(r"<(\d+)>", text))
 
 

@@ -1,9 +1,9 @@
 """
 ctxwin beside its peers: how often a window is invalid although a valid one exists.
 
-All get the same generated histories and the same cost, and one judge asks of every window whether
-it keeps the laws: L1 it fits, L2 calls and results stand together, L3 system messages stay, L4 so
-do the current question and the newest unit, L5 the rest is the history's own, in order. A peer that
+All get the same generated histories and the same costs, and one judge checks the laws for every
+window. L1: it fits. L2: calls and results stay together. L3: system messages stay. L4: the current
+question and the newest unit stay. L5: everything else comes from the history, in order. A peer that
 raises an error for such a history has failed too.
 
     python tests/peers/table.py [--histories 1000]
@@ -40,16 +40,18 @@ from peers.libraries import (
 LAWS = ("L1", "L2", "L3", "L4", "L5")
 HEADER = ["library and configuration", "version", "invalid", "n", *LAWS, "error", "last turn fits"]
 NOTES = """\
-invalid: the share of the n histories for which a valid window exists. L1 to L5: the share that breaks the law; a
-window may break several, and of one that breaks L5 only what is not there at all counts as L3 or L4. error: the share
-that raised an error.
-last turn fits: the share of invalid windows among the histories (how many) where the system message and everything
-from the current question on fit, so that keeping a tail of whole turns is enough.
+invalid: the share of invalid windows among the n histories for which a valid window exists.
+L1 to L5: the share that breaks the law. A window may break several; of a window that breaks L5,
+only what is missing altogether counts as L3 or L4. error: the share that raised an error.
+last turn fits: the share of invalid windows among the histories (how many) where the system message
+and everything from the current question on fit, so that keeping a tail of whole turns is enough.
 
-Where a peer is shown only text by its extension point (llama-index), its texts are stand-ins that tell the full cost;
-the two rows that count text show what a plain tokenizer gives: "judged by text", where budget and window are measured
-by what it sees, and "judged by full cost", with calls and the overhead of messages.
-`TokenBudgetComposedStrategy` runs `SelectiveToolCallCompactionStrategy` and `TruncationStrategy` first.
+If the extension point of a peer shows it only text (llama-index), its texts are stand-ins that give
+the full cost. The two rows that count text show what a plain tokenizer gives: "judged by text",
+where budget and window are measured by what the tokenizer sees, and "judged by full cost", with
+calls and the overhead of messages.
+`TokenBudgetComposedStrategy` first runs `SelectiveToolCallCompactionStrategy` and
+`TruncationStrategy`.
 """
 
 
@@ -74,7 +76,7 @@ class Contender:
 
 
 def contenders() -> list[Contender]:
-    """Return all, in the order of the table."""
+    """Return all contenders, in the order of the table."""
     recipe = langchain(start_on="human", end_on=("human", "tool"))
     buffer, text = "`ChatMemoryBuffer`", TextCost()
     return [
@@ -120,8 +122,8 @@ class Tally:
         invalid: for how many the window was invalid, or none came back.
         errors: for how many an error was raised instead.
         laws: for how many windows each law was broken; one may break several.
-        easy: for how many even the system message and the whole last turn fit, with every step
-            since the question.
+        easy: for how many the system message and the whole last turn fit, with every step since the
+            question.
         easy_invalid: how many of these were invalid.
     """
 
@@ -154,12 +156,12 @@ def judge(contender: Contender, cases: Sequence[Case]) -> Tally:
 
 
 def _outcome(contender: Contender, case: Case, budget: int) -> set[str]:
-    """Return the laws that the window breaks, or `error` where there is none."""
+    """Return the laws that the window breaks, or `error` if there is no window."""
     try:
         window = contender.trim(case.history, budget)
     except Exception:
         return {"error"}
-    # Everyone may shorten what need not stay byte for byte; it is only ctxwin's chain that does.
+    # Every library may shorten what need not stay byte for byte; only ctxwin's chain does.
     return {
         fault.law
         for fault in window_faults(case.history, window, budget, contender.counter, edits=True)
@@ -175,10 +177,13 @@ def _last_turn(history: Sequence[Wire]) -> Iterator[Wire]:
 
 
 def summary(cases: Sequence[Case]) -> str:
-    """Return what the histories are like."""
+    """Return a sentence that describes the histories."""
     sizes = fmean(len(case.history) for case in cases)
     over = sum(FULL_COST.count_request(case.history) > case.budget(FULL_COST) for case in cases)
-    return f"{len(cases):,} histories of {sizes:.1f} messages on average; {over:,} cost more than their budget."
+    return (
+        f"{len(cases):,} histories of {sizes:.1f} messages on average; "
+        f"{over:,} cost more than their budget."
+    )
 
 
 def row(contender: Contender, tally: Tally) -> list[object]:
@@ -201,7 +206,8 @@ def main() -> None:
     arguments = parser.parse_args()
     cases = draw_cases(arguments.histories)
     print(
-        f"## Invalid windows where a valid one exists\n\n{summary(cases)} hypothesis {version('hypothesis')}.\n"
+        "## Invalid windows where a valid one exists\n\n"
+        f"{summary(cases)} hypothesis {version('hypothesis')}.\n"
     )
     print_table(HEADER, [row(contender, judge(contender, cases)) for contender in contenders()])
     print(NOTES)
