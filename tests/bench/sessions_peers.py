@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from agents.memory import SQLiteSession
 
 from bench.corpus import Wire
-from ctxwin.counting.chat import PER_MESSAGE, PRIMING
+from ctxwin.counting.openai.chat import PER_MESSAGE, PRIMING
 from ctxwin.counting.text.encodings import load_encoding
 from ctxwin.sessions import Session, Sessions
 
@@ -176,7 +176,7 @@ def redis_maker(url: str) -> tuple[Callable[[str], Any], Callable[[], Awaitable[
 
 
 async def fill(make: Callable[[str], Any], chats: Sequence[Sequence[Wire]], sessions: int) -> None:
-    """Write openai-agents' sessions; in SQLite one object writes all, and does not wait for disk."""
+    """Write openai-agents' sessions; in SQLite one object writes all, not waiting for the disk."""
     session = make(name_of(0))
     await session.get_items()  # makes the tables
     one = isinstance(session, SQLiteSession)
