@@ -34,7 +34,8 @@ class ClearToolResults:
     ) -> None:
         if isinstance(exclude_tools, str):
             raise TypeError(
-                f"exclude_tools must be a collection of names: [{exclude_tools!r}], not {exclude_tools!r}"
+                f"exclude_tools must be a collection of names, [{exclude_tools!r}], "
+                f"not {exclude_tools!r}"
             )
         if keep_last < 0 or min_freed_tokens < 0:
             raise ValueError(f"must not be negative: {keep_last=}, {min_freed_tokens=}")
