@@ -215,7 +215,7 @@ class ContextManager:
         return await adrive(flow, self._keeper.run)
 
     def plan(self) -> Receipt:
-        """Return the receipt that `prune_history` would, or raise what it would; changes nothing."""
+        """Return the receipt that `prune_history` would, or raise its error; changes nothing."""
         refuse_inside_hook(self, "plan")
         return drive(prune(self._keeper, self._chain, self, None))
 

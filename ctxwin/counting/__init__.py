@@ -10,8 +10,8 @@ and tokenizer, and `EstimateCounter` serves models whose tokenizer is not public
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ctxwin.counting.chat import CallableCounter, ChatCounter
 from ctxwin.counting.models import counter_for, openai_counter
+from ctxwin.counting.openai.chat import CallableCounter, ChatCounter
 from ctxwin.counting.openai.openai import TiktokenCounter
 from ctxwin.counting.protocol import TokenCounter
 from ctxwin.counting.text.text import upper_bound

@@ -1,9 +1,9 @@
 """
 Everything that can happen to a conversation, as values.
 
-A change says what happens, whole: `Conversation.apply` checks it and then carries it out, or changes
-nothing. A plain manager applies a change as it is made; a session stores it first. All fields hold
-JSON values (or tuples of them), so that a change can be written down and read back.
+A change says what happens, whole. `Conversation.apply` checks it and then carries it out, or
+changes nothing. A plain manager applies a change as it is made; a session stores it first. All
+fields hold JSON values (or tuples of them), so that a change can be written down and read back.
 
 | change | what happens |
 |---|---|

@@ -1,10 +1,10 @@
 """
 The state of one conversation, and the one place where it changes.
 
-`Conversation.apply` takes a change (`changes.py`), checks it whole and then carries it out. A change
-that cannot be carried out raises, and everything is as before. Whoever makes a change decides
-nothing here: a prune works on a draft and ends in a `Cut`; a session stores a change and then
-applies it; loading a state is a row of `Append`s and a `Cut`.
+`Conversation.apply` takes a change (`changes.py`), checks it whole and then carries it out. A
+change that cannot be carried out raises, and everything is as before. Others only make changes: a
+prune works on a draft and ends in a `Cut`; a session stores a change and then applies it; loading a
+state is a row of `Append`s and a `Cut`.
 
 The methods are plain and quick: no locks, no hooks, no foreign code but the counter. Each change
 bumps `version`, so that a prune can tell whether what it started from is still the present.

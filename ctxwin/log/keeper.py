@@ -8,7 +8,6 @@ again on the conversation as it is then.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from threading import RLock
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -33,7 +32,7 @@ class Keeper(Protocol):
     """
 
     conversation: Conversation
-    lock: AbstractContextManager[object]
+    lock: RLock
     releases: bool
 
     def log(self) -> tuple[Message, ...]:

@@ -215,6 +215,7 @@ class Fields:
         self.path = path
 
     def has(self, key: str) -> bool:
+        """Return whether a field is there."""
         return key in self._fields
 
     def get(self, key: str, kind: type, *, optional: bool = False, at_least: int | None = 0) -> Any:

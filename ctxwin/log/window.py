@@ -118,7 +118,7 @@ class Window:
         return next(unit for unit in self.units if unit.first == message_id)
 
     def reprice(self) -> None:
-        """Price every unit anew after the scale of an estimate changed; nothing is counted again."""
+        """Price every unit anew after the scale of an estimate changed, without counting again."""
         for log_unit in self._history.dirty:  # out of date: it is built when it is next asked for
             self.take_out(log_unit)
         units = [self._repriced(unit) for unit in self.units]

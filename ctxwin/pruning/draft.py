@@ -176,25 +176,25 @@ class Draft:
         self.rejected.append(Rejection(strategy, broken.law, broken.reason))
 
     def accept(self, strategy: str, plan: Plan) -> bool:
-        """Apply a plan if it keeps the laws, else record why not; either way it is all or nothing."""
+        """Apply a plan if it keeps the laws, else record why not; it is all or nothing."""
         try:
             plan = resolve(plan, self.units)
-            outcome = _Outcome(self, strategy, plan)
-            checked = Outcome(self.units, outcome.units, plan, self.context)
+            after = _Rewritten(self, strategy, plan)
+            checked = Outcome(self.units, after.units, plan, self.context)
             for broken in laws.check_plan(checked):
                 self.reject(strategy, broken)
                 return False
         except BrokenPlanError as error:
             self.reject(strategy, error.broken)
             return False
-        except Exception as error:  # noqa: BLE001 - a forged plan may fail anywhere, so may a counter
+        except Exception as error:  # noqa: BLE001 - a forged plan may fail anywhere
             self.reject(strategy, Broken("L8", describe(error)))
             return False
         self.accepted.append(Accepted(strategy, plan, self.next_id))
-        self.units, self.next_id = outcome.units, outcome.next_id
-        self.tokens |= outcome.tokens
-        self._sources |= outcome.sources
-        self.actions += outcome.actions
+        self.units, self.next_id = after.units, after.next_id
+        self.tokens |= after.tokens
+        self._sources |= after.sources
+        self.actions += after.actions
         return True
 
     def replay(self, snapshot: Snapshot, costs: Costs) -> "Draft":
@@ -361,7 +361,7 @@ class Draft:
         return replace(action, message_ids=tuple(one for some in ids for one in some))
 
 
-class _Outcome:
+class _Rewritten:
     """
     What a resolved plan makes of a draft.
 

@@ -42,7 +42,7 @@ RESTS = Broken("", "rests after three failures in a row, until the log has grown
 
 @dataclass(slots=True)
 class Tally:
-    """Which strategies were called in a prune, which of them failed, and which one is called now."""
+    """Which strategies were called in a prune, which of them failed, and which one is running."""
 
     called: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)

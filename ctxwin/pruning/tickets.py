@@ -8,9 +8,9 @@ Rules:
 1. A ticket is a value: an immutable snapshot, and no callable. It pickles; whoever runs it needs no
    manager.
 2. The manager waits for nobody. It may cut, and the log may grow, while a ticket is out.
-3. `commit` trusts nothing: the strategy is called once more, with the very request that it was shown
-   and the text for an answer, and the plan is replayed on the present window, law checks included.
-   All of it is applied, or nothing.
+3. `commit` trusts nothing. The strategy is called once more, with the very request that it was
+   shown and the text for an answer, and its plan is replayed on the present window, law checks
+   included. All of it is applied, or nothing.
 """
 
 from collections.abc import Sequence
@@ -92,7 +92,7 @@ class Ticket:
 
     @property
     def key(self) -> str:
-        """What tells it from tickets prepared before and after: of equal keys one is as good as the other."""
+        """What tells it from other tickets; of two with equal keys, either will do."""
         return f"{self.strategy} {self._basis.last_id} {hash_of(self.messages)}"
 
     def run(self, summarizer: Summarizer) -> "Ticket":
@@ -105,7 +105,11 @@ class Ticket:
         return drive(self._finished(summarizer))
 
     async def arun(self, summarizer: Summarizer) -> "Ticket":
-        """Return what `run` returns, for a summariser of either colour. Cancelled, it leaves the ticket as it was."""
+        """
+        Return what `run` returns, for a summariser of either colour.
+
+        Cancelled, it leaves the ticket as it was.
+        """
         return await adrive(self._finished(summarizer))
 
     def _finished(self, summarizer: Summarizer) -> Flow["Ticket"]:

@@ -1,5 +1,5 @@
 """
-A conversation that is written down: each change is a record in the store before it is one in memory.
+A conversation that is written down: each change is stored before memory changes.
 
 A journal keeps a conversation as `InMemory` does, with a store beside it. Whoever has replayed the
 same records holds the same conversation, and the writer of a record applies the very change that
@@ -186,7 +186,7 @@ class Journal:
                     return self._make(work_out(self.conversation))
 
     async def run(self, step: Callable[..., T], *args: Any) -> T:
-        """Run a step in a thread; a cancellation waits for it, so that none of it goes on unseen."""
+        """Run a step in a thread; a cancellation waits for it, so none of it goes on unseen."""
         task = asyncio.ensure_future(asyncio.to_thread(step, *args))
         try:
             return await asyncio.shield(task)
@@ -252,7 +252,7 @@ class Journal:
             raise _MovedError from None
 
     def _entry(self, change: Change, *, alone: bool) -> _Entry:
-        """Return what to write for a change; raises what applying it would, before it is written."""
+        """Return what to write for a change; raises what applying it would, before writing."""
         match change:
             case Append():
                 change = self._priced(change, alone=alone)
@@ -479,7 +479,7 @@ class Journal:
         return True
 
     def _needs_past_to_rewind(self, message_id: int) -> bool:
-        """Return whether something released may come back, or become the question or newest unit."""
+        """Return whether something released may come back, as question or newest unit, say."""
         history = self.conversation.history
         if message_id not in history.messages:
             return self._needs_past_to_pin(message_id)

@@ -27,7 +27,7 @@ class Sessions(Closing):
     Conversations kept in a store.
 
     Args:
-        store: where they are kept; `open_store` makes one of a URL.
+        store: where they are kept; `open_store` makes one from a URL.
     """
 
     def __init__(self, store: SessionStore) -> None:
@@ -53,7 +53,12 @@ class Sessions(Closing):
     async def aopen(
         self, session: str, max_tokens: int | None = None, **options: Any
     ) -> AsyncIterator[Session]:
-        """Open a session for an event loop: its methods with an `a` in front wait for the store in a thread."""
+        """
+        Open a session for an event loop.
+
+        Its methods with an `a` in front wait for the store in a thread; the others refuse to block
+        the loop.
+        """
         options = {"refuses_loops": True, **options}
         with await asyncio.to_thread(Session, self.store, session, max_tokens, **options) as opened:
             yield opened
@@ -85,7 +90,11 @@ class Sessions(Closing):
         return await asyncio.to_thread(self.read, session, start, limit)
 
     def delete(self, session: str) -> bool:
-        """Remove a session with all it holds; returns whether there was one. Raises `StoreError`: the store failed."""
+        """
+        Remove a session with all it holds; returns whether there was one.
+
+        Raises `StoreError`: the store failed.
+        """
         return self.store.delete(session)
 
     async def adelete(self, session: str) -> bool:
@@ -93,7 +102,11 @@ class Sessions(Closing):
         return await asyncio.to_thread(self.delete, session)
 
     def list(self) -> Iterator[str]:
-        """Yield the ids of the sessions, in no particular order. Raises `StoreError`: the store failed."""
+        """
+        Yield the ids of the sessions, in no particular order.
+
+        Raises `StoreError`: the store failed.
+        """
         return self.store.list()
 
     def close(self) -> None:
@@ -113,20 +126,20 @@ def open_store(url: str, *, keys: Sequence[str | bytes] = (), **options: Any) ->
         options: whatever else the store takes.
 
     Raises:
-        ValueError: no store is installed for that scheme, or a key is none.
+        ValueError: no store is installed for that scheme, or a key is malformed.
         StoreError: it cannot be opened.
         ImportError: what it needs is not installed.
     """
     store: SessionStore = _factory(url)(url, **options)
     if keys:
-        from ctxwin.sessions.stores.encrypted import EncryptedStore
+        from ctxwin.sessions.stores.encrypted import EncryptedStore  # noqa: PLC0415 - needs an extra
 
         store = EncryptedStore(store, keys)
     return Sessions(store)
 
 
 def _factory(url: str) -> Callable[..., SessionStore]:
-    from importlib.metadata import EntryPoint, entry_points
+    from importlib.metadata import EntryPoint, entry_points  # noqa: PLC0415 - slow to import
 
     scheme = url.split(":", 1)[0].split("+", 1)[0] if ":" in url else ""
     if scheme in BUILT_IN:
@@ -135,8 +148,7 @@ def _factory(url: str) -> Callable[..., SessionStore]:
         found = list(entry_points(group=GROUP, name=scheme))
     if not found:
         known = sorted({*BUILT_IN, *(entry.name for entry in entry_points(group=GROUP))})
-        raise ValueError(
-            f"no store is installed for {url.rsplit('@', maxsplit=1)[-1]!r}; schemes: {', '.join(known)}"
-        )
+        place = url.rsplit("@", maxsplit=1)[-1]  # no password in an error
+        raise ValueError(f"no store is installed for {place!r}; schemes: {', '.join(known)}")
     factory: Callable[..., SessionStore] = found[0].load()
     return factory

@@ -20,7 +20,7 @@ Keys are those of schema 1, whatever the attributes of a change are called today
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,12 @@ from ctxwin.values.message import Message, read_message
 from ctxwin.values.wire import SYSTEM_ROLES, Wire
 
 VERSION = 1
-KINDS = frozenset("append written blank cut pin unpin rewind observe state checkpoint".split())
+KINDS = frozenset(
+    (
+        *("append", "written", "cut", "pin", "unpin", "rewind"),
+        *("observe", "state", "blank", "checkpoint"),
+    )
+)
 PAGE = 500  # records that are read at once
 
 
@@ -166,7 +171,7 @@ def change_of(
     number: int, record: Record, counter: str, written: Sequence[Written]
 ) -> Change | Written | None:
     """
-    Return the change that a record tells of, None for a blank one.
+    Return the change that a record tells of, None if it tells of none.
 
     Args:
         number: its number.
@@ -175,51 +180,63 @@ def change_of(
         written: what the records before it have written.
 
     Raises:
-        StateError, MessageError: a field is missing or of a wrong type.
+        StateError, MessageError, TypeError, ValueError: a field is missing or malformed.
     """
     fields = Fields(record.fields, record.kind)
-    match record.kind:
-        case "append":
-            wire = read_message(fields.get("message", dict))
-            pinned = fields.get("pinned", bool) or wire["role"] in SYSTEM_ROLES
-            return Append(number, wire, pinned, _tokens(fields, counter))
-        case "written":
-            sources = tuple(map(_id, fields.get("sources", list)))
-            wire = read_message(fields.get("message", dict))
-            digest = fields.get("source_hash", str)
-            return Written(number, wire, sources, digest, _tokens(fields, counter))
-        case "cut":
-            return _read_cut(fields, counter, written)
-        case "pin" | "unpin":
-            return Pin(fields.get("id", int), record.kind == "pin")
-        case "rewind":
-            return Rewind(fields.get("id", int))
-        case "observe":
-            hidden_tokens, scale = fields.get("offset", int), fields.get("correction", int)
-            same = fields.get("counter", str) == counter
-            return Learn(hidden_tokens, scale) if same else None
-        case "state":
-            fields.get("forgotten", int)
-            fields.get("rewound", int, optional=True)
-            return Restore(fields.get("state", dict))
-        case _:
-            return None
+    if record.kind == "cut":
+        return _read_cut(fields, counter, written)
+    read = _READ.get(record.kind)
+    return read(number, fields, counter) if read is not None else None
+
+
+def _read_append(number: int, fields: Fields, counter: str) -> Append:
+    wire = read_message(fields.get("message", dict))
+    pinned = fields.get("pinned", bool) or wire["role"] in SYSTEM_ROLES
+    return Append(number, wire, pinned, _tokens(fields, counter))
+
+
+def _read_written(number: int, fields: Fields, counter: str) -> Written:
+    wire = read_message(fields.get("message", dict))
+    sources = tuple(map(_whole, fields.get("sources", list)))
+    return Written(number, wire, sources, fields.get("source_hash", str), _tokens(fields, counter))
+
+
+def _read_learn(_: int, fields: Fields, counter: str) -> Learn | None:
+    learn = Learn(fields.get("offset", int), fields.get("correction", int))
+    return learn if fields.get("counter", str) == counter else None
+
+
+def _read_state(_: int, fields: Fields, __: str) -> Restore:
+    fields.get("forgotten", int)
+    fields.get("rewound", int, optional=True)
+    return Restore(fields.get("state", dict))
+
+
+_READ: dict[str, Callable[[int, Fields, str], Change | Written | None]] = {
+    "append": _read_append,
+    "written": _read_written,
+    "pin": lambda _, fields, __: Pin(fields.get("id", int), pinned=True),
+    "unpin": lambda _, fields, __: Pin(fields.get("id", int), pinned=False),
+    "rewind": lambda _, fields, __: Rewind(fields.get("id", int)),
+    "observe": _read_learn,
+    "state": _read_state,
+}
 
 
 def _read_cut(fields: Fields, counter: str, written: Sequence[Written]) -> Cut:
     same = _is_by(fields, counter)
     failures = fields.get("failures", dict).items()
     edits = [
-        Edited(_id(message_id), content, _id(tokens) if same else None)
+        Edited(_whole(message_id), content, _whole(tokens) if same else None)
         for message_id, content, tokens in fields.get("edits", list)
     ]
     gap = fields.get("adjustment", int, at_least=None)
     return Cut(
-        gone=tuple(map(_id, (*fields.get("gone", list), *fields.get("unwritten", list)))),
+        gone=tuple(map(_whole, (*fields.get("gone", list), *fields.get("unwritten", list)))),
         written=tuple(written),
         edits=tuple(edits),
         request_gap=gap if same else 0,
-        failures={name: (_id(in_a_row), _id(until)) for name, (in_a_row, until) in failures},
+        failures={name: (_whole(in_a_row), _whole(until)) for name, (in_a_row, until) in failures},
         settled=fields.has("settled") and fields.get("settled", bool),
     )
 
@@ -235,7 +252,7 @@ def _is_by(fields: Fields, counter: str) -> bool:
     return bool(name) and name == counter
 
 
-def _id(value: object) -> int:
+def _whole(value: object) -> int:
     if type(value) is not int:
         raise TypeError(f"{value!r} is not a whole number")
     return value

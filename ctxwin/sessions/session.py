@@ -74,7 +74,7 @@ class Session(Closing, ContextManager):
         return self._journal.reader.session
 
     def refresh(self) -> None:
-        """Take in what others have written since; a change does so where it finds that they have."""
+        """Take in what others have written since; a change does so by itself if it must."""
         refuse_inside_hook(self, "refresh")
         self._journal.refresh()
 

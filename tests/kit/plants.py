@@ -14,7 +14,7 @@ from ctxwin.log.history import History
 from ctxwin.log.window import Window
 from ctxwin.manager import ContextManager
 from ctxwin.pruning import prune as pruning
-from ctxwin.pruning.draft import Draft
+from ctxwin.pruning.draft import Draft, _Rewritten
 from ctxwin.values.message import Message
 from ctxwin.values.plan import Drop
 from saboteurs import (
@@ -59,33 +59,43 @@ def _without(law: str) -> Callable[[], None]:
     return plant
 
 
+def _kept_only_by(law: str) -> Callable[[], None]:
+    """Neither the law nor the conversation keeps a unit that must be kept."""
+
+    def anything(self: Conversation, first: int) -> Any:
+        return None if first in self.window.written else self.logged(first).unit
+
+    def plant() -> None:
+        _without(law)()
+        _set(Conversation, "_droppable", anything)
+
+    return plant
+
+
 def never_over_budget() -> None:
     _set(Conversation, "over_budget", property(lambda self: False))
 
 
 def open_exchanges_are_sent() -> None:
-    _set(History, "in_window", lambda self, slot: bool(slot.entries) and not slot.gone)
+    _set(History, "in_window", lambda self, unit: bool(unit.messages) and not unit.gone)
 
 
 def summaries_stand_last() -> None:
-    outcome = Draft._outcome
+    def last(self: Window, unit: Any) -> None:
+        self.units.append(unit)
+        self._unit_tokens += unit.tokens
 
-    def last(self: Draft, strategy: str, plan: Any) -> Any:
-        units, tokens, actions = outcome(self, strategy, plan)
-        return tuple(sorted(units, key=lambda unit: unit.written)), tokens, actions
-
-    _set(Draft, "_outcome", last)
-    _without("L5")()
+    _set(Window, "_insert", last)
 
 
 def no_guard_around_hooks() -> None:
-    def ask(draft: Draft, name: str, hook: Any, owner: object, how: Any) -> Any:
+    def call(draft: Draft, name: str, hook: Any, owner: object, how: Any) -> Any:
         answer = hook(request=draft.request())
         if answer is not None:
             draft.accept(name, answer)
         yield from ()
 
-    _set(pruning, "ask", ask)
+    _set(pruning, "call_strategy", call)
 
 
 def copies_are_the_thing_itself() -> None:
@@ -106,10 +116,10 @@ def cuts_long_before_it_must() -> None:
 def counts_a_message_again_with_each_result() -> None:
     build = Window._build
 
-    def anew(self: Window, slot: Any) -> Any:
-        for entry in slot.entries:
-            entry.tokens = None
-        return build(self, slot)
+    def anew(self: Window, log_unit: Any) -> Any:
+        for logged in log_unit.messages:
+            logged.tokens = None
+        return build(self, log_unit)
 
     _set(Window, "_build", anew)
 
@@ -127,23 +137,25 @@ def asks_for_the_cost_of_what_it_shows() -> None:
 
 
 def drops_from_the_log() -> None:
-    adopt = Conversation.adopt
+    apply = Conversation.apply
 
-    def and_forget(self: Conversation, *arguments: Any) -> None:
-        adopt(self, *arguments)
+    def and_forget(self: Conversation, change: Any) -> Any:
+        result = apply(self, change)
         self.history.forget()
+        return result
 
-    _set(Conversation, "adopt", and_forget)
+    _set(Conversation, "apply", and_forget)
 
 
 def receipts_leave_out_drops() -> None:
-    outcome = Draft._outcome
+    make = _Rewritten.__init__
 
-    def silent(self: Draft, strategy: str, plan: Any) -> Any:
-        units, tokens, actions = outcome(self, strategy, plan)
-        return units, tokens, [] if any(isinstance(step, Drop) for step in plan.steps) else actions
+    def silent(self: _Rewritten, draft: Draft, strategy: str, plan: Any) -> None:
+        make(self, draft, strategy, plan)
+        if any(isinstance(step, Drop) for step in plan.steps):
+            self.actions = []
 
-    _set(Draft, "_outcome", silent)
+    _set(_Rewritten, "__init__", silent)
 
 
 def adopts_what_is_stale() -> None:
@@ -154,7 +166,7 @@ def holds_the_lock_all_along() -> None:
     messages = ContextManager.messages
 
     def locked(self: ContextManager) -> Any:
-        with self._lock:
+        with self._keeper.lock:
             return messages(self)
 
     _set(ContextManager, "messages", locked)
@@ -163,8 +175,8 @@ def holds_the_lock_all_along() -> None:
 PLANTS: dict[str, list[Plant]] = {
     "L1": [(never_over_budget, [])],
     "L2": [(open_exchanges_are_sent, [])],
-    "L3": [(_without("L3"), [ignores_pins])],
-    "L4": [(_without("L4"), [drops_the_question])],
+    "L3": [(_kept_only_by("L3"), [ignores_pins])],
+    "L4": [(_kept_only_by("L4"), [drops_the_question])],
     "L5": [(summaries_stand_last, [speaks_as_system])],
     "L6": [(_without("L6"), [cuts_in_the_middle, halves_json])],
     "L7": [(_without("L7"), [adds_a_note])],

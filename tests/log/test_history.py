@@ -188,7 +188,9 @@ STEPS: dict[str, Callable[[ContextManager], object]] = {
     "result": lambda manager: manager.append(result("a")),
     "rewind of a question": lambda manager: manager.rewind(manager.add_message("user", "q")),
     "rewind of a call": lambda manager: manager.rewind(manager.append(call("a"))),
-    "interrupted call": lambda manager: manager.extend([call("a"), {"role": "system", "content": "s"}]),
+    "interrupted call": lambda manager: manager.extend(
+        [call("a"), {"role": "system", "content": "s"}]
+    ),
 }
 
 

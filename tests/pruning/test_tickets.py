@@ -457,7 +457,8 @@ def test_a_commit_never_makes_the_window_dearer(words: int, applied: bool) -> No
     ctx.messages()
     for _ in range(9):
         ctx.add_message("user", "a b c d e f")
-    ctx._keeper.conversation.request_gap = -len(ctx)  # as a cut that asks for the whole request finds it
+    # As a cut finds it that asks for the cost of the whole request.
+    ctx._keeper.conversation.request_gap = -len(ctx)
     before, state = ctx.total_tokens, ctx.to_dict()
     assert before == counter.count_request([message.to_dict() for message in ctx])
     receipt = ctx.commit(prepared(ctx).run(ScriptedSummarizer("a " * words)))

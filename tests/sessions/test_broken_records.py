@@ -117,7 +117,7 @@ def taken_in(store: MemoryStore, number: int, data: bytes) -> None:
         opened.refresh()
     except RecordError as error:
         assert error.session == "a"
-        assert error.number is not None and first <= error.number <= last + 1
+        assert error.number in range(first, last + 2)
         assert seen(opened) == before
         assert list(opened) == window
         with pytest.raises(RecordError) as again:

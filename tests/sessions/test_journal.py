@@ -464,7 +464,7 @@ def test_ids_of_sessions_are_any_text(sessions: Sessions) -> None:
 
 def test_a_saved_conversation_is_taken_over(sessions: Sessions) -> None:
     """Ids, pins, summaries and the log are those of the manager that was saved."""
-    options = {"strategies": ["summarize-history"], "counter": WordCounter()}
+    options: dict[str, Any] = {"strategies": ["summarize-history"], "counter": WordCounter()}
     ctx = ContextManager(40, **options)
     for number in range(12):
         ctx.add_message("user", f"My order number is {number}, ok?", pinned=number == 1)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ctxwin.counting.chat import TEXT_FIELDS, compact, read_part
 from ctxwin.counting.estimates.families import VERSION, Family, family_of
+from ctxwin.counting.openai.chat import TEXT_FIELDS, compact, read_part
 from ctxwin.counting.openai.media import image_size
 from ctxwin.counting.openai.tools import definition_of
 from ctxwin.counting.text.text import texts_of

@@ -13,9 +13,16 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ctxwin.counting.chat import PER_MESSAGE, ROLE, ChatCounter, compact, payload_of, tools_called
 from ctxwin.counting.openai import media
 from ctxwin.counting.openai.bodies import read_body
+from ctxwin.counting.openai.chat import (
+    PER_MESSAGE,
+    ROLE,
+    ChatCounter,
+    compact,
+    payload_of,
+    tools_called,
+)
 from ctxwin.counting.openai.rules import COMMON, Rules
 from ctxwin.counting.openai.tools import is_format, render_format, render_tools
 from ctxwin.counting.text.text import Texts

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ctxwin.counting import TokenCounter
-from ctxwin.counting.chat import ChatCounter
+from ctxwin.counting.openai.chat import ChatCounter
 from ctxwin.hooks.specs import hookimpl
 from ctxwin.values.message import Message
 from ctxwin.values.plan import Plan, PruneRequest, Unit
