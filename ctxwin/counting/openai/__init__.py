@@ -1,7 +1,7 @@
 """
 OpenAI's requests: what messages, tools, formats and media cost beside their text.
 
-`openai` holds the counter. It takes its figures from `rules` (frames and image prices by family of
-models), the text of tools and formats from `tools`, the size of images, audio and files from
-`media`, and can read whole request bodies (`bodies`).
+`chat` counts the OpenAI chat format for any counter of texts. `openai` counts for OpenAI's models:
+with frames and image prices by family (`rules`), the text of tools and formats (`tools`), and the
+size of images, audio and files (`media`). `bodies` reads whole request bodies.
 """

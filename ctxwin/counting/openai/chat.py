@@ -3,7 +3,7 @@ The chat overhead around the text of a message, shared by all counters of the ch
 
 Plain chat costs `3 + sum(3 + role + content + [name + 1])`, where a role is one token. Source: the
 OpenAI cookbook's "How to count tokens with tiktoken". The figures for calls and results are round
-ones, for a callable whose model is not known; what OpenAI bills for them is in `openai/openai.py`.
+ones, for a callable whose model is not known; what OpenAI bills for them is in `openai.py`.
 """
 
 import json
