@@ -1,4 +1,4 @@
-"""The kit finds every saboteur, by the law that it breaks and no other, and accuses nobody who keeps them."""
+"""The kit finds every saboteur, by the law it breaks and no other, and accuses no innocent."""
 
 import pytest
 from hypothesis import settings
@@ -11,6 +11,10 @@ from ctxwin.testing.trials.search import CHECKS, search
 from ctxwin.testing.trials.subjects import Capabilities, Subject
 from saboteurs import ODDITIES, SABOTEURS, made
 
+# Some saboteurs break their law in one case of forty: a hundred fresh cases can miss them. A search
+# ends with the first breach, so a high limit costs nothing.
+MANY = max(2000, settings().max_examples)
+
 
 @pytest.mark.parametrize("name", SABOTEURS)
 def test_saboteurs_are_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,7 +23,7 @@ def test_saboteurs_are_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(module, "MAX_EFFECTS", 50)  # one saboteur yields as many as it may
     law, saboteur, claims = SABOTEURS[name]
     subject = Subject(lambda: made(saboteur), capabilities=Capabilities(**claims))
-    finding = search(subject, [law])
+    finding = search(subject, [law], max_examples=MANY)
     assert finding is not None
     assert finding.law == law
     assert len(finding.case.history) <= 12
