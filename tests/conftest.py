@@ -1,4 +1,4 @@
-"""Hypothesis profiles, and where the real conversations are."""
+"""Hypothesis profiles, the width of tables, and where the real conversations are."""
 
 import os
 from pathlib import Path
@@ -18,6 +18,12 @@ settings.register_profile(
     "nightly", max_examples=20_000, deadline=None, suppress_health_check=QUIET
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make tables 200 columns wide where tests run: they are compared, on any terminal or none."""
+    if config.getoption("dist", "no") == "no":  # or else the workers run them
+        os.environ["COLUMNS"] = "200"
 
 
 @pytest.fixture(scope="session")
