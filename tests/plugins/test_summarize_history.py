@@ -200,6 +200,21 @@ def test_nothing_to_summarise() -> None:
     assert not ctx.last_receipt.rejected
 
 
+def test_a_summary_alone_is_not_summarised_again() -> None:
+    """Where nothing else may go it is dropped: no model is asked."""
+    scripted = ScriptedSummarizer("fact " * 40)
+    ctx = conversation(SummarizeHistory(scripted), 300, low=1)
+    talk(ctx, 8)
+    ctx.messages()
+    for message in ctx:
+        if not message.sources:
+            ctx.pin(message.id)
+    ctx.add_message("user", "p " * (300 - ctx.total_tokens), pinned=True)
+    ctx.messages()
+    assert len(scripted.calls) == 1
+    assert kinds(ctx) == [("drop", "drop-oldest")]
+
+
 def test_messages_of_parts_alone() -> None:
     """If no message shows what it costs beside its text, a usual figure is used."""
     ctx = ContextManager(

@@ -816,7 +816,7 @@ def test_what_is_not_installed_is_said(
     import sys
     from importlib import import_module
 
-    for found in (module, "ctxwin.sessions.engine"):
+    for found in (module, "ctxwin.sessions.stores.engine"):
         monkeypatch.delitem(sys.modules, found, raising=False)
     monkeypatch.setitem(sys.modules, needs, None)
     with pytest.raises(ImportError, match=rf"pip install 'ctxwin\[{extra}\]'"):
