@@ -10,18 +10,21 @@ class Budget:
     A token budget with a high and a low mark.
 
     When the window costs more than `max_tokens` (the high mark), one cut takes it down to the
-    target; then it grows append-only until the next cut, so that a provider's prompt cache keeps
-    hitting.
+    target (the low mark). Until the next cut the window only grows at its end, so a provider's
+    prompt cache keeps hitting.
 
     Attributes:
-        window: tokens that the model can take, input and output together.
-        reserve_output: tokens of it kept free for the reply.
-        low: how far down a cut goes, as a share of what is free above the messages that must be
-            kept, in (0, 1]; 1.0 prunes to just fit and rewrites the prefix on every turn.
-        soft: share of `max_tokens` above which a summary should be prepared ahead; None for never.
+        window: how many tokens the model takes, input and output together.
+        reserve_output: how many of them are kept free for the reply.
+        low: how far down a cut goes, in (0, 1]. The messages that must be kept take a part of the
+            budget; of the rest, a cut leaves this share filled. 1.0 cuts to just fit, which
+            rewrites the prefix on every turn.
+        soft: the share of `max_tokens` above which a summary should be prepared early, in (0, 1];
+            None for never.
 
     Raises:
         ValueError: a figure is out of range.
+        TypeError: a token count is not an integer.
     """
 
     window: int
@@ -37,7 +40,8 @@ class Budget:
                 raise ValueError(f"{name} must not be negative, it is {value}")
         if window - reserve_output <= 0:
             raise ValueError(
-                f"no token is left for the input: window {window} - reserve_output {reserve_output}"
+                f"reserve_output ({reserve_output}) must be below window ({window}): "
+                "no token is left for the input"
             )
         if not 0 < low <= 1:
             raise ValueError(f"low must be above 0 and at most 1, it is {low}")
@@ -55,11 +59,11 @@ class Budget:
 
     def target_tokens(self, floor_tokens: int) -> int:
         """
-        Return how many tokens a cut leaves at most.
+        Return the most tokens that a cut leaves in the window.
 
         Args:
-            floor_tokens: the cost of what must be kept, tools and priming included. Where that
-                alone is over the budget, the target is the budget: only shortening can help then.
+            floor_tokens: the cost of what must be kept, tools and priming included. If that alone
+                is over the budget, the target is the budget: then only shortening can help.
         """
         free = self.max_tokens - floor_tokens
         return min(self.max_tokens, floor_tokens + int(self.low * free))

@@ -1,9 +1,7 @@
 """
-What Hypothesis calls when it is imported, so that `st.from_type(Message)` works with nothing
-imported.
+The entry point that Hypothesis calls when it is imported: `st.from_type(Message)` just works.
 
-Of ctxwin it loads messages and budgets only; the kit is loaded when the first of them is to be
-made.
+It loads only messages and budgets of ctxwin. The kit is loaded when Hypothesis draws the first one.
 """
 
 
@@ -15,6 +13,7 @@ def register() -> None:
     from ctxwin.values.message import Message
 
     def messages(_: object) -> st.SearchStrategy[Message]:
+        # Hypothesis may be installed for something else: the kit is loaded only when it is used.
         from ctxwin.testing.strategies import library_messages
 
         return library_messages()

@@ -3,17 +3,16 @@ Every error that ctxwin raises on purpose.
 
     CtxwinError
     +-- BudgetError(ValueError)            what must be kept does not fit
-    +-- MessageError(ValueError)           the caller's message is malformed, or not in the log
+    +-- MessageError(ValueError)           a message is malformed, or not in the log
     +-- UnknownStrategyError(LookupError)  no strategy of that name is installed
     +-- StrategyError                      a plugin's fault
     +-- SummarizerError                    the summariser's fault
     +-- CounterError                       the counter's fault
-    +-- StateError(ValueError)             a stored state that cannot be restored
-    +-- StoreError                         a store of sessions failed: unreachable, full, read-only
-        +-- RecordError                    what is stored cannot be read; names the session and the
-        record +-- SessionDeletedError            the session was deleted, or expired, while it was
-        open +-- StaleError                     a log stands elsewhere than expected; sessions
-        merge, and never show it
+    +-- StateError(ValueError)             a stored state cannot be restored
+    +-- StoreError                         a store failed: unreachable, full, read-only or closed
+        +-- RecordError                    what is stored cannot be read; names session and record
+        +-- SessionDeletedError            the session was deleted, or expired, while it was open
+        +-- StaleError                     others have written first; sessions merge, and hide it
 
 All are raised before anything has changed. Bad configuration (a negative budget, a chain that names
 a strategy twice) is a plain `ValueError` or `TypeError`, as everywhere in Python.
@@ -35,9 +34,9 @@ class BudgetError(CtxwinError, ValueError):
     What must be kept costs more than the budget; the window is as it was before.
 
     Attributes:
-        required_tokens: what the least possible window costs, tools and priming included.
-        budget_tokens: what it may cost.
-        culprits: the messages that cost most among those that must be kept, dearest first;
+        required_tokens: what the smallest possible window costs, tools and priming included.
+        budget_tokens: what a window may cost.
+        culprits: the most expensive of the messages that must be kept, most expensive first;
             `"tools"` stands for the tool schemas.
     """
 
@@ -53,10 +52,11 @@ class BudgetError(CtxwinError, ValueError):
         named = ", ".join(item if isinstance(item, str) else repr(item) for item in self.culprits)
         super().__init__(
             f"what must be kept costs {required_tokens} tokens, the budget is {budget_tokens}; "
-            f"the dearest: {named or 'the priming of the reply'}. "
+            f"the most expensive: {named or 'the priming of the reply'}. "
             "Raise the budget, shorten or unpin these, or add 'clamp-oversized' to the strategies."
         )
 
+    # Pickle calls `type(self)(*self.args)`, and `args` holds the text alone.
     def __reduce__(self) -> "tuple[type[BudgetError], tuple[object, ...]]":
         return type(self), (self.required_tokens, self.budget_tokens, self.culprits)
 
@@ -71,11 +71,12 @@ class UnknownStrategyError(CtxwinError, LookupError):
 
 class StrategyError(CtxwinError):
     """
-    A plugin's fault: it cannot be loaded or registered, or its hook called a method that changes
-    the manager.
+    A plugin's fault, named where it is known.
+
+    The plugin cannot be loaded or registered, or its hook called a method that changes the manager.
 
     Attributes:
-        strategy: the strategy's name, or `""` where it has none yet.
+        strategy: the strategy's name, or `""` if it is not known.
     """
 
     def __init__(self, message: str, *, strategy: str = "") -> None:
@@ -84,11 +85,19 @@ class StrategyError(CtxwinError):
 
 
 class SummarizerError(CtxwinError):
-    """The summariser raised, or returned what is not a summary; raised into the strategy that asked."""
+    """
+    The summariser raised, or returned something that is not a summary.
+
+    It is raised inside the strategy that asked for the summary.
+    """
 
 
 class CounterError(CtxwinError):
-    """The counter raised, or returned what is not a count; the messages stay uncounted and in the log."""
+    """
+    The counter raised, or returned something that is not a count.
+
+    The messages stay in the log, uncounted.
+    """
 
 
 class StateError(CtxwinError, ValueError):
@@ -96,19 +105,22 @@ class StateError(CtxwinError, ValueError):
 
 
 class StoreError(CtxwinError):
-    """A store of sessions failed: it cannot be reached, is full, read-only or closed; the text says what it said."""
+    """
+    A store of sessions failed: it is unreachable, full, read-only or closed.
+
+    The text repeats what the store said.
+    """
 
 
 class RecordError(StoreError):
     """
-    What is stored cannot be read: corrupt, of an unknown schema, encrypted by another key, or
-    expired.
+    What is stored cannot be read; nothing was skipped or changed.
 
-    Nothing is skipped and nothing was changed.
+    It is corrupt, has an unknown schema, was encrypted with another key, or has expired.
 
     Attributes:
         session: the id of the session.
-        number: the number of the record, None for the checkpoint.
+        number: the number of the record; None for the checkpoint.
         reason: what is wrong with it.
     """
 
@@ -124,16 +136,20 @@ class RecordError(StoreError):
 
 
 class SessionDeletedError(StoreError):
-    """The session was deleted, or expired, while it was open; open it again to begin anew."""
+    """The session was deleted, or expired, while it was open; open it again to start afresh."""
 
 
 class StaleError(StoreError):
-    """The log of a session stands elsewhere than its caller expected: others have written; nothing was stored."""
+    """
+    The log of a session is not where its caller expected: others have written to it meanwhile.
+
+    Nothing was stored.
+    """
 
 
 def describe(error: BaseException) -> str:
-    """Return an error's type and text; a text that cannot be had is no reason to fail."""
+    """Return an error's type and text; only the type if the text itself cannot be had."""
     try:
         return f"{type(error).__name__}: {error}"
-    except Exception:
+    except Exception:  # noqa: BLE001 - the error is foreign, and so is its __str__
         return type(error).__name__

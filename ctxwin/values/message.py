@@ -1,9 +1,9 @@
 """
-Messages: validated when they come in, frozen ever after.
+Messages: checked when they come in, never changed afterwards.
 
-A message comes in as an OpenAI-style mapping (or an SDK object) and is copied into a plain *wire
-dict* by `read_message`, the only door. `Message` wraps a wire dict of its own and hands out copies,
-so that no caller and no strategy ever holds live state.
+A `Message` wraps a *wire dict* (`ctxwin.values.wire`) that nobody else holds, and hands out copies:
+no caller and no strategy ever holds live state. Beside it stands what only a message can tell:
+which calls it makes, which call it answers, and the hash of what a summary was made from.
 """
 
 from collections.abc import Iterable
@@ -20,11 +20,11 @@ class Message:
 
     Attributes:
         id: a number that grows with every message and is never reused.
-        pinned: never dropped or edited; true from the start for system and developer messages.
-        sources: ids of the messages that a written message (a summary) covers, ascending; `()` for
-            a message of the log.
-        source_hash: `hash_of` what a written message was made from, as the window showed it then;
-            else `""`.
+        pinned: never dropped or edited; True from the start for system and developer messages.
+        sources: for a written message (a summary), the ids of the messages that it covers,
+            ascending; `()` for a message of the log.
+        source_hash: for a written message, the `hash_of` the messages it was made from, as the
+            window showed them then; `""` for a message of the log.
     """
 
     id: int
@@ -32,6 +32,8 @@ class Message:
     pinned: bool = False
     sources: tuple[int, ...] = ()
     source_hash: str = ""
+    # The keys whose values a copy must copy too. Found on the first copy, then handed on to clones:
+    # most messages have none, and windows are copied on every turn.
     _nested: tuple[str, ...] | None = field(default=None, compare=False)
 
     def __hash__(self) -> int:
@@ -63,12 +65,12 @@ class Message:
 
     @property
     def tool_calls(self) -> tuple[dict[str, Any], ...]:
-        """The calls of an assistant message (copies), `()` where there are none."""
+        """The calls of an assistant message (copies); `()` if it has none."""
         return tuple(copy_json(self._wire.get("tool_calls") or []))
 
     @property
     def tool_call_id(self) -> str | None:
-        """Which call a tool message answers."""
+        """The id of the call that a tool message answers."""
         call: str | None = self._wire.get("tool_call_id")
         return call
 
@@ -78,11 +80,9 @@ class Message:
         return {key: copy_json(value) for key, value in self._wire.items() if key not in FIELDS}
 
     def to_dict(self) -> Wire:
-        """Return the message as it is sent, equal key for key to what came in; a fresh object."""
+        """Return the message as it is sent, key for key what came in; a fresh object."""
         wire = self._wire.copy()
-        if (
-            self._nested is None
-        ):  # which values a copy must go into: found once, handed on to clones
+        if self._nested is None:
             nested = tuple([key for key, value in wire.items() if isinstance(value, dict | list)])
             object.__setattr__(self, "_nested", nested)
         for key in self._nested or ():
@@ -96,29 +96,31 @@ class Message:
         )
 
     def with_content(self, content: Content) -> "Message":
-        """Return the message with other content; raises `MessageError` where that is malformed."""
+        """Return the message with other content; raises `MessageError` if that is malformed."""
         wire = read_message({**self._wire, "content": content})
         return Message(self.id, wire, self.pinned, self.sources, self.source_hash)
 
 
 def to_dicts(messages: Iterable[Message]) -> list[Wire]:
-    """Return messages as they are sent, fresh objects: `to_dict` of each, without a call for plain ones."""
+    """Return messages as they are sent, as fresh objects: the `to_dict()` of each."""
     return [
-        message._wire.copy() if message._nested == () else message.to_dict() for message in messages
+        one._wire.copy() if one._nested == () else one.to_dict()  # noqa: SLF001 - saves a call
+        for one in messages
     ]
 
 
 def hash_of(messages: Iterable[Message]) -> str:
     """
-    Return what identifies a set of messages of one log: 64 hexadecimal digits.
+    Return the hash of a set of messages of one log, as 64 hexadecimal digits.
 
-    The sum, modulo 2 ** 256, of the SHA-256 of each message's id and wire dict; a written message
-    counts as what it was made from. So the hash of a summary of summaries is that of all the log's
-    messages that it covers.
+    It is the sum, modulo 2 ** 256, of one SHA-256 per message, taken over its id and wire dict. A
+    written message counts as the messages it was made from. So a summary of summaries has the hash
+    of all the log's messages that it covers.
     """
-    import hashlib
-    import json
+    import hashlib  # noqa: PLC0415 - needed for summaries only
+    import json  # noqa: PLC0415 - needed for summaries only
 
+    # A sum, not a hash of hashes: it does not depend on how the messages were grouped.
     total = 0
     for message in messages:
         digest = message.source_hash
@@ -132,12 +134,12 @@ def hash_of(messages: Iterable[Message]) -> str:
 
 def call_keys(message: Message) -> list[str]:
     """
-    Return what each call of a message waits for.
+    Return the key of each call of a message; its result has the same `answer_key`.
 
-    An id, `""` for a call without one (its result is paired by position), `"()"` for a legacy
-    `function_call`.
+    The key holds the call's id. It is `""` for a call without an id, whose result is paired by
+    position, and `"()"` for a legacy `function_call`.
     """
-    wire = message._wire
+    wire = message._wire  # noqa: SLF001 - read only; a copy would be made for every message
     calls = wire.get("tool_calls")
     if calls:
         return [f"id:{call['id']}" if call.get("id") else "" for call in calls]
@@ -145,7 +147,7 @@ def call_keys(message: Message) -> list[str]:
 
 
 def answer_key(message: Message) -> str:
-    """Return what a result answers, in the terms of `call_keys`."""
+    """Return the key of the call that a result answers, as `call_keys` gives it."""
     if message.role == "function":
         return "()"
     return f"id:{message.tool_call_id}" if message.tool_call_id else ""
@@ -153,8 +155,7 @@ def answer_key(message: Message) -> str:
 
 def read_message(message: object) -> Wire:
     """
-    Copy a caller's message into a wire dict of our own: a `Message` as it is sent, anything else by
-    `read_wire`.
+    Copy a caller's message (a `Message`, a mapping or an SDK object) into a wire dict of our own.
 
     Raises `MessageError`: it is malformed; the text names the field.
     """

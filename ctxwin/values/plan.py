@@ -1,9 +1,9 @@
 """
-What passes between the manager and a strategy: values only, frozen, and never live state.
+What the manager shows a strategy, and what the strategy proposes: frozen values, never live state.
 
-A strategy gets a `PruneRequest` with `Unit`s and answers with a `Plan` (or, to have text written by
-a model first, with a generator that yields `Summarize`). What came of a prune is told in a
-`Receipt`.
+A strategy gets a `PruneRequest` with the window as `Unit`s, and returns a `Plan` whose steps drop
+units, replace units by a summary, or edit a message. If a model has to write text first, it returns
+a generator that yields `Summarize` and ends with the plan.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -14,7 +14,7 @@ from ctxwin.values.message import Message
 from ctxwin.values.wire import Content
 
 Summarizer: TypeAlias = Callable[[Sequence[Message], str | None, int], str | Awaitable[str]]
-"""`(messages, previous_summary, max_tokens) -> text`, sync or async; the caller's own."""
+"""The caller's function `(messages, previous_summary, max_tokens) -> text`, sync or async."""
 
 T = TypeVar("T")
 
@@ -22,16 +22,15 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class Unit:
     """
-    What is kept or dropped whole: one message, or a tool exchange (the calls with all their
-    results).
+    What is kept or dropped whole: one message, or a tool exchange.
 
     Attributes:
-        messages: one message; or the message with the calls, then its results.
+        messages: one message; or, for an exchange, the message with the calls, then all results.
         tokens: what the unit costs.
-        message_tokens: the same, one figure a message.
+        message_tokens: what each message costs, in the order of `messages`.
         role: the role of the first message.
-        protected: the unit must be kept, or a plugin asked to spare it.
-        index: its place in `PruneRequest.units`, 0 being the oldest.
+        protected: True if the unit must be kept, or if a plugin asked to protect it.
+        index: its position in `PruneRequest.units`; 0 is the oldest.
     """
 
     messages: tuple[Message, ...]
@@ -43,7 +42,7 @@ class Unit:
 
     @property
     def first(self) -> int:
-        """The id of its first message, which names it."""
+        """The id of its first message, by which the unit is known."""
         return self.messages[0].id
 
     @property
@@ -53,12 +52,12 @@ class Unit:
 
     @property
     def written(self) -> bool:
-        """Whether a strategy wrote it (a summary), so that it is not of the log."""
+        """Whether a strategy wrote it (a summary), so that it is not in the log."""
         return bool(self.messages[0].sources)
 
     @property
     def pinned(self) -> bool:
-        """Whether one of its messages is pinned, which keeps all of them."""
+        """Whether any of its messages is pinned; one pin keeps the whole unit."""
         messages = self.messages
         return messages[0].pinned or (
             len(messages) > 1 and any(message.pinned for message in messages)
@@ -66,18 +65,23 @@ class Unit:
 
     @property
     def place(self) -> tuple[int, bool, int]:
-        """Where it stands in a window: at its first message, a written unit at (and before) its oldest source."""
+        """
+        The key that sorts units in a window.
+
+        A unit of the log stands at its first message. A written unit stands at its oldest source.
+        """
+        # False sorts before True: a written unit precedes a unit of the log with the same id.
         first = self.messages[0]
         return first.sources[0] if first.sources else first.id, not first.sources, first.id
 
 
 def make_unit(messages: Sequence[Message], message_tokens: Sequence[int]) -> Unit:
-    """Make a unit of messages and what each of them costs."""
+    """Make a unit from messages and the cost of each."""
     return Unit(tuple(messages), sum(message_tokens), tuple(message_tokens), messages[0].role)
 
 
 def message_tokens(units: Iterable[Unit]) -> dict[int, int]:
-    """Return what the messages of units cost, by id."""
+    """Return the cost of each message of the units, by message id."""
     pairs = (zip(unit.ids, unit.message_tokens, strict=True) for unit in units)
     return {message_id: tokens for unit in pairs for message_id, tokens in unit}
 
@@ -85,7 +89,7 @@ def message_tokens(units: Iterable[Unit]) -> dict[int, int]:
 @dataclass(frozen=True, slots=True)
 class PruneRequest:
     """
-    What a strategy is shown: copies, so that changing them changes nothing.
+    What a strategy is shown; all copies, so changing them changes nothing.
 
     Attributes:
         units: the window, oldest first.
@@ -94,10 +98,10 @@ class PruneRequest:
         used_tokens: the cost of the window, tools and priming included.
         max_tokens: the budget.
         target_tokens: what the window should cost after the prune.
-        excess_tokens: `used_tokens - target_tokens`, what there is to free; above zero whenever a
-            strategy is asked.
-        previous_summary: the text of the newest written message in the window, or None.
-        count: returns the tokens of a text.
+        excess_tokens: how many tokens to free, `used_tokens - target_tokens`; above zero whenever
+            a strategy is asked.
+        previous_summary: the text of the newest summary in the window, or None.
+        count: a function that returns how many tokens a text costs.
     """
 
     units: tuple[Unit, ...]
@@ -131,7 +135,7 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A step of a plan: one message gets other content."""
+    """A step of a plan: one message gets new content."""
 
     message: Message
     content: Content
@@ -146,8 +150,11 @@ class Plan:
     """
     What a strategy proposes; the manager checks it against the laws before anything changes.
 
-    Plans are made with `Plan.drop`, `Plan.replace` and `Plan.edit`, and combine with `+`. A wrong
-    type raises `TypeError` where the plan is made.
+    Make plans with `Plan.drop`, `Plan.replace` and `Plan.edit`, and combine them with `+`:
+
+        Plan.drop(request.droppable[:2], "old") + Plan.edit(message, "short", "too long")
+
+    A wrong type raises `TypeError` right there, in the strategy.
     """
 
     steps: tuple[Step, ...] = ()
@@ -161,14 +168,14 @@ class Plan:
     def replace(
         cls, units: Iterable[Unit], content: str, role: str = "user", reason: str = ""
     ) -> "Plan":
-        """Propose that one written message, a summary of the units, stands in their place."""
+        """Propose that one message, a summary of the units, takes their place."""
         return cls(
             (Replace(_all(units, Unit), _is(content, str), _is(role, str), _is(reason, str)),)
         )
 
     @classmethod
     def edit(cls, message: Message, content: Content, reason: str = "") -> "Plan":
-        """Propose other content for a message."""
+        """Propose new content for a message."""
         return cls((Edit(_is(message, Message), content, _is(reason, str)),))
 
     def __add__(self, other: object) -> "Plan":
@@ -190,16 +197,16 @@ def _all(values: Iterable[object], kind: type[T]) -> tuple[T, ...]:
 @dataclass(frozen=True, slots=True)
 class Summarize:
     """
-    An effect: yielded by a generator strategy, answered with the text of a summary.
+    An effect: a generator strategy yields it, and is sent the text of a summary.
 
     Attributes:
-        summarizer: the caller's callable; an async one needs `amessages()` or `aprune_history()`.
+        summarizer: the caller's function; an async one needs `amessages()` or `aprune_history()`.
         messages: what to summarise, oldest first.
-        previous_summary: a summary to carry on from, or None.
+        previous_summary: a summary to continue from, or None.
         max_tokens: how long the summary may be, in tokens.
-        max_source_tokens: how much the summariser takes at once, the previous summary included; a
-            larger source is folded in chunks, each with the summary of those before it. None:
-                everything at once.
+        max_source_tokens: how much the summariser can read at once, in tokens, the previous summary
+            included. A larger source is folded: it is read in chunks, each together with the
+            summary of the chunks before it. None reads everything at once.
 
     Raises:
         TypeError: the summariser cannot be called.
@@ -220,6 +227,6 @@ class Summarize:
             raise ValueError("Summarize needs at least one message and max_tokens of at least 1")
         if self.max_source_tokens is not None and self.max_source_tokens <= self.max_tokens:
             raise ValueError(
-                f"max_source_tokens ({self.max_source_tokens}) must be above max_tokens ({self.max_tokens}): "
-                "a chunk comes with the summary of those before it"
+                f"max_source_tokens ({self.max_source_tokens}) must be above max_tokens "
+                f"({self.max_tokens}): each chunk is read with the summary of the chunks before it"
             )

@@ -1,4 +1,9 @@
-"""Receipts."""
+"""
+Receipts: what a prune did, unit by unit, and what was refused; previews: what a prune would do.
+
+The caller reads them to log, to show or to test why a window looks as it does. A `Broken` law is
+how a check says no. A `Rejection` in a receipt adds whose plan it was.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -11,7 +16,7 @@ class Broken:
     A law that is broken, and how.
 
     Attributes:
-        law: `L1` and so on; `L8` where foreign code failed; `""` where no law is concerned.
+        law: the law's id, `L1` to `L16`; `L8` if foreign code failed; `""` if no law is concerned.
         reason: what is wrong.
     """
 
@@ -25,13 +30,13 @@ class Action:
     One thing that a prune did.
 
     Attributes:
-        kind: `drop`, `replace`, `edit`; `release` (a unit that a plugin asked to spare had to go
-            after all); or `leave-out` (no window may hold it: an open tool exchange, a result
-            without its call).
+        kind: `drop`, `replace` or `edit`; `release` (a plugin asked to protect the unit, but the
+            rest did not fit); or `leave-out` (no window may hold it: an open tool exchange, or a
+            result without its call).
         strategy: who did it; `ctxwin` for the manager itself.
         reason: why.
-        message_ids: the messages concerned, oldest first.
-        freed_tokens: what it freed.
+        message_ids: the ids of the messages concerned, oldest first.
+        freed_tokens: how many tokens it freed.
     """
 
     kind: str
@@ -47,9 +52,9 @@ class Rejection:
     A plan that was not applied, or a strategy that failed.
 
     Attributes:
-        strategy: whose it was.
-        law: the law it broke (`L1` ...); `L8` where the strategy failed; `""` where it rests or
-            declines.
+        strategy: the name of the strategy.
+        law: the law it broke (`L1` ...); `L8` if the strategy failed; `""` if it declined, or was
+            not asked because it rests after failures.
         reason: what was wrong.
     """
 
@@ -66,11 +71,11 @@ class Receipt:
     Attributes:
         before_tokens: the cost of the window before.
         after_tokens: the cost of the window after.
-        target_tokens: what the cut aimed at.
+        target_tokens: the cost that the cut aimed at.
         actions: what was done, unit by unit.
-        rejected: plans that broke a law, and strategies that failed.
-        left_out: messages that no window may hold.
-        evicted: messages that left the window.
+        rejected: the plans that broke a law, and the strategies that failed.
+        left_out: the messages that no window may hold.
+        evicted: the messages that left the window.
     """
 
     before_tokens: int
@@ -96,10 +101,10 @@ class Preview:
 
     Attributes:
         tokens: what the draft costs.
-        total_tokens: the window with the draft.
-        remaining_tokens: the budget minus that; may be negative.
-        prunes: sending it would cut the window.
-        fits: sending it would not raise `BudgetError`.
+        total_tokens: what the window costs with the draft.
+        remaining_tokens: the budget minus `total_tokens`; may be negative.
+        prunes: True if sending the draft would cut the window.
+        fits: True if sending the draft would not raise `BudgetError`.
     """
 
     tokens: int

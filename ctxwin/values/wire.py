@@ -25,25 +25,24 @@ ROLES = SYSTEM_ROLES | RESULT_ROLES | {"user", "assistant"}
 
 FIELDS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
 
-# What a request may carry of a reply; an SDK object also holds what only replies have (annotations,
-# parsed output).
+# The fields of a reply that a request may have too. An SDK object also holds fields that only
+# replies have, such as annotations and parsed output, and an API may refuse those.
 REQUEST_FIELDS = (*sorted(FIELDS), "audio", "function_call", "refusal")
 
 CALL_FIELDS = ("id", "type", "function", "custom", "extra_content")
 
 _ATOMS = (str, bool, int)
 
-_CONTAINERS = (dict, list)
+# By default Python refuses to write integers of over 4,300 digits, about 14,284 bits
+# (`sys.set_int_max_str_digits`).
+MAX_BITS = 14_000
 
-MAX_BITS = (
-    14_000  # sys.set_int_max_str_digits: 4,300 digits, some 14,284 bits, unless it was changed
-)
-
-MAX_DEPTH = 64  # a real message nests half a dozen levels deep
+MAX_DEPTH = 64  # real messages nest about six levels deep
 
 
 def copy_json(value: Any) -> Any:
-    """Return a deep copy of a JSON value; far quicker than `copy.deepcopy`, which also looks for cycles."""
+    """Return a deep copy of a JSON value."""
+    # Far quicker than `copy.deepcopy`, which also looks for cycles.
     if isinstance(value, dict):
         return {key: copy_json(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -56,29 +55,34 @@ def read_wire(message: object) -> Wire:
     Copy a caller's message into a wire dict of our own.
 
     Args:
-        message: a mapping, taken key for key (tuples in it become lists); or an SDK object with
-            `model_dump`, taken with its request fields.
+        message: a mapping, copied key for key (tuples in it become lists); or an SDK object with
+            `model_dump`, of which only the request fields are copied.
 
     Raises:
         MessageError: it is malformed; the text names the field.
     """
-    if message.__class__ is dict or isinstance(message, Mapping):
+    if message.__class__ is dict or isinstance(message, Mapping):  # most are dicts: ask that first
         given: Mapping[Any, Any] = message
     elif hasattr(message, "model_dump"):
         try:
             given = _request_fields(message.model_dump())
         except Exception as error:
             kind = type(message).__name__
-            raise MessageError(f"model_dump() of {kind} gives no chat message: {error}") from error
+            raise MessageError(
+                f"model_dump() of {kind} does not give a chat message: {error}"
+            ) from error
     else:
-        raise MessageError(f"a message is a mapping or an SDK object, not {type(message).__name__}")
+        raise MessageError(
+            "a message must be a mapping or an SDK object with model_dump(), "
+            f"not {type(message).__name__}"
+        )
     wire: Wire = read_json(given, "message")
     _check(wire)
     return wire
 
 
 def _request_fields(dumped: Mapping[str, Any]) -> Wire:
-    """Keep of a dumped SDK object what a request takes: an absent field is not sent as null."""
+    """Return the request fields of a dumped SDK object, without those that are None."""
     wire = {key: dumped[key] for key in REQUEST_FIELDS if dumped.get(key) is not None}
     wire.setdefault("content", None)
     if "tool_calls" in wire:
@@ -95,10 +99,12 @@ def _request_fields(dumped: Mapping[str, Any]) -> Wire:
 
 
 def read_json(value: object, path: str, depth: int = 0) -> Any:
-    """Copy a value; `MessageError` names by its `path` what JSON cannot hold."""
+    """Copy a JSON value; raise `MessageError`, naming the path, for what JSON cannot hold."""
     if value is None or isinstance(value, _ATOMS):
         if value.__class__ is int and value.bit_length() > MAX_BITS:
-            raise MessageError(f"{path} is a number of more digits than Python writes as JSON")
+            raise MessageError(
+                f"{path} is an integer with more digits than Python can write as JSON"
+            )
         return value
     if depth > MAX_DEPTH:
         raise MessageError(f"{path} nests more than {MAX_DEPTH} levels deep")
@@ -120,7 +126,7 @@ def read_json(value: object, path: str, depth: int = 0) -> Any:
 
 
 def _check(wire: Wire) -> None:
-    """Raise `MessageError` for the first field that no chat API would take."""
+    """Raise `MessageError` for the first field that no chat API would accept."""
     role = wire.get("role")
     if (
         len(wire) == 2
@@ -142,17 +148,17 @@ def _check(wire: Wire) -> None:
         _check_function(wire["function_call"], "function_call", "arguments")
     if role != "assistant" and (calls or wire.get("function_call")):
         raise MessageError(
-            f"tool_calls: only an assistant message may call, this one's role is {role!r}"
+            f"tool_calls: only an assistant message may have calls, not one of role {role!r}"
         )
     if role != "tool" and wire.get("tool_call_id") is not None:
         raise MessageError(
-            f"tool_call_id: only a tool message answers a call, this one's role is {role!r}"
+            f"tool_call_id: only a tool message may answer a call, not one of role {role!r}"
         )
 
 
 def _check_content(wire: Wire, role: str) -> None:
     content = wire.get("content")
-    if "content" not in wire:
+    if "content" not in wire:  # an assistant may do without, if it says something in another way
         says_more = any(
             wire.get(key) for key in ("tool_calls", "function_call", "refusal", "audio")
         )
@@ -198,13 +204,13 @@ def _check_function(function: object, path: str, payload: str) -> None:
         )
 
 
-def _expect(condition: bool, path: str, kind: str, value: object) -> None:
+def _expect(condition: bool, path: str, kind: str, value: object) -> None:  # noqa: FBT001 - reads as an assertion
     if not condition:
         raise MessageError(f"{path} must be {kind}, not {type(value).__name__}")
 
 
 def without_media(wire: Wire) -> Wire:
-    """Return a wire dict that names its images, audio and files but does not hold them, for readers of text."""
+    """Return a wire dict for readers of text: images, audio and files are named by type only."""
     parts = wire.get("content")
     if not isinstance(parts, list):
         return wire
