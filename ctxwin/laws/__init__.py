@@ -1,8 +1,8 @@
 """
-The laws of a window, as pure functions; and where text may be cut.
+What a window must be: the sixteen laws as pure functions, and what makes an edit a good one.
 
-Public: `LAWS`, and for strategies that edit text `ceil_boundary`, `floor_boundary` and
-`is_json_document`.
+Public are `LAWS`, and three helpers for strategies that edit text: `ceil_boundary` and
+`floor_boundary` (where text may be cut) and `is_json_document` (what must stay JSON).
 """
 
 from ctxwin.laws.edits import is_json_document

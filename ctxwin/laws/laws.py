@@ -1,14 +1,17 @@
 """
 The laws of a window, as pure functions.
 
-`log` = every message appended, oldest first. `window` = what `messages()` returns. `LAWS` lists all
-sixteen. Laws of kind W speak about one window: each has a function of a `Outcome` (units before,
-units after, the plan, the context) that yields what is wrong. The manager applies them to every
-plan before it takes effect, and the one about the budget to what comes out at the end. Laws of kind
-M speak about the manager over a sequence of calls: they have no function, tests prove them.
+The *log* is every message appended, oldest first. The *window* is what `messages()` returns. `LAWS`
+lists all sixteen laws:
 
-Rules for this module: no state, no repair, no trust. A function reads what was before and what
-would be after, and never asks how it came about.
+- Laws of kind W are about one window. Each has a function that takes an `Outcome` (the window
+  before and after a plan) and yields what is wrong with it. The manager applies these functions to
+  every plan before it takes effect; the law about the budget, only to the final window.
+- Laws of kind M are about the manager over a sequence of calls. They have no function: tests prove
+  them.
+
+Rules for this module: no state, no repair, no trust. A function compares what was before with what
+would be after, and does not care how it came about.
 """
 
 from collections import Counter
@@ -27,16 +30,19 @@ from ctxwin.values.wire import RESULT_ROLES
 @dataclass(frozen=True, slots=True)
 class Context:
     """
-    What a law must know beside the window.
+    What a law must know besides the window.
 
     Attributes:
         base_tokens: the cost of a request without messages: tools and priming.
         max_tokens: the budget.
-        question: id of the current question (the last user message), or None.
-        newest: ids of the newest unit's messages; `()` in an empty window.
-        allow_question_edit: whether a declared edit may shorten the question.
-        protected_by_plugin: ids of the first messages of the units that plugins asked to spare and that are not
-            released.
+        question: the id of the current question (the last user message), or None.
+        newest: the ids of the messages of the newest unit, or `()` if there is none. The newest
+            unit is the last one of the log, apart from system messages. If it is a tool exchange
+            that a system message interrupted (so it is open, and in no window), there is none: no
+            older unit takes its place.
+        allow_question_edit: True if a declared edit may shorten the question.
+        protected_by_plugin: the units that plugins asked to protect and that were not released
+            since, each by the id of its first message.
     """
 
     base_tokens: int
@@ -49,7 +55,15 @@ class Context:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A window before and after a plan; units oldest first, the plan's units and messages as they stood before."""
+    """
+    A window before and after a plan: what a law judges.
+
+    Attributes:
+        before: the units of the window before the plan, oldest first.
+        after: the units of the window that the plan would leave, oldest first.
+        plan: the plan, with units and messages as they were before it.
+        context: what a law must know besides.
+    """
 
     before: tuple[Unit, ...]
     after: tuple[Unit, ...]
@@ -58,13 +72,15 @@ class Outcome:
 
     @cached_property
     def gone(self) -> tuple[Unit, ...]:
-        """The units of before that are not in after as the same object: what most laws need look at."""
+        """The units of `before` that are not in `after`, as the same object, any more."""
+        # By identity: a long window is mostly unchanged, and comparing texts would cost more. What
+        # stays the same object was not changed, so most laws look only at `gone` and `new`.
         kept = set(map(id, self.after))
         return tuple([unit for unit in self.before if id(unit) not in kept])
 
     @cached_property
     def new(self) -> tuple[Unit, ...]:
-        """The units of after that are not in before as the same object."""
+        """The units of `after` that were not in `before` as the same object."""
         known = set(map(id, self.before))
         return tuple([unit for unit in self.after if id(unit) not in known])
 
@@ -77,33 +93,46 @@ def budget(outcome: Outcome) -> Iterator[str]:
 
 
 def tool_units(outcome: Outcome) -> Iterator[str]:
-    """L2: results stand directly behind their call, all of them; only the last unit may lack some."""
+    """L2: all results stand directly behind their calls; only the last unit may lack some."""
     last = outcome.after[-1] if outcome.after else None
     for unit in outcome.after:
         head, results = unit.messages[0], unit.messages[1:]
         keys = call_keys(head)
         if not keys and not results and head.role not in RESULT_ROLES:
-            continue  # a message and nothing more, which most units are
+            continue  # a single message without calls, which most units are
         calls = Counter(keys)
         answers = Counter(answer_key(message) for message in results)
         if head.role in RESULT_ROLES:
             yield f"result {head.id} stands without its call"
         elif any(message.role not in RESULT_ROLES for message in results) or answers - calls:
-            yield f"the unit of message {head.id} holds what is no result of its calls"
+            yield f"the unit of message {head.id} holds something that is not a result of its calls"
         elif calls - answers and unit is not last:
-            yield f"message {head.id} has calls without results, and is not the last unit"
+            yield f"message {head.id} has calls without results, and its unit is not the last"
 
 
 def pins(outcome: Outcome) -> Iterator[str]:
-    """L3: pinned units, and units that are spared, stay as they are (a pin on one message keeps its exchange)."""
+    """
+    L3: units that are pinned, or protected by a plugin, stay as they are.
+
+    A pin on one message of an exchange keeps the whole exchange.
+    """
+    protected = outcome.context.protected_by_plugin
     for unit in outcome.gone:
-        if (unit.pinned or unit.first in outcome.context.protected_by_plugin) and unit not in outcome.after:
-            kept = "pinned" if unit.pinned else "spared by a plugin"
+        if (unit.pinned or unit.first in protected) and unit not in outcome.after:
+            kept = "pinned" if unit.pinned else "protected by a plugin"
             yield f"messages {_ids(unit)} are {kept} and must stay as they are"
 
 
 def current_question(outcome: Outcome) -> Iterator[str]:
-    """L4: the question and the newest unit stay, but for a declared edit where one is allowed."""
+    """
+    L4: the question and the newest unit stay; only an edit that is allowed may change them.
+
+    Results of the newest unit may always be edited, the question only with `allow_question_edit`.
+
+    The newest unit is the last one of the log, apart from system messages. If it is a tool exchange
+    that a system message interrupted (so it is open, and in no window), there is no newest unit: no
+    older unit takes its place.
+    """
     context = outcome.context
     after = _messages(outcome.new)
     for message in _messages(outcome.gone).values():
@@ -117,18 +146,22 @@ def current_question(outcome: Outcome) -> Iterator[str]:
 
 
 def order(outcome: Outcome) -> Iterator[str]:
-    """L5: units of the log keep their order and are whole; a written unit stands at its oldest source."""
+    """L5: units keep the log's order and are whole; a summary stands at its oldest source."""
     places = [unit.place for unit in outcome.after]
     if any(left >= right for left, right in pairwise(places)):
         yield "units stand out of order"
     before = {unit.first: unit.ids for unit in outcome.gone}
     for unit in outcome.new:
         if not unit.written and before.get(unit.first) != unit.ids:
-            yield f"messages {_ids(unit)} are no unit of the window before"
+            yield f"messages {_ids(unit)} are not a unit of the window before"
 
 
 def silent_edits(outcome: Outcome) -> Iterator[str]:
-    """L6: content changes only as the plan declares, and well: whole graphemes, JSON stays JSON, reasoning whole."""
+    """
+    L6: content changes only as the plan declares, and every edit is a good one.
+
+    Graphemes stay whole, JSON stays JSON, and reasoning is kept whole or dropped whole.
+    """
     declared = {
         step.message.id: step.content for step in outcome.plan.steps if isinstance(step, Edit)
     }
@@ -138,7 +171,7 @@ def silent_edits(outcome: Outcome) -> Iterator[str]:
         if old is None or old == after:
             continue
         if after.id not in declared or old.with_content(declared[after.id]) != after:
-            yield f"message {after.id} was changed without being declared"
+            yield f"message {after.id} was changed, and the plan declares no such edit"
         elif old.sources:
             yield f"message {after.id} was written by a strategy: replace it, do not edit it"
         else:
@@ -148,7 +181,7 @@ def silent_edits(outcome: Outcome) -> Iterator[str]:
 
 
 def progress(outcome: Outcome) -> Iterator[str]:
-    """L7: the window gets strictly cheaper, and no unit of it dearer."""
+    """L7: the window gets cheaper, and no unit in it gets more expensive."""
     before = sum(unit.tokens for unit in outcome.before)
     after = sum(unit.tokens for unit in outcome.after)
     if after >= before:
@@ -170,7 +203,11 @@ def explained(outcome: Outcome) -> Iterator[str]:
 
 
 def summaries_shrink(outcome: Outcome) -> Iterator[str]:
-    """L15: a summary is not blank, costs less than what it replaces, and names all its transitive sources."""
+    """
+    L15: a summary is not blank, costs less than what it replaces, and names all its sources.
+
+    The sources of a summary of summaries are the log's messages behind them.
+    """
     known = {unit.first for unit in outcome.gone}
     covered = {
         sources_of(step.units): step for step in outcome.plan.steps if isinstance(step, Replace)
@@ -187,11 +224,15 @@ def summaries_shrink(outcome: Outcome) -> Iterator[str]:
         if not str(message.content).strip():
             yield "a summary must not be blank"
         if unit.tokens >= replaced:
-            yield f"the summary costs {unit.tokens} tokens, what it replaces {replaced}"
+            yield f"the summary costs {unit.tokens} tokens, what it replaces costs {replaced}"
 
 
 def sources_of(units: tuple[Unit, ...]) -> tuple[int, ...]:
-    """Return the ids of the log's messages that units stand for, transitively, ascending."""
+    """
+    Return the ids of the log's messages that units stand for, ascending.
+
+    A summary stands for its sources; summaries of summaries already list the log's messages.
+    """
     ids: set[int] = set()
     for unit in units:
         for message in unit.messages:
@@ -200,13 +241,13 @@ def sources_of(units: tuple[Unit, ...]) -> tuple[int, ...]:
 
 
 def protected_by_law(unit: Unit, context: Context) -> bool:
-    """Return whether the laws leave no window without the unit."""
+    """Return whether L3 and L4 keep the unit in every window, whatever plugins ask for."""
     first = unit.first
     return first == context.question or context.newest[:1] == (first,) or unit.pinned
 
 
 def editable(units: tuple[Unit, ...], context: Context) -> tuple[Message, ...]:
-    """Return the messages for whose editing the laws leave room."""
+    """Return the messages that the laws allow a plan to edit."""
     found: list[Message] = []
     for unit in units:
         first = unit.first
@@ -240,10 +281,10 @@ class Law:
 
     Attributes:
         id: `L1` to `L16`.
-        title: two or three words.
+        title: one to three words.
         kind: `W` (about one window) or `M` (about the manager over a sequence of calls).
         statement: the law in a sentence.
-        check: yields what is wrong with a `Outcome`; None for a law of kind M.
+        check: a function that yields what is wrong with an `Outcome`; None for a law of kind M.
     """
 
     id: str
@@ -336,8 +377,8 @@ LAWS = (
     Law("L16", "no lost update", "M", "Two writers on one conversation lose nothing."),
 )
 
-# Of a chain only the last plan must fit, so L1 is not asked of each; and L7 comes last, since a
-# plan that breaks another law as well is better told about that one.
+# L1 is missing: a plan need not reach the budget alone, since the next strategy goes on from there.
+# L7 comes last: if a plan breaks another law as well, that one tells its author more.
 PLAN_LAWS = ("L2", "L3", "L4", "L5", "L6", "L14", "L15", "L7")
 _PLAN_CHECKS = [
     (law.id, law.check)
@@ -348,6 +389,6 @@ _PLAN_CHECKS = [
 
 
 def check_plan(outcome: Outcome) -> Iterator[Broken]:
-    """Yield what a plan breaks, L1 apart."""
+    """Yield each law that a plan breaks, and how; L1 is not checked here."""
     for law, check in _PLAN_CHECKS:
         yield from (Broken(law, reason) for reason in check(outcome))

@@ -245,5 +245,5 @@ def test_laws_are_numbered_in_order() -> None:
     }
     for law in laws.LAWS:
         if law.check is not None:
-            assert (law.check.__doc__ or "").startswith(f"{law.id}: ")
+            assert (law.check.__doc__ or "").strip().startswith(f"{law.id}: ")
     assert set(laws.PLAN_LAWS) == {law.id for law in laws.LAWS if law.kind == "W"} - {"L1"}
