@@ -1,9 +1,9 @@
 """
-Hypothesis strategies for chat histories, as real logs hold them: nasty ones included.
+Hypothesis strategies for chat histories as real logs hold them, nasty ones included.
 
 Messages are plain dicts, as a caller appends them. Everything shrinks towards few, short, plain
-messages. Knobs are keyword-only, and with none given every nasty case is reached: parallel,
-interleaved, deferred, pending, dead and repeated-id calls, results without a call, tool-only runs,
+messages. All options are keyword-only. Without any, every nasty case is reached: parallel,
+interleaved, late, pending and dead calls, repeated ids, results without a call, tool-only runs,
 giant messages, empty, missing and list content, several system messages, pins anywhere, CJK, emoji
 sequences, lone surrogates, JSON, reasoning blocks, odd counters.
 """
@@ -26,10 +26,10 @@ from ctxwin.values.wire import SYSTEM_ROLES, Wire, copy_json
 
 def texts(*, max_size: int = 12) -> st.SearchStrategy[str]:
     """
-    Texts: known troublemakers, JSON documents, and anything else.
+    Generate texts: known troublemakers, JSON documents, and random ones.
 
     Args:
-        max_size: how many characters the random ones have at most; the known ones have up to some
+        max_size: the most characters of a random text; known troublemakers have up to some
             thousand.
     """
     return drawing.texts(st.text(max_size=max_size))
@@ -42,12 +42,12 @@ def messages(
     plain: bool = False,
 ) -> st.SearchStrategy[Wire]:
     """
-    Messages that neither call a tool nor answer a call.
+    Generate messages that neither call a tool nor answer a call.
 
     Args:
-        roles: the roles that they have.
-        texts: the texts that they hold.
-        plain: text content only, and no keys but `role` and `content`.
+        roles: the roles to choose from.
+        texts: generates their texts.
+        plain: whether content is always text, and `role` and `content` are the only keys.
     """
     kinds = drawing.Table(product(drawing.PLAIN if plain else drawing.FORMS, roles))
     return drawing.messages(kinds, _given(texts))
@@ -57,14 +57,15 @@ def tool_exchanges(
     *, texts: st.SearchStrategy[str] | None = None, max_calls: int = 3, valid: bool = False
 ) -> st.SearchStrategy[list[Wire]]:
     """
-    A message with calls and all its results: parallel ones, ids repeated or missing, results in any
-    order, legacy.
+    Generate messages with calls, each with all its results.
+
+    Calls may be parallel or legacy, ids may repeat or be missing, results may come in any order.
 
     Args:
-        texts: the texts of the results.
-        max_calls: how many parallel calls at most.
-        valid: only what every provider takes: each call with an id of its own, results in the order
-            of the calls.
+        texts: generates the texts of the results.
+        max_calls: the most parallel calls.
+        valid: whether to generate only what every provider accepts: each call has an id of its own,
+            and results come in the order of the calls.
     """
     text = _given(texts)
     if valid:
@@ -83,18 +84,19 @@ def histories(
     valid: bool = False,
 ) -> st.SearchStrategy[list[Wire]]:
     """
-    Whole logs: messages and tool exchanges whose results come late, interleaved, twice, for no
-    call, or never.
+    Generate whole logs: messages and tool exchanges.
+
+    Results may come late, interleaved, twice, without a call, or never.
 
     Args:
-        texts: the texts that they hold.
+        texts: generates their texts.
         roles: the roles of messages that neither call nor answer.
-        min_size: how many messages and exchanges at least.
-        max_size: how many at most; an exchange has up to four messages.
+        min_size: the fewest messages and exchanges.
+        max_size: the most messages and exchanges; an exchange has up to four messages.
         tools: whether there are calls and results at all.
-        valid: only what every provider takes: a system message only at the start, exchanges
-            complete and in place, ids never repeated, a user message somewhere, text content that
-            is not empty.
+        valid: whether to generate only what every provider accepts: a system message only at the
+            start, exchanges complete and in place, no id twice, at least one user message, and text
+            content that is not empty.
     """
     text = _given(texts)
     if valid:
@@ -108,12 +110,12 @@ def budgets(
     *, min_tokens: int = 1, max_tokens: int = 400, lows: Sequence[float] = (1.0, 0.7, 0.3)
 ) -> st.SearchStrategy[Budget]:
     """
-    Budgets, from what holds next to nothing on.
+    Generate budgets, some so small that next to nothing fits.
 
     Args:
-        min_tokens: the least input budget.
-        max_tokens: the largest.
-        lows: low marks; 1.0 prunes to just fit.
+        min_tokens: the smallest input budget.
+        max_tokens: the largest input budget.
+        lows: the low marks to choose from; 1.0 prunes to just fit.
     """
     tokens = st.one_of(
         st.integers(min_tokens, max_tokens),
@@ -128,10 +130,11 @@ def budgets(
 
 def counters(*, odd: bool = True) -> st.SearchStrategy[TokenCounter]:
     """
-    Counters that need no vocabulary.
+    Generate counters that need no vocabulary.
 
     Args:
-        odd: with those that are zero for some texts, constant, superlinear or not additive.
+        odd: whether to include some that are zero for some texts, constant, superlinear or not
+            additive.
     """
     usual: list[TokenCounter] = [WordCounter(), WordCounter(exact=True), OddCounter("characters")]
     strange = [OddCounter(kind) for kind in OddCounter.KINDS[1:]]
@@ -145,18 +148,17 @@ def cases(
     lows: Sequence[float] = (1.0, 0.7, 0.3),
 ) -> st.SearchStrategy[Case]:
     """
-    All that decides the windows of a conversation: a history with pins anywhere, a counter, a
-    budget that fits both.
+    Generate everything that decides the windows of a conversation.
 
-    What a cut goes down to lies where dropping the oldest units would just reach it, or a few
-    tokens aside: there off-by-one errors live. Neither the question nor the newest unit is pinned
-    or spared when `messages()` is called, so that it is plain which law a plan breaks that drops
-    one of them.
+    A case is a history with pins anywhere, a counter, and a budget chosen for both. Off-by-one
+    errors live at the edge, so dropping the oldest units just reaches the target of a cut, or
+    misses it by a few tokens. Neither the question nor the newest unit is pinned or protected when
+    `messages()` is called, so it is clear which law a plan breaks that drops one of them.
 
     Args:
-        histories: the histories.
-        counters: the counters.
-        lows: low marks of the budgets; 1.0 prunes to just fit.
+        histories: generates the histories.
+        counters: generates the counters.
+        lows: the low marks of the budgets; 1.0 prunes to just fit.
     """
     logs = _HISTORIES if histories is None else histories
     return _cases(logs, _COUNTERS if counters is None else counters, lows)
@@ -184,7 +186,7 @@ def _cases(
     )
     target = left[draw(st.integers(0, 19)) % len(left)] + draw(st.sampled_from(_ASIDE))
     if not by_hand and _tokens(target, floor, low) >= left[0]:
-        low, target = max(lows), min(target, left[0] - 1)  # or nothing would be cut
+        low, target = max(lows), min(target, left[0] - 1)  # otherwise nothing would be cut
     return Case(
         history=tuple(history),
         budget=Budget(max(1, _tokens(target, floor, low)), low=low),
@@ -199,17 +201,18 @@ def _cases(
 
 
 def _tokens(target: int, floor: int, low: float) -> int:
-    """Return the budget whose low mark lies at a target; from the floor down there is nothing to free beside it."""
+    """Return the budget whose low mark is at a target."""
+    # The low mark is a share of the room above the floor; at or below the floor there is none.
     return target if target <= floor else floor + ceil((target - floor) / low)
 
 
 def talk() -> st.SearchStrategy[list[Wire]]:
-    """What is said next: a message or an exchange, anything or something short; or some ordinary turns."""
+    """Generate what is said next: a message, an exchange, or some ordinary turns."""
     return st.one_of(histories(max_size=1), histories(max_size=2, texts=_BRIEF), _TURNS)
 
 
 def library_messages() -> st.SearchStrategy[Message]:
-    """`Message` objects, for `st.from_type(Message)`: of the log, pinned or not."""
+    """Generate `Message` objects of a log, pinned or not, for `st.from_type(Message)`."""
     wires = st.one_of(messages(), tool_exchanges().flatmap(st.sampled_from))
     return st.builds(
         lambda number, wire, pinned: Message(number, wire, pinned or wire["role"] in SYSTEM_ROLES),
@@ -232,21 +235,21 @@ def _repeated(history: list[Wire], times: int) -> list[Wire]:
 
 
 _SHORT, _LONG = histories(min_size=2, max_size=4), histories(min_size=10, max_size=20)
-# A question, and an agent at work on it.
+# A question, and an agent that works on it.
 _RUN = st.builds(_run, messages(roles=["user"]), histories(roles=["assistant"], min_size=1))
-# The same messages once more, as where a client appends a history that it was given; or a long talk
-# of the same.
+# The same messages again, as when a client appends a history that it was given, or a long repeated
+# conversation.
 _AGAIN = st.builds(_repeated, histories(min_size=2, max_size=8), st.sampled_from([1, 2, 2, 4]))
 _HISTORIES = st.one_of(_SHORT, histories(min_size=4, max_size=9), _LONG, _RUN, _AGAIN)
 _COUNTERS = counters()
 _ASIDE = (-1, 0, -1, 1, -1, -2, -1, 0, 2, -9, 9, -9999)  # tokens; the last one leaves a budget of 1
 
-# Ordinary talk, and budgets of so many messages of it: reached and cut again and again, where
-# chance mostly misses.
+# Ordinary turns, and budgets that hold a given number of them. They are reached and cut again and
+# again, which random texts and budgets seldom are.
 WORDS = "a few words more"
 ROOM = st.sampled_from([12, 25, 40, 6, 3, None])
 _BRIEF = st.sampled_from(
-    ["", "ok", WORDS, "您好，我的订单在哪里？", "👨‍👩‍👧 y\u0301", '{"n": [1]}', "word " * 12]
+    ["", "ok", WORDS, "您好，我的订单在哪里？", "👨‍👩‍👧 y\u0301", '{"n": [1]}', "word " * 12]  # noqa: RUF001 - Chinese
 )
 _TURNS = st.sampled_from([2, 5, 9]).map(
     lambda size: [{"role": role, "content": WORDS} for role in drawing.ROLES[:2] * size]

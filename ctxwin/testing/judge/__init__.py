@@ -1,1 +1,6 @@
-"""The judge of windows. It shares no code with what it judges."""
+"""
+The judge of windows, which shares no code with what it judges.
+
+`windows` checks a window against the laws L1 to L5, whoever made it. `grouping` finds the units of
+a history, and which of them must be kept.
+"""

@@ -1,7 +1,8 @@
 """
-How a history groups into units, found by looking at the whole of it again.
+How a history groups into units, found by reading all of it again.
 
-It shares no code with `ctxwin.history`, which groups messages one by one as they come.
+This shares no code with `ctxwin.log.history`, which groups messages one by one as they are
+appended.
 """
 
 from collections import Counter
@@ -20,7 +21,7 @@ AnyMessage: TypeAlias = Mapping[str, Any]
 
 @dataclass
 class LogUnit:
-    """A message with all results that answer it, by position in the history."""
+    """A message and all results that answer it, as positions in the history."""
 
     positions: list[int]
     lacks: Counter[str]
@@ -35,7 +36,7 @@ class LogUnit:
 def pins_of(
     before: Sequence[AnyMessage], pinned: Collection[int], unpinned: Collection[int] = ()
 ) -> set[int]:
-    """Return the positions of all that is pinned: system and developer messages too, unless they were unpinned."""
+    """Return the positions of pinned messages: also system and developer ones, unless unpinned."""
     system = {position for position, wire in enumerate(before) if wire["role"] in SYSTEM}
     return (system - set(unpinned)) | set(pinned)
 
@@ -43,13 +44,14 @@ def pins_of(
 def kept_messages(
     before: Sequence[AnyMessage], pinned: Collection[int] = (), unpinned: Collection[int] = ()
 ) -> list[AnyMessage]:
-    """Return the messages that no window may lack: if these do not fit, no window is valid."""
+    """Return the messages that every window must have; if they do not fit, no window is valid."""
     units = kept_units(before, pins_of(before, pinned, unpinned))
     return [before[position] for unit in units for position in unit.positions]
 
 
 def units_of(before: Sequence[AnyMessage]) -> list[LogUnit]:
-    """Group a history: each result goes to the nearest call before it that still lacks it; orphans come last."""
+    """Group a history into units, orphans (results without a call) first."""
+    # A result answers the nearest call before it that still lacks one with its id.
     units: list[LogUnit] = []
     orphans: list[LogUnit] = []
     for position, wire in enumerate(before):
@@ -73,7 +75,7 @@ def sendable(before: Sequence[AnyMessage]) -> list[LogUnit]:
 
 
 def kept_units(before: Sequence[AnyMessage], pinned: Collection[int]) -> list[LogUnit]:
-    """Return the units that no window may lack: system, developer and pinned ones, the question, the newest."""
+    """Return the units that every window must have: pinned ones, the question, the newest unit."""
     units = sendable(before)
     current = _current(before, units)
     return [
@@ -84,7 +86,7 @@ def kept_units(before: Sequence[AnyMessage], pinned: Collection[int]) -> list[Lo
 
 
 def current_positions(before: Sequence[AnyMessage], ask_every: int) -> set[int]:
-    """Return the positions of the question and the newest unit: at the end, and after so many messages each."""
+    """Return the positions of the question and the newest unit, at every call of `messages()`."""
     found: set[int] = set()
     for length in {len(before), *(range(ask_every, len(before), ask_every) if ask_every else ())}:
         for unit in _current(before, sendable(before[:length])):
@@ -95,7 +97,7 @@ def current_positions(before: Sequence[AnyMessage], ask_every: int) -> set[int]:
 def costs_left(
     counter: TokenCounter, before: Sequence[AnyMessage], pinned: Collection[int]
 ) -> list[int]:
-    """Return what a window costs: of all that can be sent, without the oldest droppable unit, without two ..."""
+    """Return a window's cost with all units, without the oldest droppable one, without two, ..."""
     units, kept = sendable(before), kept_units(before, pins_of(before, pinned))
     costs = [
         sum(counter.count_message(before[position]) for position in unit.positions)
@@ -108,7 +110,7 @@ def costs_left(
 def frozen_positions(
     before: Sequence[AnyMessage], pinned: Collection[int], *, question_edits: bool
 ) -> set[int]:
-    """Return the positions whose messages stay byte for byte, whatever a plan declares."""
+    """Return the positions of messages that no plan may edit."""
     units = sendable(before)
     question, newest = _current(before, units)
     frozen: set[int] = set()
@@ -123,10 +125,10 @@ def _current(
     before: Sequence[AnyMessage], units: Sequence[LogUnit]
 ) -> tuple[LogUnit | None, LogUnit | None]:
     """
-    Return the question's unit and the newest unit, apart from system messages; None for neither.
+    Return the question's unit and the newest unit; None for each that does not exist.
 
-    The newest unit is the last one of the history. If that cannot be sent, because a system message
-    stands behind a call without results, there is none: no older unit takes its place.
+    The newest unit is the last one of the history that is not a system message. If it cannot be
+    sent, because a system message follows a call without results, no older unit takes its place.
     """
     apart = (*SYSTEM, *RESULT)
     heads = [position for position, wire in enumerate(before) if wire["role"] not in apart]
@@ -137,19 +139,19 @@ def _current(
 
 
 def wanted(wire: AnyMessage) -> list[str]:
-    """Return what each call of a message waits for: an id, `""` without one, `"()"` for a legacy call."""
+    """Return a key for each call: `#` and its id, `""` without an id, `"()"` for a legacy call."""
     if wire.get("tool_calls"):
         return [f"#{call['id']}" if call.get("id") else "" for call in wire["tool_calls"]]
     return ["()"] if wire.get("function_call") else []
 
 
 def answers(wire: AnyMessage) -> str:
-    """Return what a result answers, in the terms of `wanted`."""
+    """Return the key of the call that a result answers, as in `wanted`."""
     if wire["role"] == "function":
         return "()"
     return f"#{wire['tool_call_id']}" if wire.get("tool_call_id") else ""
 
 
 def positions(ids: Sequence[int], chosen: Collection[int]) -> frozenset[int]:
-    """Return where the chosen ones of some ids stand."""
+    """Return the positions of the chosen ids."""
     return frozenset(position for position, number in enumerate(ids) if number in chosen)

@@ -1,10 +1,10 @@
 """
-An independent judge of windows: L1 to L5 on plain messages, whoever made them.
+An independent judge of windows: the laws L1 to L5 on plain messages, whoever made them.
 
-It shares no code with `ctxwin.laws` or `ctxwin.history`: units are found by looking at the whole
-history again, and a window is lawful if there is a way to read it as whole units of the history, in
-order, with none missing that must be kept. So it can be asked about any library's output, and about
-a manager whose own enforcement is at fault.
+It shares no code with `ctxwin.laws` or `ctxwin.log.history`, so it finds faults of those too, and
+it can judge the output of any library. It reads the whole history again to find the units. A window
+is lawful if it can be read as whole units of the history, in order, and no unit is missing that
+must be kept.
 """
 
 import json
@@ -38,7 +38,7 @@ class InvalidWindowError(AssertionError):
     A window breaks laws.
 
     Attributes:
-        violations: which, each with `law` and `reason`.
+        violations: the broken laws, each with `law` and `reason`.
     """
 
     def __init__(self, violations: Sequence[Broken]) -> None:
@@ -48,7 +48,7 @@ class InvalidWindowError(AssertionError):
         )
 
 
-def assert_valid_window(
+def assert_valid_window(  # noqa: PLR0913 - each option is a fact about the window
     before: Sequence[AnyMessage | Message],
     after: Sequence[AnyMessage | Message],
     budget: int | Budget,
@@ -66,20 +66,19 @@ def assert_valid_window(
 
     Args:
         before: the whole history, OpenAI-style messages or `Message` objects, oldest first.
-        after: the window made of it.
-        budget: what the window may cost, in tokens.
-        counter: what it costs; a callable is wrapped with the standard chat overhead, as a manager
-            does.
-        tools: the tool schemas sent with it.
-        pinned: positions in `before` that must be kept, beside system and developer messages.
-        unpinned: positions of system and developer messages that were made ordinary.
-        edits: whether content may differ where it need not stay byte for byte.
-        question_edits: whether the current question's may too.
-        written: whether there may be messages that are not of the history (summaries); only L1 and
-            L2 see them. Of `Message` objects they are known anyway.
+        after: the window made from it.
+        budget: the most that the window may cost, in tokens.
+        counter: counts the cost. A callable gets the standard chat overhead, as in a manager.
+        tools: the tool schemas sent with the window.
+        pinned: positions in `before` that must be kept, besides system and developer messages.
+        unpinned: positions of system and developer messages that are no longer pinned.
+        edits: whether the content of messages may differ, where plans may edit it.
+        question_edits: whether the content of the current question may differ too.
+        written: whether the window may hold messages from outside the history (summaries). Only L1
+            and L2 look at them. `Message` objects say themselves whether they were written.
 
     Raises:
-        InvalidWindowError: an `AssertionError` that names every law broken, and how.
+        InvalidWindowError: an `AssertionError` that names every broken law, and how it is broken.
     """
     knobs: dict[str, Any] = {"tools": tools, "pinned": pinned, "unpinned": unpinned}
     knobs |= {"edits": edits, "question_edits": question_edits}
@@ -102,10 +101,10 @@ def marked_faults(
     **knobs: Any,
 ) -> list[Broken]:
     """
-    Return what is wrong with a window of which each message is marked as written or not.
+    Return what is wrong with a window whose messages are marked as written or not.
 
-    The whole must fit and hold tool calls with their results; without what is written it must keep
-    the other laws.
+    The whole window must keep L1 and L2: it must fit, and hold tool calls with their results.
+    Without the written messages it must keep the other laws.
     """
     written = any(mark for _, mark in after)
     whole = window_faults(
@@ -121,7 +120,7 @@ def marked_faults(
     ]
 
 
-def window_faults(
+def window_faults(  # noqa: PLR0913 - the same options
     before: Sequence[AnyMessage | Message],
     after: Sequence[AnyMessage | Message],
     budget: int | Budget,
@@ -134,7 +133,7 @@ def window_faults(
     question_edits: bool = False,
     written: bool = False,
 ) -> Iterator[Broken]:
-    """Yield what `assert_valid_window` raises; the same arguments."""
+    """Yield what `assert_valid_window` raises; the arguments are the same."""
     before, after = _wires(before), _wires(after)
     max_tokens = budget.window - budget.reserve_output if isinstance(budget, Budget) else budget
     cost = count_request(counter, after, tools)
@@ -150,9 +149,7 @@ def window_faults(
     )
     reading = _Reading(before, exact, after)
     if reading.strange and not written:
-        yield Broken(
-            "L5", f"{_short(reading.strange[0])} is no message of the history, or was changed"
-        )
+        yield Broken("L5", f"{_short(reading.strange[0])} is not in the history, or was changed")
         return
     yield from reading.faults(kept_units(before, pinned), pinned)
 
@@ -165,17 +162,18 @@ def not_extended(
     known: Collection[int],
 ) -> list[Message]:
     """
-    Return the messages by which a window fails to extend an earlier one, without a cut between.
+    Return the messages in which a window differs from an earlier one that it should extend.
 
-    Two things may happen to the part that both share. A call that was pending at the end leaves
-    when something comes behind it, until its results are there. And an exchange enters at its place
-    when its last result arrives late.
+    There was no cut between the two, so the later one should begin as the earlier one did. Two
+    changes are allowed. A call that was pending at the end leaves when something follows it, until
+    its results arrive. And an exchange enters at its place when its last result arrives late.
 
     Args:
-        earlier, later: the two windows.
-        log: the history when the later one was made.
-        ids: the ids of its messages (there may be more).
-        known: the ids of the history when the earlier one was made.
+        earlier: the earlier window.
+        later: the later window.
+        log: the history when the later window was made.
+        ids: the ids of its messages; there may be more.
+        known: the ids of the history when the earlier window was made.
     """
     units = sendable(log)
     sent = {ids[position] for unit in units for position in unit.positions}
@@ -196,12 +194,12 @@ def _wires(messages: Sequence[AnyMessage | Message]) -> list[AnyMessage]:
 def count_request(
     counter: AnyCounter, messages: Sequence[AnyMessage], tools: Sequence[Mapping[str, Any]] = ()
 ) -> int:
-    """Return what a request costs, by a counter or a callable."""
+    """Return the cost of a request, counted with a counter or a callable."""
     return as_counter(counter, None).count_request(messages, tools)
 
 
 def _pair_faults(after: Sequence[AnyMessage], *, may_end_open: bool) -> Iterator[Broken]:
-    """Yield where results do not stand directly behind their call, all of them."""
+    """Yield a fault for each call that is not directly followed by all its results."""
     lacking: Counter[str] = Counter()
     caller: AnyMessage = {}
     for wire in after:
@@ -223,7 +221,7 @@ class _Reading:
     def __init__(
         self, before: Sequence[AnyMessage], exact: Collection[int], after: Sequence[AnyMessage]
     ) -> None:
-        """Tell messages apart: those at `exact` positions by all that they hold, others but for their content."""
+        """Compare messages at `exact` positions whole, and others without their content."""
         self.before = before
         self._units = sendable(before)
         self._keys = [_key(wire, content=position in exact) for position, wire in enumerate(before)]
@@ -232,6 +230,7 @@ class _Reading:
         self._own: list[tuple[str, str]] = []
         self._wires: list[AnyMessage] = []
         for wire in after:
+            # It may be a message that must be equal as a whole, or one whose content may differ.
             keys = _key(wire, content=True), _key(wire, content=False)
             if known.isdisjoint(keys):
                 self.strange.append(wire)
@@ -244,14 +243,14 @@ class _Reading:
                 self._where.setdefault(key, []).append(place)
 
     def faults(self, kept: Sequence[LogUnit], pinned: Collection[int]) -> Iterator[Broken]:
-        """Yield why there is no reading that has every unit that must be kept."""
+        """Yield why no reading has every unit that must be kept; nothing if one does."""
         if self._furthest(kept) == len(self._own):
             return
         furthest = self._furthest([])
         if furthest < len(self._own):
             where = _short(self._wires[furthest])
             yield Broken(
-                "L5", f"{where} stands out of order, twice, without its unit, or was changed"
+                "L5", f"{where} is out of order, there twice, without its unit, or was changed"
             )
             missing = [unit for unit in kept if not self._places(unit)]
         else:
@@ -265,12 +264,14 @@ class _Reading:
             yield Broken(law, f"{shown} is {kind}, and missing or changed")
 
     def _one_of_equals(self, kept: Sequence[LogUnit], pinned: Collection[int]) -> list[LogUnit]:
-        """Return a unit that is missing although one equal to it is there."""
+        """Return a kept unit that is missing, although an equal unit is there."""
         held = [unit for unit in kept if any(place in pinned for place in unit.positions)]
         return held[-1:] if self._furthest(held) < len(self._own) else list(kept[-1:])
 
     def _furthest(self, required: Sequence[LogUnit]) -> int:
-        """Return how many messages some reading covers; all of them only if it has every required unit."""
+        """Return how many messages a reading covers; all only if it has every required unit."""
+        # `reach` holds every place in the window up to which the units so far can be read. A unit
+        # may be skipped unless it is required.
         reach, best = {0}, 0
         needed = {unit.positions[0] for unit in required}
         for unit in self._units:
@@ -285,7 +286,7 @@ class _Reading:
         return len(self._own) if len(self._own) in reach else min(best, len(self._own) - 1)
 
     def _places(self, unit: LogUnit) -> list[int]:
-        """Return where in the window the unit stands, or one equal to it."""
+        """Return the places in the window where the unit, or an equal one, begins."""
         keys = [self._keys[position] for position in unit.positions]
         return [
             place
@@ -296,14 +297,14 @@ class _Reading:
 
 
 def _key(wire: AnyMessage, *, content: bool) -> str:
-    """Return what tells messages apart, with or without their content."""
+    """Return a message as a key to compare, with or without its content."""
     return json.dumps(
         wire if content else [{**wire, "content": None}], sort_keys=True, default=dict
     )
 
 
 def _short(wire: AnyMessage) -> str:
-    """Return a message as a failure shows it."""
+    """Return a message as the text of a fault shows it."""
     text = (
         wire.get("content")
         if isinstance(wire.get("content"), str)
