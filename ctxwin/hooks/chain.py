@@ -1,14 +1,10 @@
 """
-From names and objects to a chain of strategies.
+The chain of strategies of one manager: names and objects, in the order in which they are asked.
 
-Names are entry points of the group `ctxwin`, looked up one by one: installing a package changes
-nothing until a chain names its strategy, and a broken one hurts only who asks for it. The
-first-party strategies are known by their dotted names too, so that they work without metadata and
-nobody can shadow them.
-
-A `Chain` is immutable and holds a pluggy manager of its own; equal chains of names share one, and
-`Chain.adding` builds a new one. What pluggy would let pass and never call, or call wrongly, is
-refused before it sees it.
+A `Chain` never changes: `Chain.adding` returns a new one. So managers whose chains consist of the
+same names share one, which saves building a pluggy manager (0.2 to 0.9 ms) for each conversation.
+Each plugin is called on its own, never through pluggy's multicall, so that one that fails stops no
+other.
 """
 
 import functools
@@ -30,7 +26,7 @@ Hook: TypeAlias = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """A registered plugin: its name, and its hooks, each None where it has none."""
+    """A registered plugin: its name, and its hooks; None for each hook that it lacks."""
 
     name: str
     plugin: object
@@ -44,8 +40,8 @@ class Chain:
     Strategies in the order in which they are asked.
 
     Attributes:
-        strategies: those with `ctxwin_prune`, `drop-oldest` last, and plugins without it wherever
-            they were named.
+        strategies: every plugin, in order. Of those with `ctxwin_prune`, `drop-oldest` is the last;
+            plugins without it may stand anywhere.
     """
 
     def __init__(self, plugins: Sequence[tuple[str, object]]) -> None:
@@ -53,10 +49,10 @@ class Chain:
         Register the plugins.
 
         Args:
-            plugins: names and objects, in order; `drop-oldest` is appended where it is missing.
+            plugins: names and objects, in order; `drop-oldest` is appended if it is missing.
 
         Raises:
-            ValueError: a name or an object stands twice, or `drop-oldest` not last.
+            ValueError: a name or an object is there twice, or `drop-oldest` is not last.
             StrategyError: a plugin's hooks cannot work.
         """
         manager = pluggy.PluginManager(PROJECT)
@@ -68,11 +64,14 @@ class Chain:
         self.strategies = tuple(
             _strategy(manager, name, plugin) for name, plugin in manager.list_name_plugin()
         )
+        # `drop-oldest` drops whatever may go, so a strategy behind it would come too late.
         pruners = [strategy.name for strategy in self.strategies if strategy.prune is not None]
         if LAST not in pruners:
-            raise StrategyError(f"{LAST!r} must have ctxwin_prune", strategy=LAST)
+            raise StrategyError(
+                f"{LAST!r} must have ctxwin_prune: rename your plugin", strategy=LAST
+            )
         if LAST in pruners[:-1]:
-            raise ValueError(f"{LAST!r} must stand last in the chain, after {pruners[-1]!r}")
+            raise ValueError(f"{LAST!r} must stand last: move it behind {pruners[-1]!r}")
 
     def __str__(self) -> str:
         return " -> ".join(strategy.name for strategy in self.strategies)
@@ -83,32 +82,32 @@ class Chain:
 
         Args:
             plugin: the strategy object.
-            name: its name; None for its own.
-            before: the name of the strategy to stand before; None for `drop-oldest`.
+            name: the name to give it; None for its own.
+            before: the name of the strategy to put it before; None for `drop-oldest`.
 
         Raises:
-            ValueError, StrategyError: as on construction; this chain is as it was.
-            UnknownStrategyError: `before` names none of the chain.
+            ValueError, StrategyError: as on construction; this chain stays as it was.
+            UnknownStrategyError: `before` is not the name of a strategy of the chain.
         """
         plugins = [(strategy.name, strategy.plugin) for strategy in self.strategies]
         names = [known for known, _ in plugins]
         anchor = LAST if before is None else before
         if anchor not in names:
-            raise UnknownStrategyError(f"before={anchor!r} names none of the chain {self}")
+            raise UnknownStrategyError(f"before={anchor!r} is not in the chain: {self}")
         plugins.insert(names.index(anchor), (name or name_of(plugin), plugin))
         return Chain(plugins)
 
 
 def chain_of(strategies: Sequence[str | object]) -> Chain:
     """
-    Return the chain for names and objects; chains of names alone are built once a process.
+    Return the chain of some names and objects; a chain of names alone is built once per process.
 
     Raises:
-        TypeError: a bare string, which would be read letter by letter.
-        ValueError, StrategyError, UnknownStrategyError: as `Chain` and `load` say.
+        TypeError: `strategies` is one string, which would be read letter by letter.
+        ValueError, StrategyError, UnknownStrategyError: see `Chain` and `load`.
     """
     if isinstance(strategies, str):
-        raise TypeError(f"strategies must be a list: [{strategies!r}]")
+        raise TypeError(f"strategies must be a list, not a string: [{strategies!r}]")
     names = [item for item in strategies if isinstance(item, str)]
     if len(names) == len(strategies):
         return _chain_of_names(tuple(names))
@@ -125,7 +124,7 @@ def _chain_of_names(names: tuple[str, ...]) -> Chain:
 
 
 def _strategy(manager: pluggy.PluginManager, name: str, plugin: object) -> Strategy:
-    """Adapt a registered plugin: its hooks as callables that ask it alone."""
+    """Return a registered plugin with its hooks as functions that call it alone."""
     hooks = {
         hook.removeprefix(f"{PROJECT}_"): _direct(implementation)
         for hook in HOOKS
@@ -136,9 +135,9 @@ def _strategy(manager: pluggy.PluginManager, name: str, plugin: object) -> Strat
 
 
 def _direct(implementation: pluggy.HookImpl) -> Hook:
-    """Return a callable that passes an implementation the arguments it asks for, as pluggy does."""
+    """Return a function that passes an implementation only the arguments it declares."""
 
-    def ask(**arguments: object) -> object:
+    def call(**arguments: object) -> object:
         return implementation.function(*[arguments[name] for name in implementation.argnames])
 
-    return ask
+    return call

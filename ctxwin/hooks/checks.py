@@ -1,4 +1,10 @@
-"""Checks of plugins."""
+"""
+Checks of plugins: what pluggy would register but never call, or call wrongly, is refused.
+
+A misspelt hook, a forgotten `@hookimpl`, a class in place of an instance or an async hook would
+otherwise fail silently, deep in a conversation. Every error says what to do instead. Nothing of a
+refused plugin is left behind: a chain that cannot be built is thrown away whole.
+"""
 
 import inspect
 from collections.abc import Callable
@@ -11,18 +17,26 @@ from ctxwin.values.errors import StrategyError
 
 
 def register(manager: pluggy.PluginManager, name: str, plugin: object) -> None:
-    """Register a plugin, refusing what pluggy would silently not call or call wrongly."""
+    """
+    Register a plugin under a name.
+
+    Raises:
+        TypeError: the name is not a string.
+        ValueError: the name is taken, or the plugin equals another one.
+        StrategyError: the plugin cannot work.
+    """
     if not isinstance(name, str):
-        raise TypeError(f"the name of a strategy is a string, not {name!r}")
+        raise TypeError(f"the name of a strategy must be a string, not {name!r}")
     if manager.has_plugin(name):
-        raise ValueError(f"two strategies of one chain are called {name!r}: give one another name")
+        raise ValueError(f"two strategies in the chain are called {name!r}: rename one")
     try:
         equal = next(
             (known for known, other in manager.list_name_plugin() if other == plugin), None
         )
         if equal is not None:
             raise ValueError(
-                f"strategy {name!r} equals {equal!r}, and pluggy cannot tell them apart: set eq=False"
+                f"strategy {name!r} equals {equal!r}, so pluggy cannot tell them apart: "
+                "leave one out, or compare by identity (@dataclass(eq=False))"
             )
         _check(plugin)
         manager.register(plugin, name=name)
@@ -36,16 +50,17 @@ def register(manager: pluggy.PluginManager, name: str, plugin: object) -> None:
 
 
 def _check(plugin: object) -> None:
-    """Raise `StrategyError` for a plugin whose hooks cannot work."""
+    """Raise `StrategyError` if the hooks of a plugin cannot work."""
     kind = plugin.__name__ if isinstance(plugin, type) else type(plugin).__name__
     if isinstance(plugin, type):
         raise StrategyError(f"{kind} is a class: register an instance, {kind}()")
     if inspect.isroutine(plugin):
         raise StrategyError(
-            f"{plugin!r} is a function: register an object or a module that has hooks"
+            f"{plugin!r} is a function: register the object or the module that has the hooks"
         )
     marked: set[str] = set()
     for attribute in (name for name in dir(plugin) if not name.startswith("__")):
+        # Static, since a property of foreign code may raise or have effects.
         function = _unwrapped(inspect.getattr_static(plugin, attribute, None))
         options = getattr(function, f"{PROJECT}_impl", None)
         if options is not None:
@@ -53,38 +68,43 @@ def _check(plugin: object) -> None:
             _check_hook(f"{kind}.{attribute}", function, hook, options)
             if hook in marked:
                 raise StrategyError(
-                    f"{kind} implements {hook} twice: only one of them could be called"
+                    f"{kind} implements {hook} twice, and only one can be called: remove the other"
                 )
             marked.add(hook)
         elif attribute in HOOKS:
-            raise StrategyError(f"{kind}.{attribute} lacks @hookimpl: it would never be called")
+            raise StrategyError(
+                f"{kind}.{attribute} lacks @hookimpl, so it would never be called: add it"
+            )
     if not marked:
-        raise StrategyError(f"{kind} has no hook; mark one of {', '.join(HOOKS)} with @hookimpl")
+        raise StrategyError(f"{kind} has no hook: mark one of {', '.join(HOOKS)} with @hookimpl")
 
 
 def _check_hook(
     where: str, function: Callable[..., object], hook: str, options: dict[str, object]
 ) -> None:
-    """Raise `StrategyError` for a hook implementation that cannot work."""
+    """Raise `StrategyError` if the implementation of a hook cannot work."""
     if hook not in HOOKS:
         raise StrategyError(
-            f"{where} is no hook of ctxwin and would never be called; hooks: {', '.join(HOOKS)}"
+            f"{where} is not a hook of ctxwin, so it would never be called: "
+            f"use one of {', '.join(HOOKS)}"
         )
     if not inspect.isroutine(function):
-        raise StrategyError(f"{where} is no function, and pluggy would never call it")
+        raise StrategyError(f"{where} is not a function, so it would never be called: write a def")
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise StrategyError(
-            f"{where} is async, and pluggy does not await: write a generator that yields Summarize, "
-            "and call amessages() with an async summariser"
+            f"{where} is async, but hooks are never awaited: write a generator that yields "
+            "Summarize, and call amessages() with an async summariser"
         )
     if options.get("wrapper") or options.get("hookwrapper"):
         raise StrategyError(
-            f"{where} is a hook wrapper; strategies are called one by one, observe with ctxwin_pruned"
+            f"{where} is a hook wrapper, but strategies are called one by one: "
+            "to observe them, implement ctxwin_pruned"
         )
     for parameter in inspect.signature(function).parameters.values():
         if parameter.default is not parameter.empty:
             raise StrategyError(
-                f"{where}: {parameter.name!r} has a default, which pluggy versions treat differently"
+                f"{where}: {parameter.name!r} has a default, and versions of pluggy differ in what "
+                "they pass then: remove the default"
             )
         if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
             raise StrategyError(f"{where}: {parameter.name!r} must be a plain positional parameter")

@@ -1,8 +1,9 @@
 """
 The guard around hooks: what foreign code raises, and what it may not do while it runs.
 
-Hooks must not change the manager that asks them. A task that a hook starts inherits the mark that
-says so, but not its being active, so that it may use the manager once the hook has returned.
+A hook must not change the manager that calls it, so a mark in a context variable says whose hook is
+running. A task that the hook starts inherits the mark; but the mark is switched off when the hook
+returns, so a task that outlives the hook may use the manager.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ T = TypeVar("T")
 
 
 class Mark:
-    """Says that a hook of the owner runs; a task that the hook starts inherits the mark, but not its being active."""
+    """Says that a hook of the owner is running; `owner` becomes None when the hook returns."""
 
     def __init__(self, owner: object) -> None:
         self.owner: object | None = owner
@@ -26,10 +27,10 @@ _inside: ContextVar[tuple[Mark, ...]] = ContextVar("ctxwin_inside_hook", default
 
 def call_hook(owner: object, hook: Callable[..., T], *args: object, **arguments: object) -> T:
     """
-    Call foreign code, marked so that it cannot change the owner that it is asked about.
+    Call foreign code, which cannot change the owner while it runs.
 
-    What it raises comes out as an `Exception`, a Rust panic (a `BaseException`) included; only
-    `KeyboardInterrupt` and `SystemExit` pass through as they are.
+    `KeyboardInterrupt`, `SystemExit` and every `Exception` pass through. Any other `BaseException`,
+    such as a Rust panic, becomes a `RuntimeError`.
     """
     mark = Mark(owner)
     token = _inside.set((*_inside.get(), mark))
@@ -40,14 +41,16 @@ def call_hook(owner: object, hook: Callable[..., T], *args: object, **arguments:
     except BaseException as error:
         raise RuntimeError(describe(error)) from error
     finally:
+        # `reset` clears this context only; a task has a copy of it, with the same mark.
         mark.owner = None
         _inside.reset(token)
 
 
 def refuse_inside_hook(owner: object, method: str) -> None:
-    """Raise `StrategyError` where a hook of the owner runs: it must not change what it is asked about."""
+    """Raise `StrategyError` if the method was called from inside a hook of the owner."""
     marks = _inside.get()
     if marks and any(mark.owner is owner for mark in marks):
         raise StrategyError(
-            f"{method}() was called from inside a hook: return a plan instead, the manager applies it"
+            f"{method}() was called from inside a hook: return a plan instead, "
+            "or call it when the hook has returned"
         )

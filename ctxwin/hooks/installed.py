@@ -1,4 +1,10 @@
-"""Installed strategies."""
+"""
+Installed strategies: found by name among the entry points of the group `ctxwin`.
+
+Names are looked up one by one. So installing a package changes nothing until a chain names its
+strategy, and a broken package hurts only those who ask for it. ctxwin's own strategies are also
+listed here, so they work without metadata and no other package can take their names.
+"""
 
 import re
 from importlib import import_module
@@ -12,6 +18,7 @@ if TYPE_CHECKING:
 
 GROUP = "ctxwin"
 
+# It stands last in every chain, since it drops whatever may go.
 LAST = "drop-oldest"
 
 BUILT_IN = {
@@ -28,9 +35,9 @@ def load(name: str) -> object:
     Make the strategy of that name.
 
     Raises:
-        UnknownStrategyError: none is installed under it; the text lists those that are.
-        ValueError: several distributions claim it.
-        StrategyError: it cannot be imported or made.
+        UnknownStrategyError: no strategy of that name is installed; the text lists those that are.
+        ValueError: several distributions claim the name.
+        StrategyError: the strategy cannot be imported or made.
     """
     if name in BUILT_IN:
         module, _, attribute = BUILT_IN[name].partition(":")
@@ -39,25 +46,26 @@ def load(name: str) -> object:
     found = [entry for entry in entry_points() if entry.name == name]
     if not found:
         raise UnknownStrategyError(
-            f"no strategy {name!r} is installed; there are {', '.join(sorted(installed()))}"
+            f"no strategy {name!r} is installed; installed are {', '.join(sorted(installed()))}"
         )
     if len(found) > 1:
         owners = " and ".join(sorted(_distribution(entry) for entry in found))
         raise ValueError(
-            f"strategy {name!r} is claimed by {owners}: uninstall one, or pass an object"
+            f"strategy {name!r} is claimed by {owners}: uninstall one of them, or pass an object"
         )
     entry = found[0]
     try:
         return entry.load()()
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # an import must not end the process either
         raise StrategyError(
-            f"strategy {name!r} of {_distribution(entry)} ({entry.value}) cannot be loaded: {describe(error)}",
+            f"strategy {name!r} of {_distribution(entry)} ({entry.value}) cannot be loaded: "
+            f"{describe(error)}",
             strategy=name,
         ) from error
 
 
 def installed() -> dict[str, str]:
-    """Return name -> where it comes from, for every strategy that can be asked for; nothing is imported."""
+    """Return where each installed strategy comes from, by name; nothing is imported."""
     found = {entry.name: f"{entry.value} ({_distribution(entry)})" for entry in entry_points()}
     return found | {name: f"{value} (ctxwin)" for name, value in BUILT_IN.items()}
 
@@ -83,8 +91,8 @@ def name_of(plugin: object) -> str:
 
 
 def entry_points() -> "EntryPoints":
-    """Look up what is installed; imported on use, since the names that come with ctxwin need no look-up."""
-    from importlib import metadata
+    """Return what is installed in the group; the names that come with ctxwin need no look-up."""
+    from importlib import metadata  # noqa: PLC0415 - ctxwin's own strategies do without
 
     return metadata.entry_points(group=GROUP)
 

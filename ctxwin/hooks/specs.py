@@ -1,9 +1,9 @@
 """
 Every hook of ctxwin, and nothing else.
 
-A hook, once released, is never renamed; requests and receipts grow by fields. Hook parameters have
-no defaults, and implementations are plain functions: a strategy that needs a model returns a
-generator that yields `Summarize`.
+Once released, a hook is never renamed: new facts become fields of requests and receipts. Hook
+parameters have no defaults. Implementations are plain functions, never async: a strategy that needs
+a model returns a generator that yields `Summarize`.
 """
 
 from collections.abc import Generator, Iterable
@@ -23,24 +23,23 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 @hookspec
 def ctxwin_protect(request: PruneRequest) -> Iterable[Unit] | None:
     """
-    Name further units to spare; all plugins are asked, and the union counts.
+    Name more units to protect; all plugins are asked, and a unit that any of them names counts.
 
-    Soft: where the rest cannot fit, spared units are released, oldest first, and named in the
-    receipt.
+    It is a wish: if the rest does not fit, protected units are released, oldest first, and the
+    receipt names them.
     """
 
 
 @hookspec
 def ctxwin_prune(request: PruneRequest) -> Plan | Generator[Summarize, str, Plan | None] | None:
     """
-    Propose how to free `request.excess_tokens`; strategies are asked one at a time, in the chain's
-    order.
+    Propose how to free `request.excess_tokens`; None means "not my case".
 
-    None means "not my case". Freeing less is fine: the next strategy of the chain goes on from
-    there.
+    Strategies are asked one at a time, in the order of the chain. Freeing less is fine: the next
+    strategy goes on from there.
     """
 
 
 @hookspec
 def ctxwin_pruned(receipt: Receipt) -> None:
-    """Observe what a prune did; an exception is logged and changes nothing."""
+    """Observe what a prune did; if this raises, the exception is logged and nothing changes."""

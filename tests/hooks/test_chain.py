@@ -1,4 +1,4 @@
-"""Names, objects and entry points; every trap of pluggy is refused and leaves nothing behind."""
+"""Names, objects and entry points; each trap of pluggy is refused, and leaves nothing behind."""
 
 import functools
 import importlib
@@ -26,7 +26,7 @@ from ctxwin_plugins.keep_pinned import KeepPinned
 
 
 class Passive:
-    """Never has anything to say."""
+    """Never proposes anything."""
 
     @hookimpl
     def ctxwin_prune(self, request: PruneRequest) -> None:
@@ -34,7 +34,7 @@ class Passive:
 
 
 class HTMLTrim2Fit(Passive):
-    """For its name."""
+    """A class name that is hard to turn into kebab case."""
 
 
 def names(manager: ContextManager) -> list[str]:
@@ -83,7 +83,7 @@ def test_default_chain() -> None:
 
 
 def test_order_is_read_left_to_right() -> None:
-    """Each is asked in turn, each at most once, until the target is reached."""
+    """Strategies are asked in turn, each at most once, until the target is reached."""
     asked: list[str] = []
 
     class Asked:
@@ -114,13 +114,13 @@ def test_order_is_read_left_to_right() -> None:
     ids=["names", "object", "twice", "twins"],
 )
 def test_impossible_chains(strategies: list[object], text: str) -> None:
-    """A clash, and `drop-oldest` anywhere but last, are `ValueError`s."""
+    """A name that is there twice, or `drop-oldest` not last, is a `ValueError`."""
     with pytest.raises(ValueError, match=text):
         ContextManager(10, strategies=strategies)
 
 
 def test_plugins_without_prune_take_no_place() -> None:
-    """A protector may stand anywhere, behind `drop-oldest` too."""
+    """A plugin that only protects may stand anywhere, even behind `drop-oldest`."""
     assert names(ContextManager(10, strategies=["drop-oldest", "keep-pinned"])) == [
         "drop-oldest",
         "keep-pinned",
@@ -129,13 +129,13 @@ def test_plugins_without_prune_take_no_place() -> None:
 
 
 def test_bare_string_is_refused() -> None:
-    """It would be read letter by letter."""
+    """A string would be read letter by letter."""
     with pytest.raises(TypeError, match=r"\['drop-oldest'\]"):
         ContextManager(10, strategies="drop-oldest")
 
 
 def test_names_of_objects() -> None:
-    """`.name`, else the class name in kebab case; a module's own name."""
+    """An object's `.name`, or else its class name in kebab case; for a module, its last name."""
     module = ModuleType("some.where.my_trim")
     assert registry.name_of(Passive()) == "passive"
     assert registry.name_of(HTMLTrim2Fit()) == "html-trim2-fit"
@@ -146,7 +146,7 @@ def test_names_of_objects() -> None:
 
 
 def test_module_as_a_strategy() -> None:
-    """A module with hooks is as good as an object."""
+    """A module with hooks works like an object."""
     module = ModuleType("my_trim")
     asked = []
 
@@ -257,8 +257,8 @@ def ctxwin_prune(request: PruneRequest) -> None:
     [
         (Coroutine(), "async"),
         (AsyncGenerator(), "async"),
-        (Misspelt(), "no hook of ctxwin"),
-        (MisspeltOptional(), "no hook of ctxwin"),
+        (Misspelt(), "not a hook of ctxwin"),
+        (MisspeltOptional(), "not a hook of ctxwin"),
         (UnknownArgument(), "budget"),
         (Default(), "default"),
         (KeywordOnly(), "positional"),
@@ -269,7 +269,7 @@ def ctxwin_prune(request: PruneRequest) -> None:
         (Passive, r"register an instance, Passive\(\)"),
         (ctxwin_prune, "is a function"),
         (Explosive(), "explodes"),
-        (Partial(), "is no function"),
+        (Partial(), "is not a function"),
         (Twice(), "twice"),
         (BadName(), "no name today"),
     ],
@@ -278,7 +278,7 @@ def ctxwin_prune(request: PruneRequest) -> None:
     ),
 )
 def test_traps_are_refused(plugin: object, text: str) -> None:
-    """With a message that says what to do, and nothing is left behind."""
+    """The error says what is wrong, and nothing is left behind."""
     manager = ContextManager(10)
     with pytest.raises(StrategyError, match=text):
         manager.register(plugin)
@@ -303,7 +303,7 @@ class Equal:
 
 
 def test_equal_objects_cannot_both_be_registered() -> None:
-    """Pluggy could not tell them apart; one of them alone works, hashable or not."""
+    """Pluggy could not tell them apart; one of them alone works, even if it is not hashable."""
     manager = ContextManager(10, strategies=[Equal("one")])
     with pytest.raises(ValueError, match="equals 'one'"):
         manager.register(Equal("two"))
@@ -312,7 +312,7 @@ def test_equal_objects_cannot_both_be_registered() -> None:
 
 
 class Picky:
-    """Takes no argument, is slotted, static and has a property that raises."""
+    """Slotted; its hooks are static or class methods, one takes no argument; a property raises."""
 
     __slots__ = ()
     name = "picky"
@@ -333,14 +333,14 @@ class Picky:
 
 
 def test_hooks_may_ask_for_fewer_arguments() -> None:
-    """And be static or class methods, on slotted objects."""
+    """Hooks may also be static or class methods, on slotted objects."""
     manager = ContextManager(20, counter=len, strategies=[Picky()])
     manager.extend({"role": "user", "content": "x" * 8} for _ in range(3))
     assert len(manager.messages()) == 1
 
 
 def test_register() -> None:
-    """Before `drop-oldest`, or before another; other managers see nothing of it."""
+    """A strategy goes before `drop-oldest` or before a named one; other managers do not get it."""
     manager, other = ContextManager(10), ContextManager(10)
     manager.register(Passive())
     manager.register(HTMLTrim2Fit(), name="first", before="passive")
@@ -359,7 +359,7 @@ def test_register() -> None:
 
 
 def test_unknown_name_lists_what_is_installed() -> None:
-    """With the names that could be meant."""
+    """The error lists the names that the caller may have meant."""
     with pytest.raises(
         UnknownStrategyError, match=r"no strategy 'drop_oldest'.*drop-oldest.*keep-pinned"
     ):
@@ -367,7 +367,7 @@ def test_unknown_name_lists_what_is_installed() -> None:
 
 
 def test_third_party_by_name(install: Callable[[str, str, str], None]) -> None:
-    """An installed strategy is found by its entry point, and loaded only when asked for."""
+    """An installed strategy is found by its entry point, and imported only when asked for."""
     install("ctxwin-quiet", "quiet = ctxwin_quiet:Quiet", GOOD)
     assert registry.installed()["quiet"] == "ctxwin_quiet:Quiet (ctxwin-quiet 1.0)"
     assert "ctxwin_quiet" not in sys.modules
@@ -380,8 +380,10 @@ def test_third_party_by_name(install: Callable[[str, str, str], None]) -> None:
     del sys.modules["ctxwin_quiet"]
 
 
-def test_broken_third_party_hurts_only_who_asks(install: Callable[[str, str, str], None]) -> None:
-    """It is listed, others work, and asking for it names distribution and fault."""
+def test_broken_third_party_hurts_only_those_who_ask(
+    install: Callable[[str, str, str], None],
+) -> None:
+    """It is listed, and others work; the error for it names its distribution and what is wrong."""
     install("ctxwin-broken", "broken = ctxwin_broken:Nothing", "raise ImportError('no such thing')")
     assert "broken" in registry.installed()
     assert names(ContextManager(10)) == ["drop-oldest"]
@@ -392,7 +394,7 @@ def test_broken_third_party_hurts_only_who_asks(install: Callable[[str, str, str
 
 
 def test_two_distributions_of_one_name(install: Callable[[str, str, str], None]) -> None:
-    """A `ValueError` that names both; a built-in name cannot be shadowed."""
+    """The `ValueError` names both; nobody can shadow a built-in name."""
     install("ctxwin-one", "twice = ctxwin_one:Quiet", GOOD)
     install("ctxwin-two", "twice = ctxwin_two:Quiet", GOOD)
     install("ctxwin-shadow", "drop-oldest = ctxwin_shadow:Quiet", GOOD)
@@ -402,7 +404,7 @@ def test_two_distributions_of_one_name(install: Callable[[str, str, str], None])
 
 
 def test_both_lists_of_built_ins_agree() -> None:
-    """The dotted names known here are the entry points that are declared."""
+    """The list in `installed.py` is the same as the declared entry points."""
     declared = {
         entry.name: entry.value
         for entry in importlib.metadata.entry_points(group="ctxwin")
@@ -414,7 +416,7 @@ def test_both_lists_of_built_ins_agree() -> None:
 
 
 def test_entry_point_without_a_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Metadata without an owner still loads and lists."""
+    """An entry point that belongs to no distribution is still listed and loaded."""
     entry = importlib.metadata.EntryPoint("lonely", f"{__name__}:make", "ctxwin")
     monkeypatch.setattr(registry, "entry_points", lambda: [entry])
     monkeypatch.setattr(sys.modules["importlib.metadata"].EntryPoint, "load", lambda _: Passive)
@@ -423,7 +425,7 @@ def test_entry_point_without_a_distribution(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_observers_are_told_and_cannot_hurt(caplog: pytest.LogCaptureFixture) -> None:
-    """`ctxwin_pruned` gets the receipt; what it raises is logged and changes nothing."""
+    """`ctxwin_pruned` gets the receipt; an exception in it is logged and changes nothing."""
     seen: list[Receipt] = []
 
     class Observer:
@@ -444,7 +446,7 @@ def test_observers_are_told_and_cannot_hurt(caplog: pytest.LogCaptureFixture) ->
 
 
 def test_a_drop_oldest_that_cannot_prune_is_refused() -> None:
-    """The last link of the chain must be one."""
+    """The last strategy of a chain must be able to prune."""
 
     class DropOldest:
         @hookimpl
@@ -456,7 +458,7 @@ def test_a_drop_oldest_that_cannot_prune_is_refused() -> None:
 
 
 def test_an_import_that_exits_is_an_error(install: Callable[[str, str, str], None]) -> None:
-    """A plugin cannot end the process."""
+    """A plugin that calls `sys.exit` when imported cannot end the process."""
     install("ctxwin-exits", "exits = ctxwin_exits:Quiet", "raise SystemExit(3)")
     with pytest.raises(StrategyError, match="SystemExit: 3"):
         ContextManager(10, strategies=["exits"])
