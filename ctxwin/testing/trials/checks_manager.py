@@ -1,4 +1,4 @@
-"""The checks of the laws of kind M: what a trial tells of the conduct of strategy and manager over many calls."""
+"""The checks of the laws of kind M: how strategy and manager behave over many calls."""
 
 from collections import Counter
 from typing import Any
@@ -17,7 +17,7 @@ from ctxwin.values.wire import Wire
 
 
 def failure_is_free(trial: Trial) -> Breaches:
-    """L8: it raises nothing and returns what a hook may return; when its summariser fails, nothing changes."""
+    """L8: it raises nothing, returns what it may, and a failing summariser changes nothing."""
     failing = [*trial.failing, trial.faltering] if trial.failing else []
     for run in (trial.plain, *failing):
         yield from _failed(trial, run)
@@ -25,7 +25,7 @@ def failure_is_free(trial: Trial) -> Breaches:
         error = trial.cancelled(asked)
         if error is not None:
             yield Breach(
-                f"cancelled while a model answers, it raised {describe(error)}",
+                f"cancelled while a model was answering, it raised {describe(error)}",
                 _ask_of(trial.plain, asked),
             )
     for run in failing:
@@ -40,13 +40,14 @@ def failure_is_free(trial: Trial) -> Breaches:
 
 
 def _failed(trial: Trial, run: Run) -> Breaches:
-    """Yield what the strategy raised or returned that no hook may, and what came of it."""
+    """Yield errors that the strategy raised, and answers that no hook may return."""
     yield from _log_differs(run)
     for ask in run.asks:
         for asked in ask.asked:
+            # A strategy may let the error of its summariser pass.
             told = [answer for _, answer in asked.effects if isinstance(answer, SummarizerError)]
-            handed_on = bool(told) and isinstance(asked.error, SummarizerError)
-            if asked.error is not None and not handed_on:
+            passed_on = bool(told) and isinstance(asked.error, SummarizerError)
+            if asked.error is not None and not passed_on:
                 yield Breach(f"ctxwin_{asked.hook} raised {describe(asked.error)}", ask)
         raised = any(asked.error for asked in ask.asked)
         for breach in blamed(trial, ask, "L8"):
@@ -58,13 +59,14 @@ def _log_differs(run: Run) -> Breaches:
     if run.crash is not None:
         yield Breach(f"the manager raised {describe(run.crash)}")
     if [message.to_dict() for message in run.ctx.conversation_history] != run.log:
-        yield Breach("the log is not what was appended")
+        yield Breach("the log differs from what was appended")
 
 
 def no_aliasing(trial: Trial) -> Breaches:
-    """L9: what is shown is not changed; and what is returned can be changed without harm."""
+    """L9: the strategy changes nothing that it is shown; changing what it returns does no harm."""
     run = trial.plain
     for asked in (asked for looked in (run, *trial.failing) for asked in looked.asked):
+        # `==` says that 1 equals True, and that the order of keys does not matter.
         if asked.shown != asked.pristine or _in_full(asked.shown) != _in_full(asked.pristine):
             yield Breach(f"ctxwin_{asked.hook} changed what it was shown", _ask_of(run, asked))
     spoilt = trial.spoilt()
@@ -76,27 +78,28 @@ def no_aliasing(trial: Trial) -> Breaches:
     ]:
         spoil(wire)
     for message in shown:
-        spoil(message._wire)
+        spoil(message._wire)  # noqa: SLF001 - a strategy can reach it too
     if ctx.to_dict() != state:
         yield Breach("changing what the manager returned changed the manager")
     yield from _log_differs(spoilt)
 
 
 def _in_full(shown: PruneRequest | Receipt) -> str:
-    """Return the messages shown as text, in which 1 and True, and the order of keys, differ."""
+    """Return the messages shown as text, which tells 1 from True, and shows the order of keys."""
     if isinstance(shown, Receipt):
         return repr([message.to_dict() for message in (*shown.evicted, *shown.left_out)])
     return repr([message.to_dict() for unit in shown.units for message in unit.messages])
 
 
 def deterministic(trial: Trial) -> Breaches:
-    """L10: asked the same again, by an equal request, another conversation or a day later, it answers the same."""
+    """L10: it gives the same answer to an equal request, whatever happened in between."""
     for asked in _sampled([asked for asked in trial.plain.asked if asked.hook != "pruned"]):
         if asked.shown != asked.pristine:
             continue
         for again in trial.asked_again(asked):
             if again.outcome != asked.outcome:
-                reason = f"asked the same twice, ctxwin_{asked.hook} gave two answers: {_said(asked)}; {_said(again)}"
+                answers = f"{_said(asked)}; {_said(again)}"
+                reason = f"asked the same twice, ctxwin_{asked.hook} gave two answers: {answers}"
                 yield Breach(reason, _ask_of(trial.plain, asked))
     yield from _another_day(trial)
     asks = trial.plain.asks
@@ -105,30 +108,25 @@ def deterministic(trial: Trial) -> Breaches:
 
 
 def _sampled(asked: list[Asked]) -> list[Asked]:
-    """Return the first, the last, and one in between: asking again takes long."""
+    """Return the first, the last, and one in between, because asking again is slow."""
     return [asked[place] for place in sorted({0, len(asked) // 2, len(asked) - 1})] if asked else []
 
 
 def _another_day(trial: Trial) -> Breaches:
-    """Yield how the same calls came out otherwise a day later, each window planned before it was cut."""
+    """Yield what differs if the same calls are made a day later, with `plan()` before each cut."""
     for ask, later in zip(trial.plain.asks, trial.later.asks, strict=False):
         if ask.window != later.window:
-            yield Breach(
-                "the same calls with the same object gave another window the second time, a day later",
-                ask,
-            )
+            yield Breach("the same calls with the same object gave another window a day later", ask)
         elif ask.receipt != later.receipt:
-            yield Breach(
-                f"a day later the receipt of the same calls was another: {later.receipt}", ask
-            )
+            yield Breach(f"a day later the same calls gave another receipt: {later.receipt}", ask)
         if not later.plan_is_free:
             yield Breach("plan() changed the manager", ask)
         if later.planned is not None and later.planned != later.receipt:
-            yield Breach(f"plan() said {later.planned}, the prune was {later.receipt}", ask)
+            yield Breach(f"plan() returned {later.planned}, the prune did {later.receipt}", ask)
 
 
 def stable_prefix(trial: Trial) -> Breaches:
-    """L11: a window is cut only when it is over the budget, and otherwise extends the one before it."""
+    """L11: a window is cut only if it is over the budget; otherwise it extends the one before."""
     counter, previous = trial.case.counter, None
     ids = [message.id for message in trial.plain.ctx.conversation_history]
     for ask in trial.plain.asks:
@@ -149,7 +147,7 @@ def stable_prefix(trial: Trial) -> Breaches:
 
 
 def counted_once(trial: Trial) -> Breaches:
-    """L12: the counter is asked about a message of the log at most once."""
+    """L12: the counter counts each message of the log at most once."""
     run, asked = trial.counted()
     answers = [asked.answer for calls in (run.asked, *run.others) for asked in calls]
     plans = [answer for answer in answers if isinstance(answer, Plan)]
@@ -157,6 +155,7 @@ def counted_once(trial: Trial) -> Breaches:
     proposed |= {
         repr(message.to_dict()) for ask in run.asks for message in ask.after if message.sources
     }
+    # A plan may propose a message that looks like one of the log: then it is counted for the plan.
     appended = Counter(repr(wire) for wire in run.log)
     for wire, times in appended.items():
         if asked[wire] > times and wire not in proposed:
@@ -166,14 +165,14 @@ def counted_once(trial: Trial) -> Breaches:
 
 
 def _proposed(step: object) -> list[Wire]:
-    """Return the message that a step has counted as its own, if it has one."""
+    """Return the new messages of a step, which are counted for it."""
     if isinstance(step, Edit):
         return [{**step.message.to_dict(), "content": step.content}]
     return [{"role": step.role, "content": step.content}] if isinstance(step, Replace) else []
 
 
 def nothing_lost(trial: Trial) -> Breaches:
-    """L13: the log has everything; a state saved and loaded is the same and goes on the same."""
+    """L13: the log has everything; a saved and loaded state is equal, and continues equally."""
     run = trial.plain
     yield from _log_differs(run)
     state = run.ctx.to_dict()
@@ -197,10 +196,10 @@ def nothing_lost(trial: Trial) -> Breaches:
 
 
 def no_lost_update(trial: Trial) -> Breaches:
-    """L16: what another thread appends and pins while a strategy is asked is there, and kept."""
+    """L16: messages that another thread appends or pins while a strategy is asked are kept."""
     run, waited = trial.interfered()
     if waited:
-        yield Breach("a lock is held while a strategy is asked")
+        yield Breach("a lock is held while a strategy is called")
     if run.crash is not None:
         yield Breach(f"with another thread appending, the manager raised {describe(run.crash)}")
     history = [message.to_dict() for message in run.ctx.conversation_history]
@@ -215,18 +214,18 @@ def no_lost_update(trial: Trial) -> Breaches:
 
 
 def _said(asked: Asked) -> str:
-    """Return an answer in a few words."""
+    """Return a short text for an answer."""
     if asked.error is not None:
         return f"raised {describe(asked.error)}"
     if isinstance(asked.answer, Plan):
         return ", ".join(map(_step_said, asked.answer.steps)) or "an empty plan"
     if isinstance(asked.answer, list):
-        return f"spare {', '.join(repr(unit.first) for unit in asked.answer)}"
+        return f"protect {', '.join(repr(unit.first) for unit in asked.answer)}"
     return repr(asked.answer)
 
 
 def _step_said(step: Any) -> str:
-    """Return a step in a few words; it may be junk."""
+    """Return a short text for a step, which may be junk."""
     content = f" {str(step.content)[:30]!r}" if isinstance(step, Edit | Replace) else ""
     ids = ", ".join(map(str, touched(step)))
     return f"{type(step).__name__.lower()} {ids}{content} ({getattr(step, 'reason', '')})"
@@ -237,7 +236,7 @@ def _ask_of(run: Run, asked: Asked) -> Ask | None:
 
 
 def spoil(wire: dict[str, Any]) -> None:
-    """Change a message through and through."""
+    """Change everything in a message that can be changed."""
     if isinstance(wire.get("content"), list):
         wire["content"].append({"type": "text", "text": "evil"})
     for call in wire.get("tool_calls") or ():

@@ -1,9 +1,9 @@
 """
-The checks of the laws of kind W: what a trial tells of plans and windows.
+The checks of the laws of kind W, which are about plans and windows.
 
-A check yields a `Breach` for everything that is wrong. Two kinds of evidence count: what the
-manager turned down, by the law that it names; and what an observer sees who trusts neither manager
-nor strategy.
+A check yields a `Breach` for everything that is wrong. There are two kinds of evidence: plans that
+the manager rejected, with the law that it names; and what the independent judge finds, which trusts
+neither manager nor strategy.
 """
 
 from collections import Counter
@@ -18,12 +18,12 @@ from ctxwin.values.message import Message
 from ctxwin.values.plan import Plan, Summarize
 from ctxwin.values.wire import Wire
 
-LONGEST_FILL = 2000  # words of a summary that is as long as it may be
+LONGEST_FILL = 2000  # the most words of a summary, where a strategy asks for more
 
 
 @dataclass(frozen=True)
 class Breach:
-    """What is wrong, and in which call of `messages()`."""
+    """A fault, and the call of `messages()` in which it happened."""
 
     reason: str
     ask: Ask | None = None
@@ -33,13 +33,13 @@ Breaches = Iterator[Breach]
 
 
 def budget(trial: Trial) -> Breaches:
-    """L1: windows fit, errors are honest; and the target is reached by whoever claims to."""
+    """L1: windows fit, every `BudgetError` is true, and a claim to reach the target holds."""
     yield from _judged(trial, "L1")
     for ask in trial.plain.asks:
         kept = count_request(trial.case.counter, kept_messages(ask.log, ask.pinned))
         if ask.error is not None and kept <= trial.case.budget.max_tokens:
             yield Breach(
-                f"BudgetError, although what must be kept costs {kept} tokens only: {ask.error}",
+                f"BudgetError, although what must be kept costs only {kept} tokens: {ask.error}",
                 ask,
             )
         if trial.subject.capabilities.reaches_target and ask.receipt is not None:
@@ -48,7 +48,7 @@ def budget(trial: Trial) -> Breaches:
 
 def _short_of_target(trial: Trial, ask: Ask) -> Breaches:
     if any(rejection.strategy == trial.name for rejection in ask.rejected):
-        return  # its plan was not applied, and another law says why
+        return  # its plan was rejected, under another law
     actions = ask.receipt.actions if ask.receipt else ()
     freed = sum(action.freed_tokens for action in actions if action.strategy == trial.name)
     for asked in (asked for asked in ask.asked if asked.hook == "prune"):
@@ -61,32 +61,32 @@ def _short_of_target(trial: Trial, ask: Ask) -> Breaches:
 
 
 def tool_units(trial: Trial) -> Breaches:
-    """L2."""
+    """L2: calls and results stay together."""
     yield from _judged(trial, "L2")
 
 
 def pins(trial: Trial) -> Breaches:
-    """L3."""
+    """L3: pinned messages stay."""
     yield from _judged(trial, "L3")
 
 
 def current_question(trial: Trial) -> Breaches:
-    """L4."""
+    """L4: the question and the newest unit stay."""
     yield from _judged(trial, "L4")
 
 
 def order(trial: Trial) -> Breaches:
-    """L5: and what is written stands at its oldest source."""
+    """L5: messages keep their order, and a summary stands at its oldest source."""
     yield from _judged(trial, "L5")
     for ask in trial.plain.asks:
         heads = [message for message in ask.after if message.role not in RESULT]
         places = [message.sources[0] if message.sources else message.id for message in heads]
         if places != sorted(places):
-            yield Breach(f"the window's messages stand at {places}", ask)
+            yield Breach(f"the messages of the window are out of order: {places}", ask)
 
 
 def silent_edits(trial: Trial) -> Breaches:
-    """L6: content changes as a plan declares, and well."""
+    """L6: content changes only as a plan declares, and keeps its form."""
     yield from _judged(trial, "L6")
     log = {message.id: message for message in trial.plain.ctx.conversation_history}
     declared: Counter[int] = Counter()
@@ -99,7 +99,7 @@ def silent_edits(trial: Trial) -> Breaches:
                 continue
             if not declared[message.id]:
                 yield Breach(f"message {message.id} was changed, and no plan says so", ask)
-            elif declared[message.id] == 1:  # of several edits in turn, each was looked at alone
+            elif declared[message.id] == 1:  # the sum of several good edits need not be good
                 for fault in edit_faults(old.content, message.content):
                     yield Breach(f"message {message.id}: {fault}", ask)
 
@@ -109,6 +109,7 @@ def progress(trial: Trial) -> Breaches:
     yield from _judged(trial, "L7")
     cost = trial.case.counter.count_message
     for ask in trial.plain.asks:
+        # After a BudgetError the trial asks a second time, to learn which plans were rejected.
         if len([asked for asked in ask.asked if asked.hook == "prune"]) > (2 if ask.error else 1):
             yield Breach("it was asked more than once in a prune", ask)
         if ask.receipt is None:
@@ -122,7 +123,7 @@ def progress(trial: Trial) -> Breaches:
                 action.freed_tokens for action in ask.receipt.actions if action.strategy == name
             )
             if freed <= 0:
-                yield Breach(f"a plan of {name} was applied that freed {freed} tokens", ask)
+                yield Breach(f"a plan of {name} was applied, and freed {freed} tokens", ask)
         if not any(action.freed_tokens for action in ask.receipt.actions):
             continue
         before, after = (
@@ -135,7 +136,7 @@ def progress(trial: Trial) -> Breaches:
 
 
 def explained(trial: Trial) -> Breaches:
-    """L14: a plan gives a reason for each step; a receipt accounts for all that is gone."""
+    """L14: a plan gives a reason for each step, and a receipt names everything that is gone."""
     yield from _judged(trial, "L14")
     for ask in trial.asks:
         for asked in ask.asked:
@@ -156,11 +157,11 @@ def explained(trial: Trial) -> Breaches:
                 f"messages {sorted(gone - named)} are gone, and the receipt does not say why", ask
             )
         if not all(action.strategy and action.reason for action in ask.receipt.actions):
-            yield Breach("an action of the receipt lacks strategy or reason", ask)
+            yield Breach("an action of the receipt has no strategy or no reason", ask)
 
 
 def summaries_shrink(trial: Trial) -> Breaches:
-    """L15: summaries say something, cost less than their sources and name them; sources are bounded where claimed."""
+    """L15: summaries have text, cost less than their sources, and name them; claims hold."""
     yield from _judged(trial, "L15")
     limit = trial.subject.capabilities.max_source_tokens
     cost = trial.case.counter.count_message
@@ -174,22 +175,22 @@ def summaries_shrink(trial: Trial) -> Breaches:
             if limit is None or (
                 effect.max_source_tokens is not None and effect.max_source_tokens <= limit
             ):
-                continue  # the manager sees to it
+                continue  # then the manager splits the source
             source = sum(cost(message.to_dict()) for message in effect.messages)
             source += trial.case.counter.count_text(effect.previous_summary or "")
             if source > limit:
                 yield Breach(
-                    f"it had {source} tokens summarised at once, and claims {limit} at most", ask
+                    f"it had {source} tokens summarised at once, but claims at most {limit}", ask
                 )
     if trial.subject.capabilities.bounds_summaries:
         run = trial.told(_filling(trial.case.counter.count_text))
         for ask in run.asks:
             for breach in blamed(trial, ask, "L15"):
-                yield Breach(f"with a summary as long as it asked for: {breach.reason}", ask)
+                yield Breach(f"with a summary as long as it allowed: {breach.reason}", ask)
 
 
 def _bad_summary(summary: Message, ask: Ask, cost: Callable[[Wire], int]) -> Breaches:
-    """Yield what is wrong with a summary that is new in a window."""
+    """Yield the faults of a summary that is new in a window."""
     sources = set(summary.sources)
     replaced = [
         message for message in ask.before if sources >= set(message.sources or (message.id,))
@@ -206,7 +207,7 @@ def _bad_summary(summary: Message, ask: Ask, cost: Callable[[Wire], int]) -> Bre
 
 
 def _judged(trial: Trial, law: str) -> Breaches:
-    """Yield what the independent judge finds, and what the manager turned down, under a law."""
+    """Yield what the independent judge finds and what the manager rejected under a law."""
     for ask in trial.asks:
         for fault in trial.faults(ask):
             if fault.law == law:
@@ -215,14 +216,14 @@ def _judged(trial: Trial, law: str) -> Breaches:
 
 
 def blamed(trial: Trial, ask: Ask, law: str) -> Breaches:
-    """Yield what the manager turned down of the strategy under a law."""
+    """Yield what the manager rejected from the strategy under a law."""
     for rejection in ask.rejected:
         if rejection.strategy == trial.name and rejection.law == law:
             yield Breach(rejection.reason, ask)
 
 
 def _filling(count: Callable[[str], int]) -> Callable[[Summarize], str]:
-    """Return a summariser whose texts are as long as they may be."""
+    """Return a summariser whose texts are as long as allowed."""
 
     def fill(effect: Summarize) -> str:
         low, high = 1, LONGEST_FILL

@@ -1,7 +1,7 @@
 """
-The contract of a strategy: no history is found on which it breaks a law.
+The contract of a strategy: a search finds no history on which it breaks a law.
 
-`check_strategy` needs no pytest; `StrategyContract` is the same as a class of tests, one a law.
+`check_strategy` needs no pytest; `StrategyContract` does the same as a class of tests, one per law.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,30 +28,32 @@ def check_strategy(
     expected_failures: Mapping[str, str] | None = None,
 ) -> None:
     """
-    Prove a strategy against all sixteen laws; no pytest needed.
+    Test a strategy against all sixteen laws, without pytest.
 
     Args:
         strategy: the strategy object, or the name of an installed one. It is copied for each
             history, if it can be.
-        before: strategies asked before it, names or objects, so that it is shown what they leave.
-        reaches_target: it claims to free `excess_tokens` whenever the droppable units cost that
+        before: strategies earlier in the chain, names or objects, so that it sees what they leave.
+        reaches_target: a claim: it frees `excess_tokens` whenever the droppable units cost that
             much.
-        bounds_summaries: it claims that its plan stands whatever text of at most `max_tokens` a
-            summariser gives.
-        max_source_tokens: it claims never to have more than this summarised at once.
-        cases: what it is tried on; `ctxwin.testing.strategies.cases()` where it is missing.
-        max_examples: how many histories; by default what the loaded Hypothesis profile says.
-        expected_failures: law -> why it is known to break it; an error where it does not.
+        bounds_summaries: a claim: its plan is valid whatever text of at most `max_tokens` a
+            summariser returns.
+        max_source_tokens: a claim: it never has more than this summarised at once.
+        cases: what it is tried on; the default is `ctxwin.testing.strategies.cases()`.
+        max_examples: the number of histories; the default is that of the loaded Hypothesis profile.
+        expected_failures: law -> why the strategy is known to break it. If it no longer breaks the
+            law, that is an error.
 
     Raises:
-        ContractError: an `AssertionError` that lists every law broken, each with the smallest
+        ContractError: an `AssertionError` that lists every broken law, each with the smallest
             history found.
-        StrategyError: its hooks cannot work, so that no manager would take it.
+        AssertionError: it no longer breaks a law in `expected_failures`.
+        StrategyError: its hooks cannot work, so no manager would take it.
         UnknownStrategyError: no strategy of that name is installed.
-        ValueError: an expected failure names no law, or gives no reason.
+        ValueError: an expected failure names an unknown law, or gives no reason.
     """
     expected = checked_failures(expected_failures or {})
-    adapted(strategy)  # what no manager would take is said at once
+    adapted(strategy)  # raises at once if no manager would take it
     subject = Subject(
         make=lambda: fresh(strategy),
         before=before,
@@ -68,12 +70,17 @@ def check_strategy(
     missing = expected.keys() - found
     if missing:
         raise AssertionError(
-            f"expected to break {', '.join(sorted(missing))} and does not any more"
+            f"expected_failures names {', '.join(sorted(missing))}, which the strategy "
+            "no longer breaks: remove it"
         )
 
 
 def checked_failures(expected: Mapping[str, str]) -> Mapping[str, str]:
-    """Return expected failures; raises `ValueError` where one names no law or gives no reason."""
+    """
+    Return expected failures.
+
+    Raises `ValueError`: one names an unknown law, or gives no reason.
+    """
     for law, reason in expected.items():
         if law not in STATEMENTS:
             raise ValueError(
@@ -86,18 +93,19 @@ def checked_failures(expected: Mapping[str, str]) -> Mapping[str, str]:
 
 class StrategyContract:
     """
-    The contract of a strategy as tests, one a law: subclass it, and give `strategy()`.
+    The contract of a strategy as tests, one per law; subclass it and define `strategy()`.
 
     Attributes:
-        before: strategies asked before it, names or objects, so that it is shown what they leave.
-        reaches_target: it claims to free `excess_tokens` whenever the droppable units cost that
+        before: strategies earlier in the chain, names or objects, so that it sees what they leave.
+        reaches_target: a claim: it frees `excess_tokens` whenever the droppable units cost that
             much.
-        bounds_summaries: it claims that its plan stands whatever text of at most `max_tokens` a
-            summariser gives.
-        max_source_tokens: it claims never to have more than this summarised at once.
-        expected_failures: law -> why it is known to break it; the test fails when it no longer
-            does.
-        max_examples: how many histories a law; by default what the loaded Hypothesis profile says.
+        bounds_summaries: a claim: its plan is valid whatever text of at most `max_tokens` a
+            summariser returns.
+        max_source_tokens: a claim: it never has more than this summarised at once.
+        expected_failures: law -> why the strategy is known to break it. The test fails once it no
+            longer does.
+        max_examples: the number of histories per law; the default is that of the loaded Hypothesis
+            profile.
     """
 
     before: ClassVar[Sequence[object]] = ()
@@ -117,49 +125,50 @@ class StrategyContract:
         ]
         if overridden:
             raise TypeError(
-                f"{cls.__name__} overrides {', '.join(overridden)}: use expected_failures, with a reason"
+                f"{cls.__name__} overrides {', '.join(overridden)}: "
+                "use expected_failures, with a reason"
             )
 
     def strategy(self) -> object:
-        """Make the strategy under test; called anew for each history."""
+        """Return a new strategy to test; called for each history."""
         raise NotImplementedError(
             f"{type(self).__name__} must define strategy(), which returns the strategy to test"
         )
 
     def cases(self) -> st.SearchStrategy[Case]:
-        """Return what the strategy is tried on."""
+        """Return the generator of cases that the strategy is tried on."""
         return default_cases()
 
     def test_l1_budget(self) -> None:
-        """L1: windows fit; and the target is reached by a strategy that claims to."""
+        """L1: windows fit, and a strategy that claims to reach the target does."""
         self._prove("L1")
 
     def test_l2_tool_units(self) -> None:
-        """L2: it never plans to part a call from its results. Name units of the request, never parts of them."""
+        """L2: its plans never separate a call from its results. Name whole units of the request."""
         self._prove("L2")
 
     def test_l3_pins(self) -> None:
-        """L3: it never plans to drop or edit what is pinned or spared. Choose from `request.droppable`."""
+        """L3: its plans leave pinned and protected units alone. Choose from `droppable`."""
         self._prove("L3")
 
     def test_l4_current_question(self) -> None:
-        """L4: nor the question or the newest unit. Choose from `droppable` to drop, from `editable` to edit."""
+        """L4: they keep question and newest unit. Drop from `droppable`, edit from `editable`."""
         self._prove("L4")
 
     def test_l5_order(self) -> None:
-        """L5: it names only units of the request that it was given."""
+        """L5: its plans name only units of the request."""
         self._prove("L5")
 
     def test_l6_no_silent_edit(self) -> None:
-        """L6: its edits cut between graphemes and keep JSON JSON. `ctxwin.graphemes` finds the places."""
+        """L6: edits cut between graphemes and keep JSON valid. See `ctxwin.laws.graphemes`."""
         self._prove("L6")
 
     def test_l7_progress(self) -> None:
-        """L7: its plans free something. Return None when there is nothing to free."""
+        """L7: its plans free tokens. Return None if there is nothing to free."""
         self._prove("L7")
 
     def test_l8_failure_is_free(self) -> None:
-        """L8: it raises nothing, on empty or missing content, lists of parts, or no droppable unit either."""
+        """L8: it raises nothing, even on missing content, lists of parts, or no droppable unit."""
         self._prove("L8")
 
     def test_l9_no_aliasing(self) -> None:
@@ -167,7 +176,7 @@ class StrategyContract:
         self._prove("L9")
 
     def test_l10_deterministic(self) -> None:
-        """L10: it answers the same to the same: no clock, no randomness, no memory of a conversation."""
+        """L10: equal requests get equal answers, whatever a clock, chance or the past says."""
         self._prove("L10")
 
     def test_l11_stable_prefix(self) -> None:
@@ -179,25 +188,25 @@ class StrategyContract:
         self._prove("L12")
 
     def test_l13_nothing_lost(self) -> None:
-        """L13: with it, the log keeps everything, and a saved conversation goes on the same."""
+        """L13: with it, the log keeps everything, and a saved conversation continues equally."""
         self._prove("L13")
 
     def test_l14_explained(self) -> None:
-        """L14: each step of its plans gives a reason, and no message is named by two steps."""
+        """L14: each step of its plans gives a reason, and no message is named twice."""
         self._prove("L14")
 
     def test_l15_summaries_shrink(self) -> None:
-        """L15: its summaries say something and cost less than their sources."""
+        """L15: its summaries are not blank, and cost less than their sources."""
         self._prove("L15")
 
     def test_l16_no_lost_update(self) -> None:
-        """L16: with it, what another thread appends or pins meanwhile is there, and kept."""
+        """L16: with it, messages that another thread appends or pins meanwhile are kept."""
         self._prove("L16")
 
     def _prove(self, law: str) -> None:
         """Search for a history on which the law is broken."""
         __tracebackhide__ = True
-        import pytest
+        import pytest  # noqa: PLC0415 - check_strategy works without it
 
         subject = Subject(
             make=self.strategy,
@@ -214,6 +223,6 @@ class StrategyContract:
             pytest.xfail(reason)
         if reason is not None:
             pytest.fail(
-                f"{law} was expected to fail ({reason}) and no longer does: take it out",
+                f"{law} was expected to fail ({reason}) and no longer does: remove it",
                 pytrace=False,
             )

@@ -1,4 +1,4 @@
-"""Strategies that break every rule there is, to try a manager (or another plugin of its chain) with."""
+"""Strategies that break every rule there is, to test a manager or other plugins of a chain."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ def _recurses(request: PruneRequest) -> Any:
 
 
 def _mutate(request: PruneRequest) -> None:
-    """Try to change everything within reach, by fair means and foul."""
+    """Try to change everything within reach, by public means and by others."""
     for unit in request.units:
         for message in unit.messages:
             message.extra["evil"] = 1
@@ -75,7 +75,7 @@ def _edit_kept(request: PruneRequest) -> Plan:
 
 
 def _recursion(method: str) -> Callable[[ContextManager], object]:
-    """Return a call that changes the manager whose hook makes it."""
+    """Return a call that a hook makes on the manager that called it."""
     calls: dict[str, Callable[[ContextManager], object]] = {
         "append": lambda manager: manager.add_message("user", "from inside"),
         "messages": lambda manager: manager.messages(),
@@ -115,7 +115,7 @@ def _forged_plan(request: PruneRequest) -> Plan:
 
 
 class _Panic(BaseException):
-    """As Rust extensions raise it."""
+    """An error like the one that Rust extensions raise: no `Exception`."""
 
 
 _BEHAVIOURS: dict[str, Callable[[PruneRequest], Any]] = {
@@ -168,12 +168,12 @@ class HostileStrategy:
     A strategy that misbehaves.
 
     Args:
-        kind: how, one of `KINDS`.
-        managers: for the kinds that begin with `recurse-`: the managers that its hook tries to
-            change.
+        kind: how it misbehaves, one of `KINDS`.
+        managers: the managers that its hook tries to change, for the kinds that begin with
+            `recurse-`.
 
     Attributes:
-        INNOCENT: the kinds whose plans keep the laws, so that no receipt turns them down.
+        INNOCENT: the kinds whose plans keep the laws, so that no receipt rejects them.
 
     Raises:
         ValueError: there is no such kind.
@@ -199,7 +199,7 @@ class HostileStrategy:
             return _BEHAVIOURS[self.kind](request)
         for manager in self.managers:
             _recursion(_RECURSIONS[self.kind])(manager)
-        raise RuntimeError("it has no manager to change")
+        raise RuntimeError("there is no manager to change: pass managers=[...]")
 
 
 class HostilePlugin:
@@ -214,5 +214,5 @@ class HostilePlugin:
 
     @hookimpl
     def ctxwin_pruned(self, receipt: Receipt) -> None:
-        """Fail."""
+        """Raise."""
         raise RuntimeError(f"an observer fails on {receipt!r}")

@@ -1,8 +1,8 @@
 """
-All laws together, over any sequence of calls: a state machine over `ContextManager`.
+All laws together, for any sequence of calls: a Hypothesis state machine over `ContextManager`.
 
-The model is a plain list of what was appended. Windows are judged by `windows`, which shares no
-code with the laws.
+Its model is a plain list of the messages appended. Windows are judged by `ctxwin.testing.judge`,
+which shares no code with the laws.
 """
 
 import json
@@ -29,8 +29,9 @@ from ctxwin.values.wire import Wire
 
 class HistoryMachine(RuleBasedStateMachine):
     """
-    Appends, cuts, pins, rewinds, plans, prepares, commits, forgets, saves and loads, with a
-    subclass's strategies.
+    A machine that calls everything a manager has, in any order, with a subclass's strategies.
+
+    It appends, cuts, pins, rewinds, plans, prepares, commits, forgets, saves and loads.
 
         class RecencyMachine(HistoryMachine):
             def strategies(self):
@@ -39,22 +40,26 @@ class HistoryMachine(RuleBasedStateMachine):
         TestRecencyMachine = RecencyMachine.TestCase
 
     Attributes:
-        edits: whether a strategy edits messages or writes new ones; False checks that every message
-            of a window is of the log, byte for byte.
-        deterministic: whether strategies answer the same to the same; False for a model that
-            answers at will.
+        edits: whether a strategy edits messages or writes new ones. If False, every message of a
+            window must be in the log, byte for byte.
+        deterministic: whether equal requests get equal answers; False for a model that answers as
+            it likes.
     """
 
     edits: ClassVar[bool] = True
     deterministic: ClassVar[bool] = True
 
     def strategies(self) -> Sequence[object]:
-        """Return the chain under test, names or objects; a missing `drop-oldest` is appended."""
+        """Return the chain to test, names or objects; `drop-oldest` is appended if missing."""
         return ["drop-oldest"]
 
     @initialize(budget=budgets(), room=ROOM, counter=counters(), question=st.booleans())
     def start(
-        self, budget: Budget, room: int | None, counter: TokenCounter, question: bool
+        self,
+        budget: Budget,
+        room: int | None,
+        counter: TokenCounter,
+        question: bool,  # noqa: FBT001 - drawn
     ) -> None:
         """Make the manager and the model."""
         self.counter = counter
@@ -75,10 +80,10 @@ class HistoryMachine(RuleBasedStateMachine):
         self.pinned: set[int] = set()
         self.unpinned: set[int] = set()
         self.window: tuple[Message, ...] | None = None
-        self.known: frozenset[int] = frozenset()  # the log when that window was made
+        self.known: frozenset[int] = frozenset()  # the ids of the log when that window was made
         self.ticket: Any = None
 
-    # What a caller does.
+    # What a caller may do.
 
     @rule(wires=talk(), pinned=st.integers(0, 9))
     def append(self, wires: list[Wire], pinned: int) -> None:
@@ -89,11 +94,11 @@ class HistoryMachine(RuleBasedStateMachine):
             _hold(json.dumps(wire) == given, "L9: the input was mutated")
             _hold(message.to_dict() == wire, "L13: the message came out changed")
             self._note(wire, message, pinned=pinned == 9)
-            wire["content"] = "changed by the caller"
+            wire["content"] = "changed by the caller"  # which must not reach the log
 
     @rule(wires=histories(max_size=4), spoil=st.booleans())
-    def extend(self, wires: list[Wire], spoil: bool) -> None:
-        """Append several, all or none."""
+    def extend(self, wires: list[Wire], spoil: bool) -> None:  # noqa: FBT001 - drawn
+        """Append several messages; if one is malformed, none."""
         if not spoil:
             for wire, message in zip(wires, self.ctx.extend(wires), strict=True):
                 self._note(wire, message, pinned=False)
@@ -104,11 +109,11 @@ class HistoryMachine(RuleBasedStateMachine):
         except MessageError:
             _hold(self.ctx.to_dict() == before, "L8: a refused extend changed something")
         else:
-            raise AssertionError("a malformed message was taken")
+            raise AssertionError("a malformed message was accepted")
 
     @precondition(lambda self: self.log)
     @rule(pick=st.integers(0, 30), pinned=st.booleans())
-    def pin_or_unpin(self, pick: int, pinned: bool) -> None:
+    def pin_or_unpin(self, pick: int, pinned: bool) -> None:  # noqa: FBT001 - drawn
         """Pin or unpin any message of the log."""
         position = pick % len(self.log)
         (self.ctx.pin if pinned else self.ctx.unpin)(self.ids[position])
@@ -131,7 +136,7 @@ class HistoryMachine(RuleBasedStateMachine):
 
     @rule()
     def forget(self) -> None:
-        """Release what has left the window."""
+        """Forget what has left the window."""
         before = tuple(self.ctx)
         gone = {message.id for message in self.ctx.forget()}
         _hold(tuple(self.ctx) == before, "forget changed the window")
@@ -144,7 +149,7 @@ class HistoryMachine(RuleBasedStateMachine):
 
     @rule()
     def prune(self) -> None:
-        """Prune by hand; the dry run before it says the same, a second prune does nothing."""
+        """Prune by hand: the dry run says the same before, and a second prune does nothing."""
         expected = None
         try:
             if self.deterministic:
@@ -160,20 +165,20 @@ class HistoryMachine(RuleBasedStateMachine):
             if action.kind != "edit"
             for number in action.message_ids
         }
-        _hold({message.id for message in receipt.evicted} <= gone, "L14: gone without a word")
+        _hold({message.id for message in receipt.evicted} <= gone, "L14: gone without an action")
         _hold(
             all(action.reason and action.strategy for action in receipt.actions), "L14: no reason"
         )
         again = self.ctx.prune_history()
         _hold(
             not [action for action in again.actions if action.kind != "leave-out"],
-            "L10: nothing was new",
+            "L10: a second prune changed something",
         )
         self.window = None
 
     @rule()
     def messages(self) -> None:
-        """Ask for the window, twice, and spoil what comes."""
+        """Ask for the window twice, and spoil what is returned."""
         receipt = self.ctx.last_receipt
         before = tuple(self.ctx)
         try:
@@ -191,11 +196,11 @@ class HistoryMachine(RuleBasedStateMachine):
         self.window, self.known = tuple(self.ctx), frozenset(self.ids)
         for wire in self.ctx.messages():
             wire.clear()
-        _hold(self.ctx.messages() == window, "L9: a returned window was live")
+        _hold(self.ctx.messages() == window, "L9: a returned window was live state")
 
     @rule(text=st.text(max_size=40), role=st.sampled_from(["user", "user", "assistant", "system"]))
     def preview(self, text: str, role: str) -> None:
-        """Preview a draft: a restored manager does what it says."""
+        """Preview a draft: a restored manager that appends it does what the preview says."""
         before = self.ctx.to_dict()
         preview = self.ctx.preview(text, role)
         _hold(self.ctx.to_dict() == before, "L10: a preview changed something")
@@ -220,7 +225,7 @@ class HistoryMachine(RuleBasedStateMachine):
 
     @rule()
     def save_and_load(self) -> None:
-        """Go on with a restored manager."""
+        """Continue with a restored manager."""
         state = json.loads(json.dumps(self.ctx.to_dict()))
         asked = self.asked.total()
         self.ctx = self._restored()
@@ -228,8 +233,8 @@ class HistoryMachine(RuleBasedStateMachine):
         _hold(self.asked.total() == asked, "L12: counted again after loading")
 
     @rule(text=st.sampled_from(["s", "as agreed", " ", "word " * 60]), wait=st.booleans())
-    def prepare(self, text: str, wait: bool) -> None:
-        """Have a summary made ahead, in another process for all we know; apply it at once, or later."""
+    def prepare(self, text: str, wait: bool) -> None:  # noqa: FBT001 - drawn
+        """Prepare a summary as another process would, and apply it at once or later."""
         before = self.ctx.to_dict()
         ticket = self.ctx.prepare()
         _hold(
@@ -238,14 +243,15 @@ class HistoryMachine(RuleBasedStateMachine):
             "L10: prepare",
         )
         if ticket is not None:
-            self.ticket = pickle.loads(pickle.dumps(ticket)).run(ScriptedSummarizer(text))
+            sent = pickle.loads(pickle.dumps(ticket))  # noqa: S301 - our own bytes
+            self.ticket = sent.run(ScriptedSummarizer(text))
             if not wait:
                 self.commit()
 
     @precondition(lambda self: self.ticket)
     @rule()
     def commit(self) -> None:
-        """Apply what was prepared last, however long ago; or nothing has changed."""
+        """Apply what was prepared last; if it is stale, nothing changes."""
         before, state = tuple(self.ctx), self.ctx.to_dict()
         receipt = self.ctx.commit(self.ticket)
         if tuple(self.ctx) == before:
@@ -256,17 +262,18 @@ class HistoryMachine(RuleBasedStateMachine):
         else:
             event("committed")
             _hold(
-                receipt.after_tokens < receipt.before_tokens, "L7: a commit made the window dearer"
+                receipt.after_tokens < receipt.before_tokens,
+                "L7: a commit did not make the window cheaper",
             )
             _hold(
                 receipt == self.ctx.last_receipt and bool(receipt.actions),
-                "L14: a commit without a word",
+                "L14: a commit without an action",
             )
         self.window = None
 
     @rule(percent=st.integers(20, 300))
     def observe(self, percent: int) -> None:
-        """Learn that the latest window really cost more or less."""
+        """Learn that the latest window in fact cost more or less."""
         window = tuple(self.ctx)
         self.ctx.observe({"prompt_tokens": self.ctx.total_tokens * percent // 100})
         _hold(tuple(self.ctx) == window, "observe changed the window")
@@ -284,13 +291,14 @@ class HistoryMachine(RuleBasedStateMachine):
 
     @invariant()
     def counted_once(self) -> None:
-        """L12: the counter was asked about each message once."""
+        """L12: the counter counted each message once."""
+        # Edited and written messages are counted too, and the model does not know those.
         if hasattr(self, "ctx") and not self.edits:
             _hold(all(times <= self.given[wire] for wire, times in self.asked.items()), "L12")
 
     @invariant()
     def figures_agree(self) -> None:
-        """The meters are sums of what they say."""
+        """L1: the figures of the manager agree with each other."""
         if hasattr(self, "ctx"):
             _hold(
                 self.ctx.remaining_tokens == self.ctx.max_tokens - self.ctx.total_tokens,
@@ -309,8 +317,8 @@ class HistoryMachine(RuleBasedStateMachine):
         return ContextManager.from_dict(json.loads(json.dumps(self.ctx.to_dict())), **self.options)
 
     def _cost(self, window: Sequence[Mapping[str, Any]]) -> int:
-        """Return what a window costs by what the manager has learnt: a sum, where sums are the truth."""
-        costs = self.ctx._keeper.conversation.costs
+        """Return the cost of a window, with what the manager has learnt from `observe`."""
+        costs = self.ctx._keeper.conversation.costs  # noqa: SLF001 - the kit knows it from inside
         if not costs.sums_are_exact:
             return int(costs.scaled(self.counter.count_request(window)) + costs.hidden_tokens)
         each = [costs.scaled(self.counter.count_message(message)) for message in window]
@@ -334,10 +342,10 @@ class HistoryMachine(RuleBasedStateMachine):
         kept = kept_messages(
             self.log, positions(self.ids, self.pinned), positions(self.ids, self.unpinned)
         )
-        _hold(self._cost(kept) > self.ctx.max_tokens, "L1: a dishonest BudgetError")
+        _hold(self._cost(kept) > self.ctx.max_tokens, "L1: a BudgetError, but what is kept fits")
         _hold(
             error.required_tokens > error.budget_tokens == self.ctx.max_tokens,
-            "L1: a BudgetError of wrong figures",
+            "L1: a BudgetError with wrong figures",
         )
 
     def _check_extends(self) -> None:
@@ -347,6 +355,7 @@ class HistoryMachine(RuleBasedStateMachine):
             _hold(not found, f"L11: {found} came, went or changed without a cut")
 
 
-def _hold(condition: bool, law: str) -> None:
+def _hold(condition: bool, law: str) -> None:  # noqa: FBT001 - reads as an assertion
+    # No `assert`: it must hold under `python -O` too.
     if not condition:
         raise AssertionError(law)

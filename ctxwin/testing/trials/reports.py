@@ -1,4 +1,4 @@
-"""What a failure tells: the law, what happened as a table, and code that repeats it."""
+"""What a failure shows: the law, a table of what happened, and code that repeats it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ WIDTH = 48
 @dataclass(frozen=True)
 class Finding:
     """
-    A law that a strategy breaks, with the smallest history found that shows it.
+    A law that a strategy breaks, with the smallest history found on which it does.
 
     Attributes:
         law: `L1` to `L16`.
@@ -26,8 +26,8 @@ class Finding:
         case: the shrunk case.
         table: the window before and after, as text.
         snippet: Python that repeats it.
-        searched: the law that was looked at: another one where the finding is that it does not
-            happen again (L10).
+        searched: the law that was searched for. It differs from `law` if the fault did not happen
+            again on the same history, which breaks L10.
     """
 
     law: str
@@ -58,7 +58,7 @@ class ContractError(AssertionError):
     A strategy breaks laws.
 
     Attributes:
-        violations: a `Finding` for each law broken.
+        violations: a `Finding` for each broken law.
     """
 
     def __init__(self, violations: Sequence[Finding]) -> None:
@@ -67,9 +67,10 @@ class ContractError(AssertionError):
 
 
 def table_of(ask: Ask | None, trial: Trial) -> str:
-    """Return the log as a table: what was in the window before and after a call, and what the plan proposed."""
+    """Return a table of the log: the window before and after a call, and what the plan proposed."""
     if ask is None:
-        return f"after {len(trial.case.history)} messages, budget {trial.case.budget.max_tokens} tokens"
+        length, tokens = len(trial.case.history), trial.case.budget.max_tokens
+        return f"after {length} messages, budget {tokens} tokens"
     before = {message.id: message for message in ask.before}
     after = {message.id: message for message in ask.after}
     plan = _proposals(ask)
@@ -113,7 +114,7 @@ def _log(trial: Trial, ask: Ask) -> dict[int, Message]:
 
 
 def _proposals(ask: Ask) -> dict[int, str]:
-    """Return what the strategy's last plan would do to each message."""
+    """Return message id -> the step of the strategy's last plan that names it."""
     plans = [asked.answer for asked in ask.asked if isinstance(asked.answer, Plan)]
     steps = plans[-1].steps if plans else ()
     return {number: type(step).__name__.lower() for step in steps for number in touched(step)}

@@ -1,7 +1,7 @@
 """
 The search for a case on which a strategy breaks a law.
 
-The strategy is run in a real manager over generated cases; `checks_window` and `checks_manager`
+The strategy runs in a real manager on generated cases, and `checks_window` and `checks_manager`
 look at what happened.
 """
 
@@ -46,12 +46,12 @@ CHECKS: dict[str, Callable[[Trial], Iterator[checks_window.Breach]]] = {
     "L16": checks_manager.no_lost_update,
 }
 
-CASE_BYTES = 2**14  # of randomness: more than the longest case takes
-MAX_TRIES = 10  # for a case, where `assume` or a filter turns them down
+CASE_BYTES = 2**14  # of randomness: more than the longest case uses
+MAX_TRIES = 10  # per case, because `assume` or a filter may reject some
 
 
-class _Broken(Exception):
-    """A law is broken: raised through Hypothesis, so that it shrinks the case."""
+class _Broken(Exception):  # noqa: N818 - never leaves this module
+    """A law is broken; raised through Hypothesis, so that it shrinks the case."""
 
 
 def search(
@@ -60,7 +60,7 @@ def search(
     cases: st.SearchStrategy[Case] | None = None,
     max_examples: int | None = None,
 ) -> Finding | None:
-    """Return the smallest case found on which a law is broken, or None; all laws are looked at in turn."""
+    """Return the smallest case found on which one of the laws is broken, or None."""
     wanted = list(laws)
     broken: list[Finding] = []
 
@@ -69,7 +69,7 @@ def search(
         for law in wanted:
             breach = _first_breach(law, trial)
             if breach is not None:
-                wanted[:] = [law]  # from now on Hypothesis shrinks this one
+                wanted[:] = [law]  # from now on only this law counts, and Hypothesis shrinks it
                 broken.append(_finding(law, breach, trial))
                 raise _Broken
 
@@ -82,7 +82,7 @@ def search(
             _explore(
                 proof,
                 max_examples or profile.max_examples,
-                Random(0 if profile.derandomize else None),
+                Random(0 if profile.derandomize else None),  # noqa: S311 - not for cryptography
             )
         except _Broken:
             return _shrunk(proof, broken)
@@ -91,10 +91,10 @@ def search(
 
 def _explore(proof: Any, max_examples: int, chance: Random) -> None:
     """
-    Try so many cases, each independent of the others.
+    Try `max_examples` cases, each independent of the others.
 
-    Left to itself Hypothesis makes most of a hundred examples by varying a few, and has tried few
-    budgets and counters by then. It keeps what fails, and shrinks it when the proof is called.
+    Left to itself, Hypothesis makes most of a hundred examples by varying a few, and so tries few
+    budgets and counters. It keeps a case that fails, and shrinks it when the proof is called.
     """
     tried = 0
     for _ in range(max_examples * MAX_TRIES):
@@ -102,12 +102,12 @@ def _explore(proof: Any, max_examples: int, chance: Random) -> None:
         if tried == max_examples:
             return
     raise Unsatisfiable(
-        f"of {max_examples * MAX_TRIES} cases drawn only {tried} were any use: filter less"
+        f"only {tried} of {max_examples * MAX_TRIES} cases passed the filters: filter less"
     )
 
 
 def _shrunk(proof: Any, broken: list[Finding]) -> Finding:
-    """Return the finding on the smallest case; or what is broken where the same case does not fail again: L10."""
+    """Return the finding on the smallest case, or one of L10 if the case does not fail again."""
     try:
         proof()
     except _Broken:
@@ -120,7 +120,9 @@ def _shrunk(proof: Any, broken: list[Finding]) -> Finding:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the log of failing observers, which are findings, and warnings of a case that is long to show."""
+    """Silence the log and the warnings of Hypothesis."""
+    # Failing observers are logged, but here they are findings; and Hypothesis warns about a case
+    # that is long to print.
     logger = logging.getLogger("ctxwin")
     disabled, logger.disabled = logger.disabled, True
     try:
@@ -132,7 +134,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _shrinking(profile: hypothesis.settings) -> hypothesis.settings:
-    """Return a profile's settings, but for what a search does its own way."""
+    """Return the settings of a profile, except for what a search does differently."""
     return hypothesis.settings(
         profile,
         deadline=None,
@@ -146,10 +148,10 @@ def _shrinking(profile: hypothesis.settings) -> hypothesis.settings:
 
 
 def _first_breach(law: str, trial: Trial) -> checks_window.Breach | None:
-    """Return what a check yields first; what it comes upon that raises is a breach too."""
+    """Return the first breach that a check yields; an error in a check is a breach too."""
     try:
         return next(CHECKS[law](trial), None)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - no call that a check makes may raise
         where = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"a call raised {describe(error)} ({where.filename}:{where.lineno})"
         return checks_window.Breach(reason)

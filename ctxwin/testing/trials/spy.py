@@ -1,4 +1,4 @@
-"""A stand-in for a strategy in a chain: it passes everything on, and notes what passed."""
+"""A stand-in for a strategy in a chain: it passes every call on, and records it."""
 
 import asyncio
 import inspect
@@ -24,7 +24,7 @@ from ctxwin.values.receipt import Receipt
 Answer = Callable[[Summarize], str]
 Told: TypeAlias = str | SummarizerError
 Asking: TypeAlias = tuple[int, tuple[Message, ...], str | None, int]
-"""What a summariser is asked: the how-manieth question, messages, the previous summary, how long the answer may be."""
+"""A question to a summariser: its number in the plan, messages, previous summary, `max_tokens`."""
 
 
 @dataclass
@@ -34,12 +34,12 @@ class Asked:
 
     Attributes:
         hook: `protect`, `prune` or `pruned`.
-        shown: what it was shown, and may have changed.
+        shown: the request or receipt that it was given, and may have changed.
         pristine: an equal copy that it never saw.
-        answer: what it returned; of a generator, what that returned in the end.
+        answer: what it returned; for a generator, what that returned at its end.
         error: what it raised.
-        effects: the summaries that it asked for, with what it was told: a text, or the error
-            thrown.
+        effects: the summaries that it asked for, each with what it got: a text, or the error that
+            was thrown.
     """
 
     hook: str
@@ -51,7 +51,7 @@ class Asked:
 
     @property
     def outcome(self) -> tuple[object, ...]:
-        """What can be compared with another call: the answer, and the kind of error."""
+        """The answer and the type of error, to compare with another call."""
         answer = self.answer if isinstance(self.answer, Plan | list | None) else type(self.answer)
         return answer, type(self.error)
 
@@ -61,8 +61,8 @@ class Asked:
         return all(isinstance(told, SummarizerError) for _, told in self.effects)
 
 
-class _Ended(Exception):
-    """A strategy's generator has returned."""
+class _Ended(Exception):  # noqa: N818 - never leaves this module
+    """The generator of a strategy has returned."""
 
     def __init__(self, value: object) -> None:
         self.value = value
@@ -74,13 +74,13 @@ class Spy:
 
     Args:
         strategy: the strategy, adapted: its name, and its hooks as callables.
-        known: what its summarisers have answered so far: to the same question they answer the same,
-            since a law about determinism speaks of the same answers.
+        known: the answers of its summarisers so far. They give the same answer to the same
+            question, because the law about determinism holds for the same answers.
 
     Attributes:
         interfere: called once, in the next hook.
-        distraction: called when a summary is first asked for, as other conversations go on while a
-            model answers.
+        distraction: called when a summary is first asked for, as another conversation may go on
+            while a model answers.
     """
 
     def __init__(self, strategy: Strategy, known: dict[Asking, Told] | None = None) -> None:
@@ -95,11 +95,11 @@ class Spy:
 
     def begin(self, *, answer: Answer | None = None, later: bool = False) -> list[Asked]:
         """
-        Begin a run; returns the list in which its calls will be noted.
+        Begin a run, and return the list in which its calls will be recorded.
 
         Args:
-            answer: answers for the strategy's summarisers; None for their own answers.
-            later: whether every clock runs a day ahead while the strategy is asked.
+            answer: answers in place of the strategy's summarisers; None for their own answers.
+            later: whether every clock runs a day ahead while the strategy is called.
         """
         self._asked, self._answer, self._later, self.interfere = [], answer, later, None
         return self._asked
@@ -109,7 +109,7 @@ class Spy:
 
     @hookimpl
     def ctxwin_protect(self, request: PruneRequest) -> list[Unit]:
-        """Pass on."""
+        """Pass the call on."""
         if self.strategy.protect is None:
             return []
         asked = Asked("protect", request, copy_request(request))
@@ -121,7 +121,7 @@ class Spy:
 
     @hookimpl
     def ctxwin_prune(self, request: PruneRequest) -> Any:
-        """Pass on; what a generator yields too."""
+        """Pass the call on, and what a generator yields."""
         if self.strategy.prune is None:
             return None
         asked = Asked("prune", request, copy_request(request))
@@ -133,28 +133,28 @@ class Spy:
 
     @hookimpl
     def ctxwin_pruned(self, receipt: Receipt) -> None:
-        """Pass on."""
+        """Pass the call on."""
         if self.strategy.pruned is not None:
             asked = Asked("pruned", receipt, receipt.clone())
             self._call(asked, lambda hook: hook(receipt=receipt), self.strategy.pruned)
 
     def ask_again(self, asked: Asked) -> Asked:
-        """Ask what was asked before, by an equal request; summarisers give the same answers."""
+        """Repeat a call with an equal request; summarisers give the same answers."""
         again = self.begin()
         self._ask(asked.hook, asked.pristine)
         return again[-1]
 
     def serve(self, requests: Sequence[PruneRequest]) -> None:
-        """Ask what was asked in another conversation."""
+        """Make the calls of another conversation."""
         self.begin()
         for request in requests:
             self._ask("protect", request)
             self._ask("prune", request)
 
     def _ask(self, hook: str, pristine: PruneRequest) -> None:
-        """Ask a hook as a manager would, with a copy of a request."""
+        """Call a hook as a manager would, with a copy of a request."""
         request = copy_request(pristine)
-        with suppress(Exception):  # what it raises is noted
+        with suppress(Exception):  # what it raises is recorded
             answer = (
                 self.ctxwin_protect(request) if hook == "protect" else self.ctxwin_prune(request)
             )
@@ -172,7 +172,7 @@ class Spy:
                 answer.close()
 
     def cancel(self, asked: Asked) -> BaseException | None:
-        """Ask what was asked before, and close the answer where it asks for a summary; returns what it raises."""
+        """Repeat a call, close it where it first asks for a summary, and return what it raises."""
         request, prune = copy_request(asked.pristine), self.strategy.prune
         flow = prune(request=request) if prune is not None else None
         if isinstance(flow, Generator):
@@ -181,7 +181,8 @@ class Spy:
                 flow.close()
             except StopIteration:
                 pass
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is a finding
+                # A generator that yields in place of ending must be closed again and again.
                 for _ in range(MAX_EFFECTS):
                     with suppress(BaseException):
                         flow.close()
@@ -190,7 +191,7 @@ class Spy:
         return None
 
     def _call(self, asked: Asked, call: Callable[[Hook], Any], hook: Hook) -> Any:
-        """Call a hook, noting the call and what it raises."""
+        """Call a hook, and record the call and what it raises."""
         self._asked.append(asked)
         if self.interfere is not None:
             interfere, self.interfere = self.interfere, None
@@ -199,7 +200,7 @@ class Spy:
             return call(hook)
 
     def _flow(self, asked: Asked, flow: Generator[Any, Any, Any]) -> Generator[Any, Any, object]:
-        """Pass on what a generator yields and is told."""
+        """Pass on what a generator yields, and what it is sent or thrown."""
         try:
             effect = self._step(asked, partial(next, flow))
             while True:
@@ -217,7 +218,8 @@ class Spy:
             flow.close()
 
     def _step(self, asked: Asked, step: Callable[[], Any]) -> Any:
-        """Take one step of a generator; that it ends is no error."""
+        """Run a generator to its next yield; raise `_Ended` if it returns."""
+        # A StopIteration raised in `_flow`, itself a generator, would become a RuntimeError.
         with self._guarded(asked):
             try:
                 return step()
@@ -227,7 +229,7 @@ class Spy:
 
     @contextmanager
     def _guarded(self, asked: Asked) -> Iterator[None]:
-        """Note what is raised; what would end the process must not end the proof."""
+        """Record what is raised; an error that would end the process must not end the search."""
         try:
             with ahead(*names_of(self.strategy.plugin)) if self._later else nullcontext():
                 yield
@@ -240,7 +242,7 @@ class Spy:
             raise RuntimeError(f"{type(error).__name__} in a strategy") from error
 
     def _noted(self, asked: Asked, effect: object) -> object:
-        """Return the effect with a summariser of either colour that answers as this spy is told to."""
+        """Return the effect with a summariser that answers as this spy was told to."""
         if not isinstance(effect, Summarize):
             return effect
         answer = self._answer
@@ -249,14 +251,14 @@ class Spy:
         return replace(effect, summarizer=partial(self._ask_once, effect, len(asked.effects)))
 
     def _ask_once(self, effect: Summarize, number: int, *asking: Any) -> str:
-        """Return what a summariser of either colour says, or said when it was asked just this before, as often."""
+        """Return the answer of a summariser, sync or async; the known one to a known question."""
         if self.distraction is not None and number == 0:
             self.distraction()
         key: Asking = (number, tuple(asking[0]), *asking[1:])
         if key not in self._known:
             try:
                 self._known[key] = _settled(effect.summarizer(*asking))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - it fails in the same way the next time
                 self._known[key] = SummarizerError(describe(error))
         told = self._known[key]
         if isinstance(told, SummarizerError):
@@ -265,7 +267,7 @@ class Spy:
 
 
 def copy_request(request: PruneRequest) -> PruneRequest:
-    """Return an equal request that shares no message with this one."""
+    """Return an equal request that shares no message with the given one."""
     messages = {message.id: message.clone() for unit in request.units for message in unit.messages}
     units = tuple(
         replace(unit, messages=tuple(messages[message.id] for message in unit.messages))
@@ -280,7 +282,7 @@ def copy_request(request: PruneRequest) -> PruneRequest:
 
 
 def names_of(plugin: object) -> Iterator[dict[str, Any]]:
-    """Yield the globals of the module in which a strategy is written, and its own attributes."""
+    """Yield the globals of a strategy's module, and the strategy's own attributes."""
     module = plugin if isinstance(plugin, ModuleType) else sys.modules.get(type(plugin).__module__)
     if module is not None:
         yield vars(module)
@@ -289,7 +291,7 @@ def names_of(plugin: object) -> Iterator[dict[str, Any]]:
 
 
 def _settled(answer: Any) -> Any:
-    """Return what a summariser says; an async one runs in a thread with a loop of its own."""
+    """Return the answer of a summariser; an async one runs in a thread with its own loop."""
     if not inspect.isawaitable(answer):
         return answer
 

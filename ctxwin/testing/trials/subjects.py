@@ -1,4 +1,4 @@
-"""What is under test: a strategy, what stands before it, and what it claims of itself."""
+"""What is under test: a strategy, the strategies before it in the chain, and its claims."""
 
 import copy
 import sys
@@ -17,14 +17,14 @@ PLAIN = (bool, int, float, str, type(None), tuple, list, dict, set)
 @dataclass(frozen=True)
 class Capabilities:
     """
-    What a strategy promises beyond the laws; each off unless it is claimed.
+    What a strategy claims beyond the laws; nothing by default.
 
     Attributes:
         reaches_target: it frees `excess_tokens` whenever the droppable units cost that much.
-        bounds_summaries: its plan stands whatever text of at most `max_tokens` the summariser
-            gives.
-        max_source_tokens: it never asks for a summary of messages that cost more than this; None:
-            not checked.
+        bounds_summaries: its plan is valid whatever text of at most `max_tokens` the summariser
+            returns.
+        max_source_tokens: it never asks for a summary of messages that cost more than this; None is
+            no claim.
     """
 
     reaches_target: bool = False
@@ -38,10 +38,10 @@ class Subject:
     What is under test.
 
     Attributes:
-        make: makes the strategy, anew for each trial.
-        before: strategies asked before it, names or objects.
-        capabilities: what it promises.
-        shared: what its class and its module hold before it is tried.
+        make: returns a new strategy for each trial.
+        before: strategies earlier in the chain, names or objects.
+        capabilities: what it claims.
+        shared: what its class and its module hold before the first trial.
     """
 
     make: Callable[[], object]
@@ -59,7 +59,7 @@ class Subject:
 
     @contextmanager
     def forgotten(self) -> Iterator[None]:
-        """Have class and module hold what they held before the strategy was tried."""
+        """Put class and module back to what they held before the first trial."""
         now = [replace(shared, value=shared.present()) for shared in self.shared]
         try:
             for shared in self.shared:
@@ -80,11 +80,12 @@ class Shared:
     value: Any
 
     def present(self) -> object:
-        """Return a copy of what it holds now."""
+        """Return a copy of the present value."""
         return copy.copy(getattr(self.owner, self.name))
 
     def restore(self) -> None:
-        """Put back what it held: into the same list, dict or set."""
+        """Put back the old value, into the same list, dict or set."""
+        # Functions may hold the very object under another name, so it is filled and not replaced.
         if isinstance(self.held, list):
             self.held[:] = self.value
         elif isinstance(self.held, dict | set):
@@ -95,7 +96,7 @@ class Shared:
 
 
 def _shared(owner: object) -> Iterator[Shared]:
-    """Yield the plain values that a class or a module holds, which its functions may change."""
+    """Yield the plain values of a class or a module, which its functions may change."""
     for name, value in list(vars(owner).items()):
         if type(value) in PLAIN and not name.startswith("__"):
             yield Shared(owner, name, value, copy.copy(value))
@@ -115,12 +116,13 @@ def adapted(strategy: object) -> Strategy:
 
 
 def fresh(strategy: object) -> object:
-    """Return a copy that has seen no conversation; what of it cannot be copied is shared."""
+    """Return a copy that has seen no conversation; parts that cannot be copied are shared."""
     held = getattr(strategy, "__dict__", {})
-    known = {id(value): value for value in held.values() if type(value) is object}  # sentinels
+    # Sentinels are compared by identity, so the copy must hold the same ones.
+    known = {id(value): value for value in held.values() if type(value) is object}
     try:
         return copy.deepcopy(strategy, known)
-    except Exception:
+    except Exception:  # noqa: BLE001 - locks, modules, clients: strategies may hold anything
         return (
             _copied_in_part(strategy, held)
             if held and not isinstance(strategy, ModuleType)
@@ -129,7 +131,7 @@ def fresh(strategy: object) -> object:
 
 
 def _copied_in_part(strategy: object, held: Mapping[str, object]) -> object:
-    """Return a copy that shares with the strategy only what cannot be copied."""
+    """Return a copy that shares only what cannot be copied."""
     twin = copy.copy(strategy)
     for name, value in held.items():
         with suppress(Exception):

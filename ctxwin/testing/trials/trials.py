@@ -1,4 +1,4 @@
-"""A trial: one case, run through a manager with the strategy under test, as often as the laws ask for it."""
+"""A trial: one case, run through managers with the strategy under test, as the laws need it."""
 
 from collections import Counter
 from contextlib import suppress
@@ -34,15 +34,17 @@ class Ask:
     One call of `messages()`.
 
     Attributes:
-        before, after: the window before and after it.
-        window: what it returned; None where it raised `BudgetError`.
+        before: the window before it.
+        after: the window after it.
+        window: what it returned; None if it raised `BudgetError`.
         error: the `BudgetError`.
-        planned: what `plan()` said before it, where it was asked.
-        plan_is_free: whether that changed nothing.
+        planned: what `plan()` returned before it, if that was called.
+        plan_is_free: whether `plan()` changed nothing.
         receipt: the receipt of its prune, if it pruned.
-        rejected: plans and strategies that were turned down in it.
-        asked: the calls of the hooks of the strategy under test.
-        log, pinned: the messages appended so far, and the positions of those that are pinned.
+        rejected: the plans and strategies that were rejected in it.
+        asked: the calls of hooks of the strategy under test.
+        log: the messages appended so far.
+        pinned: the positions of those that are pinned.
     """
 
     before: tuple[Message, ...]
@@ -65,13 +67,13 @@ class Run:
 
     Attributes:
         ctx: the manager.
-        asked: the calls of the hooks of the strategy under test.
-        others: those of each strategy asked before it.
+        asked: the calls of hooks of the strategy under test.
+        others: those of each strategy before it in the chain.
         asks: the calls of `messages()`, in order.
         log: every message that should be in the log.
         given: the very objects that were appended.
-        pinned: positions of those that are pinned.
-        crash: what a call raised that it must not raise.
+        pinned: the positions of those that are pinned.
+        crash: an error that a call must not raise.
     """
 
     ctx: ContextManager
@@ -85,7 +87,7 @@ class Run:
 
 
 class Trial:
-    """One case, and the runs that the laws look at: each with its own manager, all with the same strategy objects."""
+    """One case and its runs, each with its own manager, all with the same strategy objects."""
 
     def __init__(self, case: Case, subject: Subject) -> None:
         self.case = case
@@ -100,7 +102,7 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """The strategy's."""
+        """The name of the strategy."""
         return self.strategy.name
 
     @cached_property
@@ -110,47 +112,46 @@ class Trial:
 
     @cached_property
     def later(self) -> Run:
-        """The same again with the same object, a day later by the clock, each window planned before it is cut."""
+        """The same again a day later by the clock, with `plan()` before each cut."""
         return self._perform(self._new_run(later=True), plan=True)
 
     @cached_property
     def failing(self) -> list[Run]:
-        """Runs in which all summarisers fail: they raise, answer blank, answer too long; none where there are none."""
+        """Runs whose summarisers fail: they raise, answer blank, or answer too long."""
         if not any(asked.effects for asked in self.plain.asked):
             return []
         runs = [self.told(answer) for answer in FAILURES]
-        return [
-            run for run in runs if all(asked.told_errors_only for asked in run.asked)
-        ]  # too long for its counter
+        # A text that is too long for one counter may be short enough for another.
+        return [run for run in runs if all(asked.told_errors_only for asked in run.asked)]
 
     @cached_property
     def faltering(self) -> Run:
-        """A run in which a summariser answers once and then is away."""
+        """A run whose summariser answers once, then fails."""
         return self.told(Faltering())
 
     @property
     def asks(self) -> list[Ask]:
-        """The calls of `messages()` of the plain run and of the failing ones."""
+        """The calls of `messages()` in the plain run and in the failing ones."""
         return [ask for run in (self.plain, *self.failing) for ask in run.asks]
 
     def told(self, answer: Answer) -> Run:
-        """Return a run whose summarisers answer like this."""
+        """Return a run whose summarisers give these answers."""
         return self._perform(self._new_run(answer=answer))
 
     def asked_again(self, asked: Asked) -> list[Asked]:
-        """Ask the strategy what it was asked before, by an equal request; and others with another past, or none."""
+        """Repeat a call on the strategy, and on equal ones with another past or none."""
         with self.subject.forgotten():
             at_first = self._new_spy().ask_again(asked)
         spies = (self._spy, self._new_spy(), *self._seasoned, self._distracted)
         return [at_first, *(spy.ask_again(asked) for spy in spies)]
 
     def cancelled(self, asked: Asked) -> BaseException | None:
-        """Cancel the strategy while a model answers; returns what it raises then."""
+        """Cancel the strategy while a model answers, and return what it raises."""
         return self._new_spy().cancel(asked)
 
     @cached_property
     def _seasoned(self) -> list[Spy]:
-        """Equal strategies, each with another conversation behind it."""
+        """Equal strategies, each of which has served another conversation."""
         spies = [self._new_spy() for _ in elsewhere()]
         for spy, requests in zip(spies, elsewhere(), strict=True):
             spy.serve(requests)
@@ -158,7 +159,7 @@ class Trial:
 
     @cached_property
     def _distracted(self) -> Spy:
-        """An equal strategy that has another conversation to serve while a model answers."""
+        """An equal strategy that serves another conversation while a model answers."""
         spy = self._new_spy()
         other = Spy(spy.strategy, self._known)
         spy.distraction = lambda: other.serve(elsewhere()[0])
@@ -168,24 +169,24 @@ class Trial:
         return Spy(adapted(self.subject.make()), self._known)
 
     def spoilt(self) -> Run:
-        """Return a run of its own whose messages are spoilt once they are appended."""
+        """Return a new run whose messages the caller changes after it appended them."""
         run = self._perform(self._new_run())
         for wire in run.given:
             wire["spoilt"] = True
         return run
 
     def counted(self) -> tuple[Run, Counter[str]]:
-        """Return a run, and how often its counter was asked about each message alone."""
+        """Return a new run, and how often each message was counted on its own."""
         counter, asked = recording(self.case.counter)
         return self._perform(self._new_run(counter=counter)), asked
 
     def interfered(self) -> tuple[Run, bool]:
-        """Return a run in which another thread appends and pins while a hook runs, and whether it had to wait."""
+        """Return a run in which another thread writes during a hook, and whether it had to wait."""
         run = self._new_run()
         waited: list[bool] = []
 
         def write() -> None:
-            lock = run.ctx._keeper.lock
+            lock = run.ctx._keeper.lock  # noqa: SLF001 - the kit knows the manager from inside
             if not lock.acquire(blocking=False):
                 waited.append(True)
                 return
@@ -195,7 +196,7 @@ class Trial:
                 run.log.append(MEANWHILE)
                 run.ctx.pin(1)
                 run.pinned.add(0)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it raises is a finding
                 run.crash = error
 
         def interfere() -> None:
@@ -219,14 +220,14 @@ class Trial:
         others = [spy.begin() for spy in self._others]
         if self._chain is None:
             ctx = self.case.manager([*self._others, self._spy], counter)
-            self._chain = ctx._chain
+            self._chain = ctx._chain  # noqa: SLF001 - building a chain takes longer than a run
         else:
             ctx = self.case.manager(["drop-oldest"], counter)
-            ctx._chain = self._chain
+            ctx._chain = self._chain  # noqa: SLF001
         return Run(ctx, asked, others)
 
     def _perform(self, run: Run, *, plan: bool = False) -> Run:
-        """Append the case's messages, and call `messages()` where it says so; `plan()` before it on request."""
+        """Append the messages of the case and call `messages()` as it says, or `plan()` first."""
         for place, wire, asks in self.case.steps():
             if place in self.case.pinned:
                 run.pinned.add(len(run.log))
@@ -240,7 +241,7 @@ class Trial:
         return run
 
     def _ask(self, run: Run, *, plan: bool) -> None:
-        """Call `messages()`, and note what came of it."""
+        """Call `messages()` and record what happened."""
         ctx = run.ctx
         ask = Ask(before=tuple(ctx))
         earlier, receipt = len(run.asked), ctx.last_receipt
@@ -253,7 +254,7 @@ class Trial:
             ask.window, ask.error = _window(ctx, prune_first=self.case.prune_first)
             if ask.window is None:
                 ask.rejected = _rejections(ctx)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it raises is a finding
             run.crash = error
             return
         ask.after = tuple(ctx)
@@ -265,7 +266,7 @@ class Trial:
         run.asks.append(ask)
 
     def faults(self, ask: Ask) -> list[Broken]:
-        """Return what the independent judge says of a window; what is written must be marked as written."""
+        """Return the faults that the independent judge finds in a window."""
         if id(ask) not in self._faults:
             self._faults[id(ask)] = self._judge(ask)
         return self._faults[id(ask)]
@@ -273,6 +274,7 @@ class Trial:
     def _judge(self, ask: Ask) -> list[Broken]:
         if ask.window is None:
             return []
+        # `Message.sources` says which messages were written; plain messages cannot say it.
         marked = [
             (wire, bool(message.sources))
             for message, wire in zip(ask.after, ask.window, strict=True)
@@ -285,7 +287,7 @@ class Trial:
 def _window(
     ctx: ContextManager, *, prune_first: bool
 ) -> tuple[list[Wire] | None, BudgetError | None]:
-    """Return the window, or the `BudgetError` in its place; after a prune by hand if that is asked for."""
+    """Return the window or the `BudgetError`; with `prune_first`, after a prune by hand."""
     try:
         if prune_first:
             ctx.prune_history()
@@ -295,8 +297,8 @@ def _window(
 
 
 def _rejections(ctx: ContextManager) -> tuple[Rejection, ...]:
-    """Return what is turned down in a prune that ends in a `BudgetError`, which leaves no receipt."""
-    conversation = ctx._keeper.conversation
+    """Return what is rejected in a prune that ends in a `BudgetError`, and so has no receipt."""
+    conversation = ctx._keeper.conversation  # noqa: SLF001 - the kit knows it from inside
     draft = Draft(Snapshot.of(conversation), conversation.costs)
-    drive(call_chain(draft, ctx._chain, ctx, frozenset(), Tally()))
+    drive(call_chain(draft, ctx._chain, ctx, frozenset(), Tally()))  # noqa: SLF001
     return tuple(draft.rejected)
