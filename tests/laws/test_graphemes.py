@@ -29,7 +29,7 @@ TEXTS = st.lists(PIECES, max_size=12).map("".join)
 
 @given(TEXTS, st.integers(-2, 40))
 def test_boundaries_agree_with_a_full_scan(text: str, position: int) -> None:
-    """Looking from the nearest safe place gives what looking from the start gives."""
+    """Reading from the nearest safe place finds what reading from the start finds."""
     bounds = [0, *(match.end() for match in regex.finditer(r"\X", text))]
     inside = min(max(position, 0), len(text))
     assert floor_boundary(text, position) == max(bound for bound in bounds if bound <= inside)
@@ -37,8 +37,8 @@ def test_boundaries_agree_with_a_full_scan(text: str, position: int) -> None:
     assert is_boundary(text, inside) == (inside in bounds)
 
 
-def test_a_million_characters_are_no_trouble() -> None:
-    """Plain text is looked at near the cut only; a million combining marks are one grapheme."""
+def test_a_million_characters_are_quick() -> None:
+    """Plain text is read only near the cut; a million combining marks are one grapheme."""
     assert floor_boundary("中" * 1_000_000, 500_000) == 500_000
     assert floor_boundary("e" + "\u0301" * 1_000_000, 500_000) == 0
     assert ceil_boundary("e" + "\u0301" * 1_000_000, 500_000) == 1_000_001

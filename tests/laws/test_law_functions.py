@@ -1,4 +1,4 @@
-"""Each law of kind W as a pure function: a change that keeps it, and one that breaks it."""
+"""Each law of kind W as a pure function: changes that keep it, and changes that break it."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ LAWFUL = change([A, C], Plan.drop([B]))
 
 
 def test_a_lawful_plan_breaks_nothing() -> None:
-    """Dropping what may be dropped."""
+    """A plan may drop what is neither pinned, nor the question, nor the newest unit."""
     assert list(check_plan(LAWFUL)) == []
     assert list(laws.budget(LAWFUL)) == []
 
@@ -96,7 +96,7 @@ BROKEN: dict[str, tuple[Any, Outcome]] = {
         laws.silent_edits,
         change([edited(SUMMARY, "s")], edit(SUMMARY, "s"), before=(SUMMARY,)),
     ),
-    "one unit dearer": (laws.progress, change([A, edited(C, "w", 25)], Plan.drop([B]))),
+    "one unit more expensive": (laws.progress, change([A, edited(C, "w", 25)], Plan.drop([B]))),
     "frees nothing": (laws.progress, change([A, B, C])),
     "unexplained": (laws.explained, change([A, C])),
     "blank summary": (
@@ -156,7 +156,7 @@ KEPT: dict[str, tuple[Any, Outcome]] = {
 
 @pytest.mark.parametrize("name", sorted(KEPT))
 def test_a_kept_law_is_silent(name: str) -> None:
-    """What is allowed is allowed."""
+    """The function of the law yields nothing for a change that is allowed."""
     law, kept = KEPT[name]
     assert list(law(kept)) == []
 
@@ -178,13 +178,11 @@ TEXT = {"type": "text", "text": "long text"}
         ("7", "a number is no document", True),
         ("[" * 100_000, "too deep to be parsed", True),
         ("👨‍👩‍👧 family", "👨‍ cut inside", False),
-        (
-            "Thanks a lot \u2764\ufe0f",
-            "cleared \u2702\ufe0f",
-            True,
-        ),  # two emoji with one last character
+        # Two different emoji with the same last character:
+        ("Thanks a lot \u2764\ufe0f", "cleared \u2702\ufe0f", True),
         ("\u2764\ufe0f ok", "\u2764", False),
-        ("\u2764\ufe0f yes", "\u2764\u20e3 no", True),  # and two with one first character
+        # Two different emoji with the same first character:
+        ("\u2764\ufe0f yes", "\u2764\u20e3 no", True),
         ("family 👨‍👩‍👧", "[...]\u200d👧", False),
         ("family 👨‍👩‍👧 at home", "family 👨‍👩‍👧[...]", True),
         ("e\u0301tude", "e[...]", False),
@@ -207,12 +205,16 @@ TEXT = {"type": "text", "text": "long text"}
     ],
 )
 def test_edits(old: Any, new: Any, lawful: bool) -> None:
-    """Whole graphemes, JSON stays JSON, reasoning whole or not at all."""
+    """Graphemes stay whole, JSON stays JSON, and reasoning is kept whole or dropped whole."""
     assert (list(edit_faults(old, new)) == []) is lawful
 
 
 def test_editable_is_what_the_laws_leave_room_for() -> None:
-    """Not what is pinned, protected, written or the question; of the newest unit, results only."""
+    """
+    What is pinned, protected, written or the question is not editable.
+
+    Of the newest unit, only results are.
+    """
     fresh = exchange(4, "a")
     context = Context(
         base_tokens=3, max_tokens=100, question=3, newest=(4, 5), protected_by_plugin=frozenset({8})
@@ -222,7 +224,7 @@ def test_editable_is_what_the_laws_leave_room_for() -> None:
 
 
 def test_what_must_stay_is_named() -> None:
-    """The question as the question, the newest unit as that."""
+    """The reason says whether it is the current question or the newest unit."""
     question = next(laws.current_question(change([A, B], Plan.drop([C]))))
     assert question == "message 3 is the current question and must stay"
     newest = next(laws.current_question(change([A, B], Plan.drop([C]), question=2)))
@@ -231,14 +233,14 @@ def test_what_must_stay_is_named() -> None:
 
 @pytest.mark.parametrize(("cost", "lawful"), [(9, True), (10, False), (11, False)])
 def test_summaries_shrink_to_the_token(cost: int, lawful: bool) -> None:
-    """A summary costs less than what it replaces: as much is too much, and more is."""
+    """A summary must cost less than what it replaces; the same cost is already too much."""
     written = unit(9, "short", sources=(2,), cost=cost)
     found = list(laws.summaries_shrink(change([A, written, C], Plan.replace([B], "short"))))
     assert (not found) == lawful
 
 
 def test_laws_are_numbered_in_order() -> None:
-    """Sixteen, each with a kind; those of kind W have a function."""
+    """There are sixteen. Those of kind W have a function, whose docstring starts with their id."""
     assert [law.id for law in laws.LAWS] == [f"L{number}" for number in range(1, 17)]
     assert {law.id for law in laws.LAWS if law.check} == {
         law.id for law in laws.LAWS if law.kind == "W"

@@ -1,9 +1,8 @@
 """
-What the kit does not ask of the manager: exact figures, interrupts, and that the hostile are named.
+What the kit does not check: exact figures, interrupts, and that hostile strategies are named.
 
-All sixteen laws are proved by the kit: of each strategy and chain in
-`tests/plugins/test_contracts.py`, behind every hostile strategy and over any sequence of calls in
-`test_machine.py` and here.
+The kit proves all sixteen laws: for each strategy and chain in `tests/plugins/test_contracts.py`,
+and behind every hostile strategy and over any sequence of calls in `test_machine.py` and here.
 """
 
 import asyncio
@@ -23,7 +22,7 @@ from ctxwin.values.wire import Wire
 
 @given(histories(), counters())
 def test_l1_to_the_token(history: list[Wire], counter: TokenCounter) -> None:
-    """What `BudgetError` says is required fits; one token less does not."""
+    """A budget of what `BudgetError` says is required suffices; one token less does not."""
     assume(history)
     required = count_request(counter, kept_messages(history))
     manager = ContextManager(required, counter=counter)
@@ -40,7 +39,7 @@ def test_l1_to_the_token(history: list[Wire], counter: TokenCounter) -> None:
 
 @pytest.mark.parametrize("kind", sorted(HostileStrategy.KINDS))
 def test_all_laws_hold_behind_a_hostile_strategy(kind: str) -> None:
-    """Whatever a strategy does, the next one is asked, and the windows are lawful all the same."""
+    """Whatever a strategy does, the next one is asked, and every window is lawful."""
     check_strategy(
         "drop-oldest",
         before=[HostileStrategy(kind)],
@@ -105,7 +104,7 @@ def test_l8_interrupts_pass_through(error: type[BaseException]) -> None:
     st.floats(0.1, 1),
 )
 def test_l11_stable_prefix(history: list[Wire], budget: int, low: float) -> None:
-    """Between two cuts the window only grows, and by no less than what a cut made free."""
+    """Between two cuts the window only grows, until it has used up all that the last cut freed."""
     manager = ContextManager(budget=Budget(budget, low=low), counter=len)
     cost = CallableCounter(len).count_message
     previous: list[Wire] = []
@@ -126,7 +125,7 @@ def test_l11_stable_prefix(history: list[Wire], budget: int, low: float) -> None
 
 
 class Recorder(CallableCounter):
-    """Remembers every text that it was asked to count."""
+    """Remembers every text that it counted."""
 
     def __init__(self) -> None:
         super().__init__(self._record)
@@ -139,7 +138,7 @@ class Recorder(CallableCounter):
 
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=40), st.integers(20, 300))
 def test_l12_counted_once(texts: list[str], budget: int) -> None:
-    """Each text is counted once, whatever is asked; a `BudgetError` may count a request again."""
+    """Each text is counted once, whatever is called; a `BudgetError` may count a request again."""
     counter = Recorder()
     manager = ContextManager(budget, counter=counter)
     assume(all(len(text) + 7 <= budget for text in texts))

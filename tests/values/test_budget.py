@@ -1,4 +1,4 @@
-"""Budget: the marks, and what is refused."""
+"""Budget: the high and the low mark, and which figures are refused."""
 
 from typing import Any
 
@@ -37,18 +37,18 @@ def test_target_lies_between_floor_and_budget(window: int, low: float, data: st.
     ],
 )
 def test_bad_values_are_refused(bad: dict[str, Any]) -> None:
-    """On construction, with the figure in the text."""
+    """The error is raised on construction, and its text has the figure."""
     with pytest.raises(ValueError, match=r"-?\d|nan"):
         Budget(**bad)
 
 
-def test_floats_are_no_token_counts() -> None:
-    """A budget is an integer."""
+def test_floats_are_not_token_counts() -> None:
+    """A budget is a whole number of tokens."""
     with pytest.raises(TypeError):
         Budget(10.5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("soft", [None, 0.01, 0.8, 1])
 def test_soft_marks(soft: float | None) -> None:
-    """Any share above 0 and up to 1, or none."""
+    """Any share above 0 and up to 1, or None."""
     assert Budget(10, soft=soft).soft == soft

@@ -1,4 +1,4 @@
-"""Messages: what is taken, what is refused, and that nothing is shared."""
+"""Messages: what is accepted, what is refused, and that nothing is shared."""
 
 import copy
 import pickle
@@ -100,7 +100,7 @@ def test_endless_nesting_is_refused() -> None:
     ],
 )
 def test_odd_but_valid(wire: dict[str, Any]) -> None:
-    """What real APIs take is taken."""
+    """Messages that real APIs accept are accepted."""
     assert read_message(wire) == wire
 
 
@@ -115,7 +115,7 @@ class Reply:
 
 
 def test_sdk_object_is_taken_with_its_request_fields() -> None:
-    """What only replies have is left out; an absent field is not sent as null."""
+    """Fields that only replies have are left out; an absent field is not sent as null."""
     call = {**CALL, "index": 0, "function": {**CALL["function"], "parsed_arguments": {"a": 1}}}  # type: ignore[dict-item]
     reply = Reply(
         role="assistant",
@@ -144,13 +144,13 @@ def test_sdk_object_is_taken_with_its_request_fields() -> None:
     "fields", [{"role": "assistant", "tool_calls": [7]}, {"role": "assistant", "audio": {}}]
 )
 def test_odd_sdk_object_is_refused(fields: dict[str, Any]) -> None:
-    """An object that dumps something else is an error that names its type."""
+    """If an object does not dump a message, the error names its type."""
     with pytest.raises(MessageError, match="Reply"):
         read_message(Reply(**fields))
 
 
 def test_properties() -> None:
-    """Fields read as documented; `extra` holds the rest."""
+    """Each property returns its field as documented; `extra` holds the rest."""
     wire = {
         "role": "assistant",
         "content": "x",
@@ -204,8 +204,8 @@ def test_what_an_object_dumps_is_not_changed() -> None:
         read_message(Broken())
 
 
-def test_numbers_that_json_cannot_be_written_with() -> None:
-    """Python refuses to write integers of over 4,300 digits; so does a message that holds one."""
+def test_integers_that_python_cannot_write_as_json() -> None:
+    """Python refuses to write integers of over 4,300 digits, so no message may hold one."""
     assert read_message({"role": "user", "content": "hi", "n": 10**4000})["n"] == 10**4000
     with pytest.raises(MessageError, match="more digits"):
         read_message({"role": "user", "content": "hi", "n": [10**5000]})

@@ -12,7 +12,7 @@ UNIT = make_unit([MESSAGE], [5])
 
 
 def test_plans_combine() -> None:
-    """Step after step."""
+    """`+` puts the steps of one plan after those of the other."""
     plan = (
         Plan.drop([UNIT], "a")
         + Plan.replace([UNIT], "s", reason="b")
@@ -40,13 +40,13 @@ def test_plans_combine() -> None:
     ids=["message", "reason", "content", "role", "unit"],
 )
 def test_wrong_types_are_refused(make: Any) -> None:
-    """In the strategy, where the mistake is."""
+    """The error comes up in the strategy, where the mistake is."""
     with pytest.raises(TypeError, match="expected"):
         make()
 
 
 def test_unit_properties() -> None:
-    """What a strategy reads."""
+    """A unit says what a strategy needs to know of it."""
     call = Message(4, {"role": "assistant", "content": None, "tool_calls": []})
     result = Message(5, {"role": "tool", "content": "r"}, True)
     unit = make_unit([call, result], [3, 4])
