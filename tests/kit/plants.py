@@ -1,8 +1,8 @@
 """
-Faults planted in the manager, one a law: each switches the law's enforcement off.
+Faults planted in the manager, one or two per law; each switches off the enforcement of the law.
 
-A plant is a function that breaks the manager, and the strategies that it takes to see it. `uproot`
-mends all.
+A plant is a function that breaks the manager, and the strategies that are needed to see it.
+`uproot` repairs everything.
 """
 
 from collections.abc import Callable
@@ -41,13 +41,13 @@ def _set(owner: Any, name: str, value: Any) -> None:
 
 
 def uproot() -> None:
-    """Take back every plant."""
+    """Undo every plant."""
     while _undo:
         _undo.pop()()
 
 
 def _without(law: str) -> Callable[[], None]:
-    """The manager no longer asks the law about a plan."""
+    """The manager no longer checks plans against the law."""
 
     def plant() -> None:
         _set(
@@ -196,5 +196,5 @@ PLANTS: dict[str, list[Plant]] = {
 
 
 def behind(plant: Plant) -> list[object]:
-    """The strategies that it takes to see a plant."""
+    """The strategies that are needed to see a plant."""
     return [made(saboteur) for saboteur in plant[1]]

@@ -1,8 +1,8 @@
 """
 Strategies that break one law each, and strategies that look strange and break none.
 
-`SABOTEURS` gives for each what it claims of itself; the law that it breaks is the beginning of its
-section.
+Each section holds the strategies that break one law. `SABOTEURS` has the law and the claims of
+each, and `ODDITIES` has those that break none.
 """
 
 import json
@@ -42,7 +42,7 @@ class Behaves:
 
 
 def oldest(request: PruneRequest, excess_tokens: int | None = None) -> list[Unit]:
-    """What drop-oldest would drop."""
+    """Return the units that drop-oldest would drop."""
     excess = request.excess_tokens if excess_tokens is None else excess_tokens
     units, freed = [], 0
     for unit in request.droppable:
@@ -59,11 +59,11 @@ def drop(units: Iterable[Unit]) -> Plan | None:
 
 
 def texts_of(request: PruneRequest) -> list[Message]:
-    """Editable messages with text."""
+    """Return the editable messages whose content is text."""
     return [message for message in request.editable if isinstance(message.content, str)]
 
 
-# L1, by strategies that claim to reach the target.
+# L1: strategies that claim to reach the target.
 
 
 def off_by_one(request: PruneRequest) -> Plan | None:
@@ -450,7 +450,7 @@ def chokes_on_a_failure(request: PruneRequest) -> Generator[Summarize, str, Plan
 
 
 class RaisingObserver:
-    """Fails after the fact."""
+    """Raises after the cut."""
 
     @hookimpl
     def ctxwin_pruned(self, receipt: Receipt) -> None:
@@ -458,7 +458,7 @@ class RaisingObserver:
 
 
 class JunkProtector:
-    """Names messages where units are asked for."""
+    """Returns messages in place of units."""
 
     @hookimpl
     def ctxwin_protect(self, request: PruneRequest) -> Any:
@@ -540,7 +540,7 @@ def tells_the_time(request: PruneRequest) -> Plan | None:
 
 
 class HasAClock:
-    """Was given one."""
+    """Holds a clock in an attribute."""
 
     def __init__(self) -> None:
         self.clock = time.time
@@ -553,7 +553,7 @@ class HasAClock:
 
 
 class ServesOneAtATime:
-    """Keeps its units in itself while a model answers, and another conversation comes along."""
+    """Keeps its units in an attribute while a model answers, which another conversation changes."""
 
     def __init__(self) -> None:
         self.units: list[Unit] = []
@@ -627,7 +627,7 @@ class LocksTheFirst:
 
 
 class Alternates:
-    """Helps every other time."""
+    """Drops the oldest units every other time."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -639,7 +639,7 @@ class Alternates:
 
 
 class Remembers:
-    """Never drops what it has seen before, in whatever conversation."""
+    """Never drops a message id that it has seen before, in any conversation."""
 
     def __init__(self) -> None:
         self.seen: set[int] = set()
@@ -827,7 +827,7 @@ SABOTEURS: dict[str, tuple[str, Any, dict[str, Any]]] = {
 }
 
 
-# Strange, and right.
+# Strange, but lawful.
 
 
 def never_helps(request: PruneRequest) -> None:
@@ -912,7 +912,7 @@ def awaits_its_model(request: PruneRequest) -> Generator[Summarize, str, Plan | 
 
 
 class ScriptedFold:
-    """Has a model that never says the same twice."""
+    """Has a model that never gives the same answer twice."""
 
     def __init__(self) -> None:
         self.summarizer = ScriptedSummarizer("one", "two", "three", "four")
@@ -927,7 +927,7 @@ class ScriptedFold:
 
 
 class CachesSummaries:
-    """Has nothing summarised twice."""
+    """Never has the same messages summarised twice."""
 
     def __init__(self) -> None:
         self.cache: dict[str, str] = {}
@@ -955,7 +955,7 @@ def wraps_the_error(request: PruneRequest) -> Generator[Summarize, str, Plan | N
 
 
 class KeepsCount:
-    """Counts, caches and cannot be copied; none of it changes an answer."""
+    """Counts calls, caches, and cannot be copied; none of this changes an answer."""
 
     __slots__ = ("cache", "calls", "lock")
 
@@ -975,7 +975,7 @@ class KeepsCount:
 
 
 class SparesEverything:
-    """Asks to spare all there is, lazily."""
+    """Asks to protect every unit, with a lazy iterator."""
 
     @hookimpl
     def ctxwin_protect(self, request: PruneRequest) -> Iterable[Unit]:
@@ -986,7 +986,7 @@ MISSING = object()
 
 
 class HoldsASentinel:
-    """Tells what it was not given by an object of its own."""
+    """Marks a missing argument with an object of its own."""
 
     def __init__(self) -> None:
         self.limit: object = MISSING
@@ -997,7 +997,7 @@ class HoldsASentinel:
 
 
 class SumsUpInChunks:
-    """Has each chunk told in turn, by a model that says more than it was asked for now and then."""
+    """Summarises chunk after chunk, with a model that sometimes answers too long."""
 
     def __init__(self) -> None:
         self.summarizer = ScriptedSummarizer("one", "two words", "word " * 30, "", "five")
@@ -1043,7 +1043,7 @@ class AsksForNothing:
 
 
 class Looks:
-    """Watches only."""
+    """Only watches."""
 
     def __init__(self) -> None:
         self.freed = 0

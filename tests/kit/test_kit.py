@@ -1,4 +1,4 @@
-"""The kit's own manners: what it generates, its fakes, its escapes, and what its failures say."""
+"""The kit itself: what it generates, its fakes, expected failures, and what a failure shows."""
 
 import subprocess
 import sys
@@ -94,7 +94,7 @@ REACHED = {
 
 @pytest.mark.parametrize("case", REACHED)
 def test_histories_reach_what_real_logs_hold(case: str) -> None:
-    """And shrink to it: the smallest history found is small."""
+    """They also shrink to it: the smallest history found is small."""
     found = find(strategies.histories(), REACHED[case], settings=QUICK)
     assert len(found) <= 6
 
@@ -104,7 +104,7 @@ def counts_by(kind: str, case: Case) -> bool:
 
 
 def test_cases_reach_pins_and_odd_counters() -> None:
-    """Pins in the middle, many pins, units spared and folded, histories sent twice, several calls, question edits."""
+    """Cases vary everything that matters: pins, protected units, summaries, budgets, counters."""
     conditions: list[Callable[[Any], bool]] = [
         lambda case: bool(case.pinned) and max(case.pinned) < len(case.history) - 1,
         lambda case: bool(case.spared),
@@ -136,7 +136,7 @@ def test_cases_reach_pins_and_odd_counters() -> None:
 
 @given(strategies.histories(valid=True))
 def test_valid_histories_are_valid(history: list[Wire]) -> None:
-    """A system message first, exchanges in place, a user message, no empty text."""
+    """They have a system message first, exchanges in place, a user message, no empty text."""
     manager = ContextManager(10**6, counter=len)
     manager.extend(history)
     assert manager.messages() == history
@@ -160,7 +160,7 @@ def test_knobs(
     history: list[Wire],
     counter: WordCounter,
 ) -> None:
-    """Each does what it says."""
+    """Each option does what it says."""
     assert message == {"role": "user", "content": "hi"}
     assert 2 <= len(exchange) <= 3
     assert ids(valid[0]) == [wire["tool_call_id"] for wire in valid[1:]]
@@ -171,13 +171,13 @@ def test_knobs(
 
 @given(st.from_type(Message), st.from_type(Budget))
 def test_types_are_registered(message: Message, budget: Budget) -> None:
-    """`st.from_type` works through Hypothesis's entry point."""
+    """`st.from_type` finds them through the entry point of Hypothesis."""
     assert read_message(message) == message.to_dict()
     assert budget.max_tokens >= 1
 
 
 def test_fakes() -> None:
-    """Summarisers answer as told, and remember; counters count."""
+    """Summarisers answer as told and record their calls; counters count."""
     scripted = ScriptedSummarizer("one", "two")
     assert [scripted((), None, 9) for _ in range(3)] == ["one", "two", "two"]
     assert scripted.calls == [((), None, 9)] * 3
@@ -203,7 +203,7 @@ def test_fakes() -> None:
 
 
 def test_bad_subjects_are_refused_at_once() -> None:
-    """With the error that a manager would raise."""
+    """They get the error that a manager would raise."""
     with pytest.raises(UnknownStrategyError, match="drop-oldest"):
         check_strategy("no-such-strategy")
     with pytest.raises(StrategyError, match="is a class"):
@@ -213,7 +213,7 @@ def test_bad_subjects_are_refused_at_once() -> None:
 
 
 def test_expected_failures_of_check_strategy() -> None:
-    """A known breach passes with a reason; one that is no longer there does not."""
+    """A known breach passes if it has a reason; one that no longer happens fails."""
     check_strategy(
         made(gives_no_reason), expected_failures={"L14": "they are all the same"}, max_examples=20
     )
@@ -226,7 +226,7 @@ def test_expected_failures_of_check_strategy() -> None:
 
 
 def test_a_flaky_strategy_breaks_l10() -> None:
-    """What happens once and never again on the same history."""
+    """It fails once, and never again on the same history."""
     memory: set[str] = set()
 
     class Once:
@@ -244,7 +244,7 @@ def test_a_flaky_strategy_breaks_l10() -> None:
 
 
 def test_cases_of_ones_own() -> None:
-    """What a strategy is tried on can be narrowed."""
+    """A user can narrow what a strategy is tried on."""
     plain = strategies.cases(
         histories=strategies.histories(tools=False), counters=st.just(WordCounter()), lows=[1.0]
     )
@@ -257,7 +257,7 @@ def test_cases_of_ones_own() -> None:
 
 
 def test_a_finding_names_law_table_and_snippet() -> None:
-    """In one text, and as fields."""
+    """A failure shows everything in one text, and as fields."""
     with pytest.raises(ContractError) as caught:
         check_strategy(made(off_by_one), reaches_target=True)
     (finding,) = caught.value.violations
@@ -294,7 +294,7 @@ class TestMissing(StrategyContract):
 
 
 def test_escapes_carry_a_reason_and_vanish_loudly(pytester: pytest.Pytester) -> None:
-    """An expected failure is an xfail; one that no longer happens fails; a contract without a strategy says so."""
+    """An expected failure is an xfail; if it no longer happens, the test fails."""
     pytester.makepyfile(test_contracts=CONTRACTS)
     result = pytester.runpytest_inprocess(
         "-q", "-rxf", "-p", "no:cacheprovider", "-k", "l7_ or l2_ or Missing and l1_"
@@ -308,8 +308,11 @@ def test_escapes_carry_a_reason_and_vanish_loudly(pytester: pytest.Pytester) -> 
 
 
 def test_without_hypothesis_it_says_what_to_install() -> None:
-    """In a process that has none."""
-    code = "import importlib.util as u; f = u.find_spec; u.find_spec = lambda n: f(n) if n != 'hypothesis' else None"
+    """The error names the extra to install."""
+    code = (
+        "import importlib.util as u; f = u.find_spec; "
+        "u.find_spec = lambda n: f(n) if n != 'hypothesis' else None"
+    )
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport ctxwin.testing"],
         capture_output=True,
@@ -320,7 +323,7 @@ def test_without_hypothesis_it_says_what_to_install() -> None:
 
 
 def test_contracts_cannot_be_thinned_out() -> None:
-    """Overriding a test, or an escape without a reason, is refused where the class is made."""
+    """Overriding a test, or an expected failure without a reason, fails with the class itself."""
     with pytest.raises(TypeError, match="overrides test_l9_no_aliasing: use expected_failures"):
         type("Thin", (StrategyContract,), {"test_l9_no_aliasing": lambda self: None})
     with pytest.raises(ValueError, match="needs a reason"):
@@ -329,7 +332,7 @@ def test_contracts_cannot_be_thinned_out() -> None:
 
 @pytest.mark.parametrize("law", ["L1", "L2", "L13"])
 def test_the_machine_finds_planted_faults(law: str) -> None:
-    """Without any strategy but the first-party ones."""
+    """It needs no strategies but those of ctxwin."""
     PLANTS[law][0][0]()
     try:
         with pytest.raises((AssertionError, SummarizerError, ValueError)):

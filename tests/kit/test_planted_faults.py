@@ -21,7 +21,7 @@ def _mended() -> Iterator[None]:
 
 
 def test_every_law_has_a_plant() -> None:
-    """All sixteen."""
+    """All sixteen laws have one."""
     assert set(PLANTS) == {law.id for law in LAWS}
 
 
@@ -29,7 +29,7 @@ def test_every_law_has_a_plant() -> None:
     ("law", "number"), [(law, number) for law in PLANTS for number in range(len(PLANTS[law]))]
 )
 def test_plants_are_found(law: str, number: int) -> None:
-    """With an honest strategy under test: it is the manager who breaks the law."""
+    """The strategy under test is honest: here the manager breaks the law."""
     plant = PLANTS[law][number]
     plant[0]()
     subject = Subject(lambda: load("drop-oldest"), before=behind(plant))
@@ -59,7 +59,7 @@ class TestQuickly(TestDropOldest):
 def test_faults_of_the_manager_fail_the_test_of_their_law(
     law: str, pytester: pytest.Pytester
 ) -> None:
-    """In a third party's own test session."""
+    """It also fails in the test session of a third party."""
     folder = str(Path(__file__).parent)
     pytester.makeconftest(
         f"import sys\nsys.path.insert(0, {folder!r})\n"

@@ -18,7 +18,7 @@ MANY = max(2000, settings().max_examples)
 
 @pytest.mark.parametrize("name", SABOTEURS)
 def test_saboteurs_are_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each by its own law, on a history of a few messages, and by no other law."""
+    """The kit finds each by its own law and no other, on a history of a few messages."""
     for module in (driving, spy):
         monkeypatch.setattr(module, "MAX_EFFECTS", 50)  # one saboteur yields as many as it may
     law, saboteur, claims = SABOTEURS[name]
@@ -33,12 +33,12 @@ def test_saboteurs_are_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("name", ODDITIES)
 def test_the_innocent_are_not_accused(name: str) -> None:
-    """However strange they look."""
+    """They look strange, and break no law."""
     check_strategy(ODDITIES[name], max_examples=max(10, settings().max_examples // 4))
 
 
 def test_every_law_of_a_strategy_has_saboteurs() -> None:
-    """Laws 11 to 13 and 16 are the manager's: `test_planted_faults.py` breaks those."""
+    """L11 to L13 and L16 bind the manager: `test_planted_faults.py` breaks those."""
     broken = {law for law, _, _ in SABOTEURS.values()}
     assert broken == {law.id for law in LAWS} - {"L11", "L12", "L13", "L16"}
     assert len(SABOTEURS) >= 25

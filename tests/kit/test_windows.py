@@ -1,4 +1,4 @@
-"""The judge of windows: each law broken on plain messages, and every lawful reading let pass."""
+"""The judge of windows finds each broken law on plain messages, and accepts lawful windows."""
 
 from types import MappingProxyType
 from typing import Any
@@ -51,15 +51,13 @@ def laws(before: list[Wire], after: list[Wire], **knobs: Any) -> list[str]:
         ([QUESTION, call("a")], [QUESTION, call("a")]),  # pending
         ([FIRST, call("a"), QUESTION], [FIRST, QUESTION]),  # open
         ([FIRST, result("z"), QUESTION], [FIRST, QUESTION]),  # a result without its call
-        (
-            [call("a"), QUESTION, result("a")],
-            [call("a"), result("a"), QUESTION],
-        ),  # deferred: behind its call
+        # A late result stands behind its call.
+        ([call("a"), QUESTION, result("a")], [call("a"), result("a"), QUESTION]),
         ([REPLY, REPLY, REPLY, QUESTION], [REPLY, QUESTION]),  # equal messages: any of them will do
     ],
 )
 def test_valid_windows(before: list[Wire], after: list[Wire]) -> None:
-    """Nothing is found."""
+    """The judge finds nothing."""
     assert_valid_window(before, after, 1000, WordCounter())
 
 
@@ -82,7 +80,7 @@ def test_valid_windows(before: list[Wire], after: list[Wire]) -> None:
     ],
 )
 def test_broken_windows(before: list[Wire], after: list[Wire], law: str) -> None:
-    """The law is named."""
+    """The judge names the law."""
     assert law in laws(before, after)
 
 
@@ -106,7 +104,7 @@ def test_l1_and_who_counts() -> None:
 
 
 def test_pins_edits_and_summaries_are_told() -> None:
-    """What a plain list of messages cannot say of itself."""
+    """The caller says what a plain list of messages cannot say."""
     assert laws(PLAIN, [SYSTEM, QUESTION], pinned=[2]) == ["L3"]
     assert laws(PLAIN, [QUESTION], unpinned=[0]) == []
     shorter = [SYSTEM, {**REPLY, "content": ""}, QUESTION]
@@ -124,7 +122,7 @@ def test_pins_edits_and_summaries_are_told() -> None:
 
 
 def test_the_error_lists_all() -> None:
-    """Each with its law and the message."""
+    """Each broken law is listed, with the message."""
     with pytest.raises(InvalidWindowError) as caught:
         assert_valid_window(PLAIN, [REPLY], 1, WordCounter())
     assert [violation.law for violation in caught.value.violations] == ["L1", "L3", "L4"]
@@ -134,7 +132,7 @@ def test_the_error_lists_all() -> None:
 
 
 def test_messages_of_a_manager_and_any_mapping() -> None:
-    """As they come from `conversation_history`; and mappings that are no dicts."""
+    """`Message` objects are judged, and so are mappings that are not dicts."""
     manager = ContextManager(1000, counter=WordCounter())
     manager.extend(PLAIN)
     assert_valid_window(manager.conversation_history, tuple(manager), 1000, WordCounter())
@@ -153,7 +151,7 @@ def manager_window(history: list[Wire]) -> list[Wire]:
 def test_what_must_be_kept_is_a_valid_window_of_its_own(
     history: list[Wire], counter: TokenCounter
 ) -> None:
-    """And the least one: where it fits, a manager finds a window; where it does not, nobody can."""
+    """It is also the smallest one: if it fits, a manager finds a window."""
     kept = list(map(dict, kept_messages(history)))
     cost = max(1, count_request(counter, kept))
     assert not list(window_faults(history, kept, cost, counter))
@@ -164,12 +162,12 @@ def test_what_must_be_kept_is_a_valid_window_of_its_own(
 
 @given(cases())
 def test_cases_can_be_repeated(case: Case) -> None:
-    """A snippet is Python that comes to the same window."""
+    """A snippet is Python code that ends with the same window."""
     code = case.snippet(["clear-tool-results"])
     assert code.count("ctx.append(") == len(case.history)
     namespace: dict[str, Any] = {}
     try:
-        exec(code.removesuffix("print(ctx.last_receipt)"), namespace)
+        exec(code.removesuffix("print(ctx.last_receipt)"), namespace)  # noqa: S102 - our own code
     except BudgetError:
         return
     manager = case.manager(["clear-tool-results"])
@@ -178,7 +176,7 @@ def test_cases_can_be_repeated(case: Case) -> None:
 
 
 def test_summaries_are_known_by_their_sources() -> None:
-    """Of `Message` objects: a summary of the user's role is not taken for something that the user said."""
+    """A summary with the role of a user is not taken for something that the user said."""
     log: list[Wire] = [
         {"role": "assistant", "content": "a"},
         {"role": "user", "content": "pinned"},

@@ -1,4 +1,4 @@
-"""Never executed, only type-checked: what a user may write, and what the checker must tell her."""
+"""Type-checked, never run: what a user may write, and what the type checker must reject."""
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any, assert_type
@@ -45,7 +45,7 @@ def shorten(messages: Sequence[Message], previous_summary: str | None, max_token
 
 
 class Letters:
-    """A counter of one's own."""
+    """A user's own counter."""
 
     name = "letters"
     exact = False
@@ -64,7 +64,7 @@ class Letters:
 
 
 def backend() -> None:
-    """A backend's lines."""
+    """What a backend writes."""
     counter: TokenCounter = Letters()
     manager = ContextManager(4000, strategies=["keep-pinned", Sparing()], counter=counter)
     ContextManager(budget=Budget(4000), counter=len, model="gpt-4o")
@@ -80,13 +80,13 @@ def backend() -> None:
 
 
 async def async_backend(manager: ContextManager) -> None:
-    """The same, awaited."""
+    """The same with async calls."""
     assert_type(await manager.amessages(), list[dict[str, Any]])
     assert_type(await manager.aprune_history(), Receipt)
 
 
 async def summarise_ahead(manager: ContextManager, client: object) -> None:
-    """Tickets, and the ready summarisers."""
+    """Tickets, and the summarisers that come with ctxwin."""
     SummarizeHistory(Digest(), keep_last_turns=1, max_source_tokens=8000)
     SummarizeHistory(OpenAISummarizer(client, "gpt-4o-mini", temperature=0))
     SummarizeHistory(TransformersSummarizer("path"))

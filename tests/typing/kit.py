@@ -1,4 +1,4 @@
-"""Never executed, only type-checked: a consumer's test file, as strict as she likes."""
+"""Type-checked, never run: a user's test file, under strict checks."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, assert_type
@@ -29,7 +29,7 @@ class Mine:
 
 
 class TestMine(StrategyContract):
-    """Its proof."""
+    """Its tests."""
 
     reaches_target = True
     before = ("clear-tool-results",)
