@@ -1,5 +1,5 @@
 """
-Prove that a strategy keeps the laws: `pip install 'ctxwin[testing]'`.
+Test that a strategy keeps the laws (`pip install 'ctxwin[testing]'`).
 
     from ctxwin.testing import StrategyContract
     from my_package import DropLongest
@@ -8,10 +8,10 @@ Prove that a strategy keeps the laws: `pip install 'ctxwin[testing]'`.
         def strategy(self):
             return DropLongest()
 
-`check_strategy(DropLongest())` does the same without pytest. `HistoryMachine` tries any sequence of
-calls on a manager. `assert_valid_window` judges a window whoever made it.
-`ctxwin.testing.strategies` generates histories. `StoreContract` and `check_store` prove a store of
-sessions.
+`check_strategy(DropLongest())` does the same without pytest. `HistoryMachine` tries sequences of
+calls on a manager. `assert_valid_window` judges any window, whoever made it.
+`ctxwin.testing.strategies` generates histories. `StoreContract` and `check_store` test a session
+store.
 """
 
 from importlib.util import find_spec as _find_spec

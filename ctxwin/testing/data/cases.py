@@ -24,8 +24,8 @@ class Case:
         pinned: positions of the messages that are pinned when they are appended.
         spared: ids of messages whose units another plugin asks to protect (the first message
             appended has id 1).
-        ask_every: `messages()` is called after every so many messages, and at the end; with 0, only
-            at the end.
+        ask_every: `messages()` is called each time this many messages were appended, and at the
+            end; with 0, only at the end.
         allow_question_edit: whether a declared edit may shorten the current question.
         prune_first: whether `prune_history()` is called before each `messages()`, even within the
             budget.

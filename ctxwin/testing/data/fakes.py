@@ -237,5 +237,5 @@ class Folding:
         plan = Plan()
         for pair in pairs:
             if sum(unit.tokens for unit in pair) >= WORTH_TOKENS:
-                plan += Plan.replace(pair, "as agreed", reason="told in two words")
+                plan += Plan.replace(pair, "as agreed", reason="summarised in two words")
         return plan if plan.steps else None
