@@ -30,7 +30,7 @@ from ctxwin.values.errors import CounterError, MessageError
 from ctxwin.values.message import Message, read_message, to_dicts
 from ctxwin.values.receipt import Preview, Receipt
 from ctxwin.values.usage import input_tokens
-from ctxwin.values.wire import RESULT_ROLES, SYSTEM_ROLES, Content, Wire
+from ctxwin.values.wire import RESULT_ROLES, SYSTEM_ROLES, Content
 
 
 class ContextManager:
@@ -121,7 +121,10 @@ class ContextManager:
         Raises:
             MessageError: it is malformed; nothing has changed.
         """
-        return self._append([read_message(message)], "append", pinned=pinned)[0]
+        wire = read_message(message)
+        refuse_inside_hook(self, "append")
+        pinned = pinned or wire["role"] in SYSTEM_ROLES
+        return self._keeper.change(lambda log: (Append(log.next_id, wire, pinned),))[0]
 
     def extend(self, messages: Iterable[object]) -> list[Message]:
         """
@@ -129,7 +132,13 @@ class ContextManager:
 
         Raises `MessageError`: one is malformed; nothing has changed.
         """
-        return self._append([read_message(message) for message in messages], "extend")
+        wires = [read_message(message) for message in messages]
+
+        def appended(conversation: Conversation) -> Sequence[Change]:
+            numbered = enumerate(wires, conversation.next_id)
+            return [Append(number, wire, wire["role"] in SYSTEM_ROLES) for number, wire in numbered]
+
+        return self._change("extend", appended)
 
     def pin(self, message: Message | int) -> None:
         """
@@ -269,7 +278,7 @@ class ContextManager:
 
         Raises:
             ValueError: its name is taken, or it would stand behind `drop-oldest`.
-            UnknownStrategyError: `before` names none of the chain.
+            UnknownStrategyError: `before` is not the name of a strategy of the chain.
             StrategyError: its hooks cannot work.
         """
         refuse_inside_hook(self, "register")
@@ -395,15 +404,6 @@ class ContextManager:
         if role in RESULT_ROLES:
             raise MessageError(f"role: a draft cannot be a result, this one's role is {role!r}")
         return preview(self._keeper, self._chain, wire, owner=self)
-
-    def _append(self, wires: Sequence[Wire], method: str, *, pinned: bool = False) -> list[Message]:
-        def appended(conversation: Conversation) -> Sequence[Change]:
-            return [
-                Append(number, wire, pinned or wire["role"] in SYSTEM_ROLES)
-                for number, wire in enumerate(wires, conversation.next_id)
-            ]
-
-        return self._change(method, appended)
 
     def _apply(self, method: str, change: Change) -> list[Message]:
         return self._change(method, lambda _: [change])

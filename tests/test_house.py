@@ -32,7 +32,8 @@ def test_exported_names_are_sorted_and_exist() -> None:
 
 def test_import_is_light() -> None:
     """Neither tokenizer nor command line is loaded before it is needed."""
-    code = "import sys, ctxwin; print(*[m for m in ('tiktoken', 'typer', 'rich', 'regex', 'asyncio') if m in sys.modules])"
+    heavy = ("tiktoken", "typer", "rich", "regex", "asyncio")
+    code = f"import sys, ctxwin; print(*[m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
 
@@ -76,15 +77,16 @@ MODULES = sorted((ROOT / "ctxwin").rglob("*.py"))
 
 
 def imported(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield the modules of ours that a module imports, with the names that it takes; for types only apart."""
+    """Yield our modules that a module imports, with the names it takes; not those for types."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     typing_only = {
         id(node) for block in tree.body if isinstance(block, ast.If) for node in ast.walk(block)
     }
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and id(node) not in typing_only:
-            if (node.module or "").partition(".")[0] == "ctxwin":
-                yield node.module or "", tuple(alias.name for alias in node.names)
+        if not isinstance(node, ast.ImportFrom) or id(node) in typing_only:
+            continue
+        if (node.module or "").partition(".")[0] == "ctxwin":
+            yield node.module or "", tuple(alias.name for alias in node.names)
 
 
 def step_of(room: str) -> int:
@@ -121,7 +123,7 @@ def test_imports_run_down_the_staircase(path: Path) -> None:
 def test_the_judge_shares_no_code_with_what_it_judges() -> None:
     """It knows values and counters, and of the laws only how a broken one is told."""
     for path in (ROOT / "ctxwin" / "testing" / "judge").glob("*.py"):
-        for module, names in imported(path):
+        for module, _ in imported(path):
             room = module.split(".")[1]
             assert room in ("values", "counting", "testing")
 
@@ -138,7 +140,7 @@ def test_no_store_knows_of_messages_or_of_another_store() -> None:
 
 
 def test_nothing_runs_in_a_session_that_does_not_import_the_kit() -> None:
-    """No plugin for pytest; ctxwin brings neither Hypothesis nor the kit, Hypothesis does not bring the kit."""
+    """No plugin for pytest; neither ctxwin nor Hypothesis brings the kit along."""
     assert not [
         entry for entry in metadata.distribution("ctxwin").entry_points if entry.group == "pytest11"
     ]
@@ -151,12 +153,13 @@ def test_nothing_runs_in_a_session_that_does_not_import_the_kit() -> None:
 
 
 def test_exported_names_of_the_summarisers_are_sorted_and_exist() -> None:
-    """`ctxwin.summarizers.__all__` lists every public class; none of them brings a client or a model along."""
+    """`__all__` lists every public class; none of them brings a client or a model along."""
     assert summarizers.__all__ == sorted(summarizers.__all__)
     modules = {name for name, value in vars(summarizers).items() if inspect.ismodule(value)}
     public = {name for name in vars(summarizers) if not name.startswith("_")}
     assert public - modules == set(summarizers.__all__)
-    code = "import sys, ctxwin.summarizers; print(*[m for m in ('openai', 'torch', 'transformers') if m in sys.modules])"
+    heavy = ("openai", "torch", "transformers")
+    code = f"import sys, ctxwin.summarizers; print(*[m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
 
@@ -172,7 +175,8 @@ def test_exported_names_of_sessions_are_sorted_and_exist() -> None:
     assert public == set(sessions.__all__)
     code = (
         "import sys, ctxwin; print('ctxwin.sessions' in sys.modules); import ctxwin.sessions; "
-        "print(*[m for m in ('sqlalchemy', 'redis', 'cryptography', 'psycopg') if m in sys.modules])"
+        "engines = ('sqlalchemy', 'redis', 'cryptography', 'psycopg'); "
+        "print(*[m for m in engines if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False"]
@@ -199,7 +203,7 @@ def test_exported_names_of_the_kit_are_sorted_and_exist() -> None:
 
 
 def test_wheel_holds_the_two_packages(tmp_path: Path) -> None:
-    """Exactly `ctxwin` and `ctxwin_plugins`, typed, with the vocabularies and their licence, under 3 MB."""
+    """Exactly `ctxwin` and `ctxwin_plugins`, typed, with the vocabularies, under 3 MB."""
     pytest.importorskip("build", reason="the wheel is built where the extra `dev` is installed")
     command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True)

@@ -151,8 +151,7 @@ class Conversation:
             StateError: it contradicts the conversation, and nobody can have made it.
             CounterError: a message that it writes or edits cannot be counted.
         """
-        carry_out: Callable[[Conversation, Any], list[Message]] = self._CARRY_OUT[type(change)]
-        return carry_out(self, change)
+        return self._CARRY_OUT[type(change)](self, change)
 
     def is_news(self, change: Change) -> bool:
         """Return whether a change is more than a note of this process: whether others must know."""
@@ -168,7 +167,7 @@ class Conversation:
         message = Message(change.id, change.message, change.pinned)
         pending = self.history.pending
         self.history.append(message, change.tokens)
-        if pending is not None and pending.first in self.history.open:
+        if pending is not None and self.history.open.get(pending.first) is pending:
             # A gap below zero was saved on messages of which these leave the window now.
             self.request_gap = max(0, self.request_gap)
         self.next_id = change.id + 1

@@ -93,6 +93,7 @@ class History:
         self.gone: dict[int, LogUnit] = {}
         self.dirty: list[LogUnit] = []
         self._units: dict[int, LogUnit] = {}  # first id -> unit, orphans apart, oldest first
+        self._last: LogUnit | None = None  # the last of these
         self._users: dict[int, LogMessage] = {}
         self._waiting: dict[str, list[LogUnit]] = {}
 
@@ -177,8 +178,11 @@ class History:
         if unit.orphan:
             self.open[unit.first] = unit
         elif len(unit.messages) == 1:
-            self._close_last()
-            self._units[message.id] = unit
+            last = self._last
+            if last is not None and last.missing:  # no longer the last, so it is open now
+                self.open[last.first] = last
+                self.touch(last)
+            self._units[message.id] = self._last = unit
         elif not unit.missing:
             self.open.pop(unit.first, None)
         return logged
@@ -215,10 +219,6 @@ class History:
             self._units, self._users = dict(self._units), dict(self._users)
         return sorted(released, key=lambda logged: logged.message.id)
 
-    @property
-    def _last(self) -> LogUnit | None:
-        return next(reversed(self._units.values()), None)
-
     def _unit_for(self, message: Message) -> LogUnit:
         """Return the unit that the message joins, or a new one."""
         if message.role not in RESULT_ROLES:
@@ -242,13 +242,6 @@ class History:
         if not waiting:
             del self._waiting[key]
         return unit
-
-    def _close_last(self) -> None:
-        """Record that the last unit is no longer the last: if it lacks results, it is open now."""
-        last = self.pending
-        if last is not None:
-            self.open[last.first] = last
-            self.touch(last)
 
     def _take_back(self, logged: LogMessage) -> None:
         """Undo the grouping of the newest message."""
@@ -274,6 +267,7 @@ class History:
             self._stop_waiting(call)
         # The newest head is the last key, so `popitem` takes it and leaves no hole to walk over.
         self._units.popitem()
+        self._last = next(reversed(self._units.values()), None)
         self.gone.pop(first, None)
         pending = self.pending
         if pending is not None:

@@ -70,8 +70,10 @@ class InMemory:
     def change(self, work_out: WorkOut) -> list[Message]:
         """Apply the changes. Each of a row is one that cannot fail once it was worked out."""
         with self.lock:
-            changes = work_out(self.conversation)
-            return [m for change in changes for m in self.conversation.apply(change)]
+            changes, apply = work_out(self.conversation), self.conversation.apply
+            if len(changes) == 1:
+                return apply(changes[0])
+            return [message for change in changes for message in apply(change)]
 
     async def run(self, step: Callable[..., T], *args: Any) -> T:
         """Run a step here: nothing of it waits."""

@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.corpus import Wire, plain_chat, print_table
 from ctxwin import ContextManager
 from ctxwin.counting import counter_for
-from ctxwin.counting.chat import PER_MESSAGE, PRIMING
+from ctxwin.counting.openai.chat import PER_MESSAGE, PRIMING
 from ctxwin.counting.text.encodings import load_encoding
 
 ENCODING = "o200k_base"

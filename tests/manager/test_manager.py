@@ -103,7 +103,7 @@ def test_cut_goes_down_to_the_low_mark() -> None:
 
 
 def test_budget_error_names_the_culprits() -> None:
-    """What must be kept, dearest first; nothing has changed; a larger budget suffices."""
+    """What must be kept, most expensive first; nothing has changed; a larger budget suffices."""
     manager = ContextManager(60, counter=len, tools=[{"name": "f"}])
     manager.add_message("system", "be kind")
     manager.add_message("user", "an older question")
@@ -425,7 +425,7 @@ class Free:
 
 
 class UpperBound(CallableCounter):
-    """Its messages are dearer one by one than together."""
+    """Its messages cost more one by one than together."""
 
     def __init__(self, saving: int, *, additive: bool = True) -> None:
         super().__init__(len)
@@ -628,7 +628,7 @@ def test_a_counter_that_fails_once_while_observing() -> None:
     assert len(manager.messages()) == 3
 
 
-def test_no_plan_makes_a_message_dearer() -> None:
+def test_no_plan_makes_a_message_cost_more() -> None:
     """Freeing much elsewhere is no licence to grow what must be kept."""
 
     class Grow:

@@ -23,7 +23,7 @@ from llama_index.core.base.llms import types as llama
 
 from bench.corpus import WORDS as VOCABULARY
 from ctxwin.counting import TokenCounter
-from ctxwin.counting.chat import ChatCounter
+from ctxwin.counting.openai.chat import ChatCounter
 from ctxwin.testing import WordCounter
 from ctxwin.testing.judge.windows import count_request
 from ctxwin.testing.strategies import histories

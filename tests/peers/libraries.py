@@ -19,7 +19,7 @@ from llama_index.core import memory as llama_memories
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from ctxwin import ContextManager
-from ctxwin.counting.chat import PRIMING
+from ctxwin.counting.openai.chat import PRIMING
 from peers.histories import (
     FULL_COST,
     Wire,

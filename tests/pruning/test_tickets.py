@@ -448,7 +448,7 @@ class Pair:
 
 
 @pytest.mark.parametrize(("words", "applied"), [(14, True), (15, False)])
-def test_a_commit_never_makes_the_window_dearer(words: int, applied: bool) -> None:
+def test_a_commit_never_makes_the_window_cost_more(words: int, applied: bool) -> None:
     """By the true cost, not the sum: with one message fewer this counter says one token more."""
     counter = OddCounter("merging")
     ctx = ContextManager(budget=Budget(200, low=0.5), counter=counter, strategies=[Pair()])
