@@ -281,7 +281,9 @@ class Conversation:
         question, newest = self.history.question, self.history.newest
         if question is not None and (question.unit.gone or not self.allow_question_edit):
             self.history.bring_back(question)
-        for logged in newest.messages if newest is not None else ():
+        if newest is None or (question is not None and newest is question.unit):
+            return  # the question alone; where it may be edited, a declared edit of it stays
+        for logged in newest.messages:
             if logged.unit.gone or logged.message.role not in RESULT_ROLES:
                 self.history.bring_back(logged)  # results of the newest unit may stay shortened
 

@@ -71,7 +71,8 @@ def prune(keeper: Keeper, chain: Chain, owner: object, done: Done | None) -> Flo
     """
     conversation = keeper.conversation
     with keeper.lock:
-        draft, rests = _start(conversation)
+        draft = Draft(Snapshot.of(conversation), conversation.costs)
+        rests = resting(conversation.failures, conversation.history.appended)
         if conversation.nothing_new:
             return unchanged(draft, conversation)
     tally = Tally()
@@ -87,8 +88,13 @@ def prune(keeper: Keeper, chain: Chain, owner: object, done: Done | None) -> Flo
 
 
 def can_fit(conversation: Conversation, chain: Chain, snapshot: Snapshot, *, owner: object) -> bool:
-    """Return whether the chain, without any summary, gets a snapshot within the budget."""
-    draft, rests = _start(conversation, snapshot)
+    """
+    Return whether the chain, without any summary, gets a snapshot within the budget.
+
+    The snapshot is of the window with one message more, so the log is longer by one, too.
+    """
+    draft = Draft(snapshot, conversation.costs)
+    rests = resting(conversation.failures, conversation.history.appended + 1)
     drive(call_chain(draft, chain, owner, rests, Tally()), refuse_model)
     draft.drop_what_is_needed()
     try:
@@ -181,14 +187,6 @@ def _protect(draft: Draft, strategy: Strategy, protect: Hook, owner: object) -> 
         draft.protect(strategy.name, units)
     except Exception as error:  # noqa: BLE001 - whatever foreign code raises goes into the receipt
         draft.reject(strategy.name, Broken("L8", describe(error)))
-
-
-def _start(
-    conversation: Conversation, snapshot: Snapshot | None = None
-) -> tuple[Draft, frozenset[str]]:
-    """Return a draft of the window, and the strategies that rest."""
-    rests = resting(conversation.failures, conversation.history.appended)
-    return Draft(snapshot or Snapshot.of(conversation), conversation.costs), rests
 
 
 def _apply(keeper: Keeper, draft: Draft, tally: Tally) -> Receipt:

@@ -740,3 +740,40 @@ def test_unpinning_leaves_an_edit_alone() -> None:
     manager.unpin(long)
     assert manager.messages() == window
     assert not next(iter(manager)).pinned
+
+
+def test_a_rewind_leaves_a_declared_edit_of_the_question() -> None:
+    """Where the question may be edited, regenerating an answer does not undo the edit."""
+
+    class Clamp:
+        @hookimpl
+        def ctxwin_prune(self, request: PruneRequest) -> Plan:
+            longest = max(request.editable, key=lambda message: len(str(message.content)))
+            return Plan.edit(longest, str(longest.content)[:50], "clamp")
+
+    manager = ContextManager(100, counter=len, strategies=[Clamp()], allow_question_edit=True)
+    manager.add_message("user", "x" * 300)
+    window = manager.messages()
+    manager.rewind(manager.add_message("assistant", "a bad answer"))
+    assert [message.to_dict() for message in manager] == window
+
+
+def test_a_preview_knows_that_a_rest_ends_with_the_draft() -> None:
+    """A strategy that rests until the log is longer by one is asked once the draft is sent."""
+
+    class Shortens:
+        name = "shortens"
+
+        @hookimpl
+        def ctxwin_prune(self, request: PruneRequest) -> Plan:
+            longest = max(request.editable, key=lambda message: len(str(message.content)))
+            return Plan.edit(longest, "short", "clamp")
+
+    manager = ContextManager(100, counter=len, strategies=[Shortens()], allow_question_edit=True)
+    manager.add_message("user", "q")
+    state = manager.to_dict() | {"failures": {"shortens": [3, 2]}}
+    options: dict[str, Any] = {"counter": len, "allow_question_edit": True}
+    restored = ContextManager.from_dict(state, 100, strategies=[Shortens()], **options)
+    assert restored.preview("x" * 300).fits
+    restored.add_message("user", "x" * 300)
+    assert restored.messages()[-1]["content"] == "short"
