@@ -213,13 +213,13 @@ class Conversation:
         edits = [self._edit(edit, gone) for edit in change.edits]
         if change.request_gap and self.costs.sums_are_exact:
             raise StateError(f"sums are exact: no cut can have measured {change.request_gap}")
-        rewrites = self._rewrites(change)
+        rewrites, failures = self._rewrites(change), dict(change.failures)
         self.window.cut(gone, written)
         for logged, message, tokens in edits:
             logged.edited, logged.edited_tokens = message, tokens
             self.history.touch(logged.unit)
         self.skip_to(max((message.id + 1 for message in written), default=0))
-        self.request_gap, self.failures = change.request_gap, dict(change.failures)
+        self.request_gap, self.failures = change.request_gap, failures
         if gone or written or edits:
             self.sent_tokens = None  # the next bill is for a window that is no more
         if rewrites:

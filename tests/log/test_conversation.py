@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from ctxwin import ContextManager, StateError
-from ctxwin.log.changes import Append, Change, Cut, Learn
+from ctxwin.log.changes import Append, Change, Cut, Edited, Learn, Written
 
+USER = {"role": "user", "content": "so"}
 CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 
@@ -19,8 +20,14 @@ CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{
         (Cut(gone=(3,)), "message 3 is a part of the unit 2, and cannot go"),
         (Cut(gone=(4,)), "message 4 must be kept"),
         (Cut(request_gap=7), "sums are exact"),
+        (Cut(gone=(1,), request_gap=7), "sums are exact"),
+        (Cut(gone=(1,), edits=(Edited(1, "x"),)), "is pinned or leaves"),
+        (Cut(gone=(1,), written=(Written(9, USER, (9,)),)), "cannot stand for"),
     ],
-    ids=["append", "scale", "hidden tokens", "part of a unit", "question", "gap"],
+    ids=[
+        *("append", "scale", "hidden tokens", "part of a unit", "question", "gap"),
+        *("gap of a cut", "edit of what leaves", "summary of itself"),
+    ],
 )
 def test_what_nobody_can_have_made_is_refused(change: Change, reason: str) -> None:
     """And nothing has changed."""
@@ -33,6 +40,19 @@ def test_what_nobody_can_have_made_is_refused(change: Change, reason: str) -> No
     before = manager.to_dict()
     with pytest.raises(StateError, match=reason):
         manager._keeper.conversation.apply(change)
+    assert manager.to_dict() == before
+
+
+def test_figures_of_failures_are_read_before_anything_changes() -> None:
+    """A cut whose figures are no mapping is refused whole."""
+    manager = ContextManager(1000, counter=len)
+    manager.add_message("user", "q")
+    manager.add_message("user", "and now?")
+    manager.messages()
+    before = manager.to_dict()
+    broken: Any = 7
+    with pytest.raises(TypeError):
+        manager._keeper.conversation.apply(Cut(gone=(1,), failures=broken))
     assert manager.to_dict() == before
 
 
