@@ -26,7 +26,7 @@ from ctxwin.pruning.preview import preview
 from ctxwin.pruning.prune import notify, prune
 from ctxwin.pruning.tickets import Ticket, commit, prepare
 from ctxwin.values.budget import Budget
-from ctxwin.values.errors import CounterError, MessageError
+from ctxwin.values.errors import CounterError, MessageError, quoted
 from ctxwin.values.message import Message, read_message, to_dicts
 from ctxwin.values.receipt import Preview, Receipt
 from ctxwin.values.usage import input_tokens
@@ -433,5 +433,5 @@ def _id_of(message: Message | int) -> int:
     if isinstance(message, Message):
         return message.id
     if type(message) is not int:
-        raise MessageError(f"name a message by itself or by its id, not by {message!r}")
+        raise MessageError(f"name a message by itself or by its id, not by {quoted(message)}")
     return message

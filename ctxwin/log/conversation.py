@@ -36,7 +36,7 @@ from ctxwin.log.changes import (
 from ctxwin.log.history import History, LogMessage, LogUnit
 from ctxwin.log.window import Window
 from ctxwin.values.budget import Budget
-from ctxwin.values.errors import MessageError, StateError
+from ctxwin.values.errors import MessageError, StateError, quoted
 from ctxwin.values.message import Message, call_keys
 from ctxwin.values.plan import Unit
 from ctxwin.values.wire import RESULT_ROLES
@@ -93,7 +93,7 @@ class Conversation:
         """Return a message of the log; raises `MessageError` where the log in memory lacks it."""
         logged = self.history.messages.get(message_id)
         if logged is None:
-            raise MessageError(f"no message {message_id} in the log held in memory")
+            raise MessageError(f"no message {quoted(message_id)} in the log held in memory")
         return logged
 
     def to_dict(self) -> dict[str, Any]:
@@ -212,7 +212,9 @@ class Conversation:
         written = self._written(change.written)
         edits = [self._edit(edit, gone) for edit in change.edits]
         if change.request_gap and self.costs.sums_are_exact:
-            raise StateError(f"sums are exact: no cut can have measured {change.request_gap}")
+            raise StateError(
+                f"sums are exact: no cut can have measured {quoted(change.request_gap)}"
+            )
         rewrites, failures = self._rewrites(change), dict(change.failures)
         self.window.cut(gone, written)
         for logged, message, tokens in edits:
@@ -230,7 +232,7 @@ class Conversation:
 
     def _learn(self, change: Learn) -> list[Message]:
         if change.hidden_tokens < 0 or not BOUNDS[0] <= change.scale <= BOUNDS[1]:
-            raise StateError(f"no bill can have taught {change}")
+            raise StateError(f"no bill can have taught {quoted(change)}")
         self.sent_tokens = None  # one bill a request
         if self.is_news(change):
             self.costs.learn(change.hidden_tokens, change.scale)
@@ -316,7 +318,9 @@ class Conversation:
                 raise StateError(f"id {one.id} of a written message is taken")
             sources = list(one.sources)
             if not sources or sources != sorted(set(sources)) or sources[-1] >= one.id:
-                raise StateError(f"written message {one.id} cannot stand for messages {sources}")
+                raise StateError(
+                    f"written message {one.id} cannot stand for messages {quoted(sources)}"
+                )
             if message.role in RESULT_ROLES or call_keys(message):
                 raise StateError(f"no strategy can have written message {one.id}, {message!r}")
             found[message] = self.costs.message(message) if one.tokens is None else one.tokens

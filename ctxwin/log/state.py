@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from ctxwin.counting.costs import BOUNDS
 from ctxwin.log.changes import Append, Cut, Edited, Written
 from ctxwin.log.history import LogMessage
-from ctxwin.values.errors import CounterError, MessageError, StateError
+from ctxwin.values.errors import CounterError, MessageError, StateError, describe, quoted
 from ctxwin.values.message import Message, read_message
 
 if TYPE_CHECKING:
     from ctxwin.log.conversation import Conversation
 
 SCHEMA = 1
+LARGEST = 2**53  # ids and figures are below it: exact in any JSON reader
 DIGEST_LENGTHS = (0, 64)  # of a `source_hash`: none, or a SHA-256 in hexadecimal digits
 
 
@@ -91,13 +92,13 @@ def load(state: object, conversation: "Conversation") -> None:
     except MessageError as error:
         raise StateError(f"the state holds a malformed message: {error}") from error
     except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise StateError(f"the state contradicts itself: {error!r}") from error
+        raise StateError(f"the state contradicts itself: {describe(error)}") from error
 
 
 def _load(fields: "Fields", conversation: "Conversation") -> None:
     schema = fields.get("schema", int)
     if schema != SCHEMA:
-        raise StateError(f"the state is of schema {schema}, this release reads {SCHEMA}")
+        raise StateError(f"the state is of schema {quoted(schema)}, this release reads {SCHEMA}")
     same_name = fields.get("counter", str) == conversation.costs.name
     known = same_name and conversation.costs.name != ""  # whether the costs are this counter's
     hidden_tokens, scale = _load_learnt(fields)
@@ -123,7 +124,7 @@ def _load_learnt(fields: "Fields") -> tuple[int, int]:
     hidden_tokens = fields.get("offset", int)
     scale = fields.get("correction", int, at_least=BOUNDS[0])
     if scale > BOUNDS[1]:
-        raise StateError(f"state['correction'] must be at most {BOUNDS[1]}, not {scale}")
+        raise StateError(f"state['correction'] must be at most {BOUNDS[1]}, not {quoted(scale)}")
     return hidden_tokens, scale
 
 
@@ -136,7 +137,7 @@ def _load_log(fields: "Fields", conversation: "Conversation", *, known: bool) ->
         reader = Fields(item, f"log[{position}]")
         message_id = reader.get("id", int)
         if message_id < conversation.next_id:
-            raise StateError(f"{reader.path}: ids must ascend, {message_id} does not")
+            raise StateError(f"{reader.path}: ids must ascend, {quoted(message_id)} does not")
         wire = read_message(reader.get("message", dict))
         tokens = reader.get("tokens", int, optional=True)
         pinned = reader.get("pinned", bool)
@@ -157,12 +158,12 @@ def _load_written(fields: "Fields", *, known: bool) -> tuple[Written, ...]:
     for position, item in enumerate(fields.get("written", list)):
         reader = Fields(item, f"written[{position}]")
         sources = reader.get("sources", list)
-        if not all(type(source) is int for source in sources):
-            raise StateError(f"{reader.path}: sources must be ids, not {sources!r}")
+        if not all(map(_is_figure, sources)):
+            raise StateError(f"{reader.path}: sources must be ids, not {quoted(sources)}")
         digest = reader.get("source_hash", str)
         if digest.strip("0123456789abcdef") or len(digest) not in DIGEST_LENGTHS:
             raise StateError(
-                f"{reader.path}['source_hash'] must be 64 hexadecimal digits, not {digest!r}"
+                f"{reader.path}['source_hash'] must be 64 hexadecimal digits, not {quoted(digest)}"
             )
         tokens = reader.get("tokens", int, optional=True)
         written = Written(
@@ -180,8 +181,10 @@ def _load_written(fields: "Fields", *, known: bool) -> tuple[Written, ...]:
 def _load_failures(fields: "Fields") -> dict[str, tuple[int, int]]:
     failures: dict[str, tuple[int, int]] = {}
     for name, record in fields.get("failures", dict).items():
-        if not isinstance(record, list) or [type(figure) for figure in record] != [int, int]:
-            raise StateError(f"state['failures'][{name!r}] must be two integers, not {record!r}")
+        if not isinstance(record, list) or len(record) != 2 or not all(map(_is_figure, record)):
+            raise StateError(
+                f"state['failures'][{quoted(name)}] must be two integers, not {quoted(record)}"
+            )
         failures[name] = (record[0], record[1])
     return failures
 
@@ -200,6 +203,10 @@ def _load_figures(fields: "Fields", conversation: "Conversation", *, same_counte
     conversation.prepared = fields.get("prepared", str)
     if fields.get("settled", bool):
         conversation.settled = conversation.version
+
+
+def _is_figure(value: object) -> bool:
+    return type(value) is int and abs(value) < LARGEST
 
 
 class Fields:
@@ -233,6 +240,10 @@ class Fields:
             raise StateError(
                 f"{self.path}[{key!r}] must be {kind.__name__}, not {type(value).__name__}"
             )
+        if kind is int and abs(value) >= LARGEST:
+            raise StateError(f"{self.path}[{key!r}] is too large: {quoted(value)}")
         if kind is int and at_least is not None and value < at_least:
-            raise StateError(f"{self.path}[{key!r}] must be at least {at_least}, not {value}")
+            raise StateError(
+                f"{self.path}[{key!r}] must be at least {at_least}, not {quoted(value)}"
+            )
         return value

@@ -22,7 +22,7 @@ from ctxwin.laws import laws
 from ctxwin.laws.laws import Context, Outcome
 from ctxwin.log.changes import Cut, Edited, Written
 from ctxwin.log.conversation import Conversation
-from ctxwin.values.errors import BudgetError, describe
+from ctxwin.values.errors import BudgetError, describe, quoted
 from ctxwin.values.message import Message, hash_of, read_message
 from ctxwin.values.plan import Drop, Edit, Plan, PruneRequest, Replace, Step, Unit, make_unit
 from ctxwin.values.receipt import Action, Broken, Receipt, Rejection
@@ -450,7 +450,7 @@ def resolve(plan: Plan, window: Sequence[Unit]) -> Plan:
     steps: list[Step] = []
     for step in plan.steps:
         if not isinstance(step.reason, str):
-            raise BrokenPlanError("L14", f"a reason must be a string, not {step.reason!r}")
+            raise BrokenPlanError("L14", f"a reason must be a string, not {quoted(step.reason)}")
         if isinstance(step, Edit):
             mine = messages.get(step.message.id)
             if mine is None:

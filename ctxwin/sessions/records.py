@@ -27,7 +27,7 @@ from typing import Any
 from ctxwin.log.changes import Append, Change, Cut, Edited, Learn, Pin, Restore, Rewind, Written
 from ctxwin.log.state import Fields
 from ctxwin.sessions.stores.protocol import Page, Position, SessionStore
-from ctxwin.values.errors import MessageError, RecordError, SessionDeletedError
+from ctxwin.values.errors import MessageError, RecordError, SessionDeletedError, describe, quoted
 from ctxwin.values.message import Message, read_message
 from ctxwin.values.wire import SYSTEM_ROLES, Wire
 
@@ -146,13 +146,13 @@ class Reader:
             version, kind = fields.pop("v"), fields.pop("kind")
             fields.pop("by")
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-            raise self.error(number, f"it is not a record of ctxwin: {error!r}") from error
+            raise self.error(number, f"it is not a record of ctxwin: {describe(error)}") from error
         if version != VERSION:
-            reason = f"it is of schema {version!r}, this release reads {VERSION}"
+            reason = f"it is of schema {quoted(version)}, this release reads {VERSION}"
             raise self.error(number, reason)
         known = isinstance(kind, str) and kind in KINDS
         if not known or (kind == "checkpoint") != (number is None):
-            raise self.error(number, f"its kind is {kind!r}")
+            raise self.error(number, f"its kind is {quoted(kind)}")
         return Record(kind, fields)
 
     def message(self, number: int, record: Record) -> Wire:
@@ -254,7 +254,7 @@ def _is_by(fields: Fields, counter: str) -> bool:
 
 def _whole(value: object) -> int:
     if type(value) is not int:
-        raise TypeError(f"{value!r} is not a whole number")
+        raise TypeError(f"{quoted(value)} is not a whole number")
     return value
 
 
@@ -287,7 +287,7 @@ def read_log(
         found = store.read(reader.session, start, page)
         if found.position.life != position.life:
             raise SessionDeletedError(
-                f"session {reader.session!r} was deleted, or expired, while it was read"
+                f"session {quoted(reader.session)} was deleted, or expired, while it was read"
             )
         for number, data in found.records:
             if number <= position.number and not any(number in numbers for numbers in dead):

@@ -24,6 +24,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from ctxwin.values.message import Message
 
+LONGEST_QUOTE = 80  # characters of a value in the text of an error
+LONGEST_REPORT = 200  # characters of what foreign code said
+
 
 class CtxwinError(Exception):
     """The root of the tree."""
@@ -129,7 +132,7 @@ class RecordError(StoreError):
         self.number = number
         self.reason = reason
         what = "the checkpoint" if number is None else f"record {number}"
-        super().__init__(f"{what} of session {session!r} cannot be read: {reason}")
+        super().__init__(f"{what} of session {quoted(session)} cannot be read: {reason}")
 
     def __reduce__(self) -> "tuple[type[RecordError], tuple[object, ...]]":
         return type(self), (self.session, self.number, self.reason)
@@ -148,8 +151,28 @@ class StaleError(StoreError):
 
 
 def describe(error: BaseException) -> str:
-    """Return an error's type and text; only the type if the text itself cannot be had."""
+    """
+    Return an error's type and the beginning of its text.
+
+    Only the type if the text itself cannot be had.
+    """
     try:
-        return f"{type(error).__name__}: {error}"
+        return _shortened(f"{type(error).__name__}: {error}", LONGEST_REPORT)
     except Exception:  # noqa: BLE001 - the error is foreign, and so is its __str__
         return type(error).__name__
+
+
+def quoted(value: object) -> str:
+    """
+    Return a value as the text of an error shows it: its `repr`, at most 80 characters of it.
+
+    Errors end up in logs, where no whole message and no whole record should stand.
+    """
+    try:
+        return _shortened(repr(value), LONGEST_QUOTE)
+    except Exception:  # noqa: BLE001 - a foreign __repr__, or an integer too long to print
+        return f"<{type(value).__name__}>"
+
+
+def _shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ctxwin.values.errors import quoted
+
 # The fields in which APIs report the input of a request.
 INPUT_FIELDS = (
     "prompt_tokens",  # chat completions
@@ -39,7 +41,9 @@ def input_tokens(usage: object) -> int:
         cached = [fields(cache) for cache in CACHE_FIELDS.get(name, ())]
         return stated[name] + sum(extra for extra in cached if type(extra) is int)
     known = ", ".join(INPUT_FIELDS)
-    raise ValueError(f"usage does not state the input tokens; it needs one of {known}: {usage!r}")
+    raise ValueError(
+        f"usage does not state the input tokens; it needs one of {known}: {quoted(usage)}"
+    )
 
 
 def _fields(usage: object) -> Any:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from ctxwin.values.errors import MessageError
+from ctxwin.values.errors import MessageError, describe, quoted
 
 Wire: TypeAlias = dict[str, Any]
 """A message as it is sent: JSON values only, keys as the caller gave them."""
@@ -69,7 +69,7 @@ def read_wire(message: object) -> Wire:
         except Exception as error:
             kind = type(message).__name__
             raise MessageError(
-                f"model_dump() of {kind} does not give a chat message: {error}"
+                f"model_dump() of {kind} does not give a chat message: {describe(error)}"
             ) from error
     else:
         raise MessageError(
@@ -115,9 +115,11 @@ def read_json(value: object, path: str, depth: int = 0) -> Any:
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise MessageError(f"{path} has the key {key!r}: keys must be strings")
+                raise MessageError(f"{path} has the key {quoted(key)}: keys must be strings")
         return {
-            key: item if item.__class__ is str else read_json(item, f"{path}[{key!r}]", depth + 1)
+            key: item
+            if item.__class__ is str
+            else read_json(item, f"{path}[{quoted(key)}]", depth + 1)
             for key, item in value.items()
         }
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
@@ -136,7 +138,7 @@ def _check(wire: Wire) -> None:
     ):
         return  # plain text, which most messages are
     if not isinstance(role, str) or role not in ROLES:
-        raise MessageError(f"role must be one of {', '.join(sorted(ROLES))}, not {role!r}")
+        raise MessageError(f"role must be one of {', '.join(sorted(ROLES))}, not {quoted(role)}")
     _check_content(wire, role)
     for key in ("name", "tool_call_id"):
         _expect(wire.get(key) is None or isinstance(wire[key], str), key, "a string", wire.get(key))
@@ -182,7 +184,7 @@ def _check_content(wire: Wire, role: str) -> None:
 
 def _check_call(call: object, path: str) -> None:
     if not isinstance(call, dict):
-        raise MessageError(f"{path} must be a mapping, not {call!r}")
+        raise MessageError(f"{path} must be a mapping, not {quoted(call)}")
     _expect(
         call.get("id") is None or isinstance(call["id"], str),
         f"{path}['id']",
@@ -197,7 +199,7 @@ def _check_call(call: object, path: str) -> None:
 
 def _check_function(function: object, path: str, payload: str) -> None:
     if not isinstance(function, dict):
-        raise MessageError(f"{path} must be a mapping, not {function!r}")
+        raise MessageError(f"{path} must be a mapping, not {quoted(function)}")
     for key in ("name", payload):
         _expect(
             isinstance(function.get(key), str), f"{path}[{key!r}]", "a string", function.get(key)

@@ -6,7 +6,7 @@ from threading import Lock
 from uuid import uuid4
 
 from ctxwin.sessions.stores.protocol import NOWHERE, Page, Position
-from ctxwin.values.errors import StaleError, StoreError
+from ctxwin.values.errors import StaleError, StoreError, quoted
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class MemoryStore:
         with self._lock:
             log = self._find(session)
             if (log.position if log else NOWHERE) != expected:
-                raise StaleError(f"session {session!r} is not at {expected}")
+                raise StaleError(f"session {quoted(session)} is not at {expected}")
             if log is None:
                 log = self._logs[session] = _Log(Position(uuid4().hex, 0))
             for number, record in enumerate(records, log.position.number + 1):

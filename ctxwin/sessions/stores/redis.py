@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from ctxwin.sessions.stores.protocol import NOWHERE, Page, Position, decode_id, encode_id
-from ctxwin.values.errors import StaleError, StoreError
+from ctxwin.values.errors import StaleError, StoreError, quoted
 
 try:
     import redis
@@ -137,7 +137,7 @@ class RedisStore:
             *records,
         ]
         if not self._run(lambda: self._append(keys=self._keys(session), args=given)):
-            raise StaleError(f"session {session!r} is not at {expected}")
+            raise StaleError(f"session {quoted(session)} is not at {expected}")
         return Position(life, expected.number + len(records))
 
     def read(self, session: str, start: int | None = None, limit: int | None = None) -> Page:

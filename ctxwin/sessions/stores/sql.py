@@ -11,7 +11,7 @@ from weakref import WeakSet
 from ctxwin.sessions.stores.engine import Snapshot, errors_of, make_engine, prepare_file, read_url
 from ctxwin.sessions.stores.protocol import NOWHERE, Page, Position, decode_id, encode_id
 from ctxwin.sessions.stores.schema import POSTGRESQL, SQLITE, adapt, is_current, migrate
-from ctxwin.values.errors import StaleError, StoreError
+from ctxwin.values.errors import StaleError, StoreError, quoted
 
 LARGEST = 2**63 - 1
 NAMES = 200  # ids fetched per query; each may be long
@@ -96,7 +96,7 @@ class SQLStore:
             values["name"] = name
         append = self._append_at_once if self._dialect.appends_at_once else self._append_in_steps
         if not append(values, records):
-            raise StaleError(f"session {session[:100]!r} is not at {expected}")
+            raise StaleError(f"session {quoted(session)} is not at {expected}")
         return position
 
     def read(self, session: str, start: int | None = None, limit: int | None = None) -> Page:
