@@ -11,7 +11,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, overload
 
 from ctxwin.counting import TokenCounter
 from ctxwin.counting.costs import Costs, as_counter
@@ -30,7 +30,17 @@ from ctxwin.values.errors import CounterError, MessageError, quoted
 from ctxwin.values.message import Message, read_message, to_dicts
 from ctxwin.values.receipt import Preview, Receipt
 from ctxwin.values.usage import input_tokens
-from ctxwin.values.wire import RESULT_ROLES, SYSTEM_ROLES, Content
+from ctxwin.values.wire import RESULT_ROLES, SYSTEM_ROLES, Content, DraftRole, Role
+
+
+class Options(TypedDict, total=False):
+    """The options of a `ContextManager` beside its budget, for type checkers."""
+
+    strategies: Sequence[str | object]
+    counter: TokenCounter | Callable[[str], int] | str | None
+    model: str | None
+    tools: Sequence[Mapping[str, Any]]
+    allow_question_edit: bool
 
 
 class ContextManager:
@@ -42,6 +52,9 @@ class ContextManager:
         reply = client.chat.completions.create(model="gpt-4o", messages=ctx.messages())
         ctx.observe(reply.usage)
         ctx.append(reply.choices[0].message)
+
+    In a `with` statement it does nothing special: a `Session`, which is closed there, can take its
+    place.
 
     Args:
         max_tokens: the input budget, in tokens; or
@@ -61,6 +74,19 @@ class ContextManager:
         UnknownStrategyError: a strategy of that name is not installed.
         StrategyError: a strategy cannot be loaded or registered.
     """
+
+    # No `__dict__`: an attribute that does not exist is refused, and type checkers find it.
+    __slots__ = ("__weakref__", "_chain", "_keeper", "_last_receipt", "_precount")
+
+    @overload
+    def __init__(
+        self, max_tokens: int, *, budget: None = None, **options: Unpack[Options]
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self, max_tokens: None = None, *, budget: Budget, **options: Unpack[Options]
+    ) -> None: ...
 
     def __init__(
         self,
@@ -88,11 +114,31 @@ class ContextManager:
         self._keeper = keeper
         self._precount = Precount(keeper)
 
+    if not TYPE_CHECKING:  # pragma: no branch - else a type checker would allow any attribute
+
+        def __setattr__(self, name: str, value: object) -> None:
+            try:
+                object.__setattr__(self, name, value)
+            except AttributeError:
+                kind = type(self).__name__
+                raise AttributeError(
+                    f"{name!r} of a {kind} cannot be set: give options when it is made; "
+                    "only `tools` may be set later",
+                    name=name,
+                    obj=self,
+                ) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
     # Adding, taking back, keeping.
 
     def add_message(
         self,
-        role: str,
+        role: Role,
         content: Content,
         *,
         name: str | None = None,
@@ -181,9 +227,11 @@ class ContextManager:
 
     # What to send.
 
-    def messages(self) -> list[dict[str, Any]]:
+    def messages(self) -> list[Any]:
         """
-        Return the window, fresh objects: within the budget, cut first if it is over.
+        Return the window, fresh dicts: within the budget, cut first if it is over.
+
+        They are typed as `Any`, since each client declares types of its own for messages.
 
         Raises:
             BudgetError: what must be kept does not fit; nothing has changed.
@@ -194,7 +242,7 @@ class ContextManager:
             drive(prune(self._keeper, self._chain, self, self._pruned))
         return window
 
-    async def amessages(self) -> list[dict[str, Any]]:
+    async def amessages(self) -> list[Any]:
         """
         Return what `messages` returns, for async summarisers.
 
@@ -316,6 +364,28 @@ class ContextManager:
                 conversation.window.settle()
             return conversation.to_dict()
 
+    @overload
+    @classmethod
+    def from_dict(
+        cls,
+        state: Mapping[str, Any],
+        max_tokens: int,
+        *,
+        budget: None = None,
+        **options: Unpack[Options],
+    ) -> Self: ...
+
+    @overload
+    @classmethod
+    def from_dict(
+        cls,
+        state: Mapping[str, Any],
+        max_tokens: None = None,
+        *,
+        budget: Budget,
+        **options: Unpack[Options],
+    ) -> Self: ...
+
     @classmethod
     def from_dict(cls, state: Mapping[str, Any], *args: Any, **options: Any) -> Self:
         """
@@ -394,7 +464,7 @@ class ContextManager:
             left_out = self._keeper.conversation.history.left_out()
             return tuple(message.clone() for message in left_out)
 
-    def preview(self, content: Content, role: str = "user") -> Preview:
+    def preview(self, content: Content, role: DraftRole = "user") -> Preview:
         """
         Return what sending a draft would mean; changes nothing.
 

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import islice
-from typing import Any
+from typing import Any, Unpack, overload
 
+from ctxwin.manager import Options
 from ctxwin.sessions.records import PAGE, Reader, as_message, read_log, survey
 from ctxwin.sessions.session import Closing, Session
 from ctxwin.sessions.stores.protocol import SessionStore
+from ctxwin.values.budget import Budget
 from ctxwin.values.message import Message
 
 GROUP = "ctxwin.stores"
@@ -33,6 +35,16 @@ class Sessions(Closing):
     def __init__(self, store: SessionStore) -> None:
         self.store = store
 
+    @overload
+    def open(
+        self, session: str, max_tokens: int, *, budget: None = None, **options: Unpack[Options]
+    ) -> Session: ...
+
+    @overload
+    def open(
+        self, session: str, max_tokens: None = None, *, budget: Budget, **options: Unpack[Options]
+    ) -> Session: ...
+
     def open(self, session: str, max_tokens: int | None = None, **options: Any) -> Session:
         """
         Open a session; one that is not there yet begins with what is first written to it.
@@ -48,6 +60,16 @@ class Sessions(Closing):
             RecordError: what is stored cannot be read; the session stays as it is.
         """
         return Session(self.store, session, max_tokens, **options)
+
+    @overload
+    def aopen(
+        self, session: str, max_tokens: int, *, budget: None = None, **options: Unpack[Options]
+    ) -> AbstractAsyncContextManager[Session]: ...
+
+    @overload
+    def aopen(
+        self, session: str, max_tokens: None = None, *, budget: Budget, **options: Unpack[Options]
+    ) -> AbstractAsyncContextManager[Session]: ...
 
     @asynccontextmanager
     async def aopen(

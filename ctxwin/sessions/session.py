@@ -2,9 +2,8 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Self
 
 from ctxwin.hooks.guard import refuse_inside_hook
 from ctxwin.manager import ContextManager
@@ -13,21 +12,18 @@ from ctxwin.sessions.journal import Journal
 from ctxwin.sessions.stores.protocol import SessionStore
 from ctxwin.values.message import Message
 from ctxwin.values.receipt import Receipt
-from ctxwin.values.wire import Content
+from ctxwin.values.wire import Content, Role
 
 
 class Closing(ABC):
     """What is closed at the end of a `with` block."""
 
+    __slots__ = ()
+
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @abstractmethod
@@ -55,6 +51,8 @@ class Session(Closing, ContextManager):
         SessionDeletedError: the session was deleted, or expired, meanwhile.
     """
 
+    __slots__ = ("_journal",)
+
     def __init__(
         self,
         store: SessionStore,
@@ -67,6 +65,20 @@ class Session(Closing, ContextManager):
         conversation = self._keeper.conversation
         self._journal = Journal(store, session, conversation, refuses_loops=refuses_loops)
         self._keep(self._journal)
+
+    if TYPE_CHECKING:  # store and id stand before the budget
+
+        @classmethod
+        def from_dict(  # type: ignore[override]
+            cls,
+            state: Mapping[str, Any],
+            store: SessionStore,
+            session: str,
+            *args: Any,
+            **options: Any,
+        ) -> Self:
+            """Take a saved conversation over into a session that does not exist yet."""
+            ...
 
     @property
     def id(self) -> str:
@@ -84,7 +96,7 @@ class Session(Closing, ContextManager):
 
     # The same, to be awaited.
 
-    async def aadd_message(self, role: str, content: Content, **rest: Any) -> Message:
+    async def aadd_message(self, role: Role, content: Content, **rest: Any) -> Message:
         """Do what `add_message` does."""
         return await asyncio.to_thread(self.add_message, role, content, **rest)
 

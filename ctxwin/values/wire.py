@@ -7,7 +7,7 @@ nobody else holds, so that later code may trust it without looking again.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from ctxwin.values.errors import MessageError, describe, quoted
 
@@ -16,6 +16,12 @@ Wire: TypeAlias = dict[str, Any]
 
 Content: TypeAlias = str | list[dict[str, Any]] | None
 """The content of a message: text, a list of parts, or nothing."""
+
+Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool", "function"]
+"""Who a message is from; a type checker finds a misspelt one."""
+
+DraftRole: TypeAlias = Literal["system", "developer", "user", "assistant"]
+"""A role of a message that answers no call."""
 
 SYSTEM_ROLES = frozenset({"system", "developer"})
 

@@ -193,7 +193,7 @@ def test_any_state_is_restored_or_refused(path: tuple[Any, ...], junk: Any) -> N
 def test_state_is_a_mapping() -> None:
     """Anything else is refused."""
     with pytest.raises(StateError, match="mapping"):
-        ContextManager.from_dict([], 150)  # type: ignore[arg-type]
+        ContextManager.from_dict([], 150)  # type: ignore[call-overload]
 
 
 def test_half_an_exchange_cannot_be_gone() -> None:

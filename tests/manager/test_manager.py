@@ -1,7 +1,9 @@
 """The contract of `ContextManager`, member by member."""
 
+import inspect
+import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -20,8 +22,11 @@ from ctxwin import (
     hookimpl,
 )
 from ctxwin.counting import CallableCounter, TokenCounter
+from ctxwin.manager import Options
+from ctxwin.sessions import MemoryStore, Sessions
 from ctxwin.testing import OddCounter
 from ctxwin.values.plan import Drop
+from ctxwin.values.wire import RESULT_ROLES, ROLES, DraftRole, Role
 from threads import in_threads
 
 CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -38,9 +43,33 @@ def test_exactly_one_budget() -> None:
     assert ContextManager(budget=Budget(100, reserve_output=20)).max_tokens == 80
     for bad in ({}, {"max_tokens": 10, "budget": Budget(10)}):
         with pytest.raises(TypeError, match="exactly one"):
-            ContextManager(**bad)  # type: ignore[arg-type]
+            ContextManager(**bad)  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="0"):
         ContextManager(0)
+
+
+def test_type_checkers_know_every_option_and_role() -> None:
+    """What they read of options and roles is what the constructor and `append` take."""
+    options = set(inspect.signature(ContextManager).parameters) - {"max_tokens", "budget"}
+    assert set(Options.__annotations__) == options
+    assert set(get_args(Role)) == ROLES
+    assert set(get_args(DraftRole)) == ROLES - RESULT_ROLES
+
+
+@pytest.mark.parametrize("kept", ["in memory", "in a store"])
+def test_unknown_attributes_are_refused(kept: str) -> None:
+    """Setting an option later would do nothing; the error says so. `with` does nothing special."""
+    opened = Sessions(MemoryStore()).open("a", 100, counter=len)
+    with opened if kept == "in a store" else ContextManager(100, counter=len) as ctx:
+        for name in ("model", "budget", "max_tokens", "strategies", "systm", "messages"):
+            with pytest.raises(AttributeError, match=f"'{name}' of a .* give options when"):
+                setattr(ctx, name, "o3")
+        ctx.tools = []
+        ctx.add_message("user", "hi")
+    assert weakref.ref(ctx)() is ctx
+    if kept == "in memory":
+        ctx.add_message("user", "and still open")
+    assert ctx.messages()[0] == {"role": "user", "content": "hi"}
 
 
 def test_empty_log() -> None:
@@ -284,7 +313,7 @@ def test_tools_alone_may_be_too_much() -> None:
 
 
 @pytest.mark.parametrize("role", ["user", "assistant", "system"])
-def test_preview_with_a_pending_call(role: str) -> None:
+def test_preview_with_a_pending_call(role: DraftRole) -> None:
     """A draft behind a pending call leaves that out; the preview says what will be."""
     manager = ContextManager(100, counter=len)
     manager.add_message("user", "q")
@@ -318,7 +347,7 @@ def test_preview_refuses_results_and_junk() -> None:
     manager = chat()
     for role in ("tool", "function", "villain"):
         with pytest.raises(MessageError, match="role"):
-            manager.preview("x", role)
+            manager.preview("x", role)  # type: ignore[arg-type]
 
 
 def test_preview_asks_no_model() -> None:
@@ -680,7 +709,7 @@ def test_a_counter_without_the_optional_attributes() -> None:
         exact = False
 
     assert Declared().additive
-    manager = ContextManager(20, counter=Bare())  # type: ignore[arg-type]
+    manager = ContextManager(20, counter=Bare())  # type: ignore[call-overload]
     manager.extend({"role": "user", "content": "x"} for _ in range(5))
     assert len(manager.messages()) == 2
     manager.observe({"prompt_tokens": 8})
@@ -689,7 +718,7 @@ def test_a_counter_without_the_optional_attributes() -> None:
 
 def test_junk_tools_and_ids() -> None:
     """A generator of schemas is read once; what is no schema, and what is no id, is refused."""
-    manager = ContextManager(100, counter=len, tools=({"name": name} for name in "ab"))  # type: ignore[arg-type]
+    manager = ContextManager(100, counter=len, tools=({"name": name} for name in "ab"))  # type: ignore[call-overload]
     assert manager.tools == [{"name": "a"}, {"name": "b"}]
     loop: dict[str, Any] = {}
     loop["loop"] = loop

@@ -474,12 +474,10 @@ def test_newer_messages_are_not_mistaken_for_earlier_summaries() -> None:
     """Ids that a draft gave may be the log's by now, with a ticket as in a prune."""
 
     def tell(ctx: ContextManager) -> None:
-        for role, text in (
-            ("user", "my account number is 4711 please"),
-            ("assistant", "noted, 4711 it is"),
-            *[("user", "go on")] * 3,
-        ):
-            ctx.add_message(role, text)
+        ctx.add_message("user", "my account number is 4711 please")
+        ctx.add_message("assistant", "noted, 4711 it is")
+        for _ in range(3):
+            ctx.add_message("user", "go on")
 
     ctx = conversation(Folding(), SummarizeHistory(never))
     finished = prepared(ctx).run(ScriptedSummarizer("as agreed"))

@@ -3,6 +3,8 @@
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any, assert_type
 
+from openai import AsyncOpenAI, OpenAI
+
 from ctxwin import (
     Budget,
     ContextManager,
@@ -17,6 +19,7 @@ from ctxwin import (
     Unit,
     hookimpl,
 )
+from ctxwin.sessions import Session, Sessions, SessionStore
 from ctxwin.summarizers import Digest, OpenAISummarizer, TransformersSummarizer
 from ctxwin_plugins.summarize_history import SummarizeHistory
 
@@ -70,18 +73,46 @@ def backend() -> None:
     ContextManager(budget=Budget(4000), counter=len, model="gpt-4o")
     message = manager.add_message("user", "hi", pinned=True, metadata={"a": 1})
     assert_type(message, Message)
-    assert_type(manager.messages(), list[dict[str, Any]])
+    assert_type(manager.messages(), list[Any])
     assert_type(manager.preview("draft"), Preview)
     assert_type(manager.rewind(message), tuple[Message, ...])
     assert_type(ContextManager.from_dict(manager.to_dict(), 4000), ContextManager)
-    ContextManager("4000")  # type: ignore[arg-type]
-    ContextManager(4000, strategies=7)  # type: ignore[arg-type]
-    message.role = "assistant"  # type: ignore[misc]
+
+
+def chat(client: OpenAI, manager: ContextManager) -> None:
+    """A request with the SDK."""
+    with manager as ctx:
+        assert_type(ctx, ContextManager)
+        reply = client.chat.completions.create(model="gpt-4o", messages=ctx.messages())
+        ctx.observe(reply.usage)
+        ctx.append(reply.choices[0].message)
+
+
+async def stored_chat(client: AsyncOpenAI, store: Sessions) -> None:
+    """The same in an event loop, on a stored conversation."""
+    async with store.aopen("user-42", 4000, model="gpt-4o") as ctx:
+        assert_type(ctx, Session)
+        await ctx.aadd_message("user", "hi")
+        messages, tools = await ctx.amessages(), ctx.tools
+        stream = await client.chat.completions.create(
+            model="gpt-4o", messages=messages, tools=tools, stream=True
+        )
+        async for chunk in stream:
+            await ctx.aobserve(chunk.usage)
+
+
+def restored(state: dict[str, Any], store: SessionStore) -> None:
+    """Either budget, wherever a conversation begins."""
+    assert_type(ContextManager.from_dict(state, budget=Budget(4000)), ContextManager)
+    assert_type(ContextManager.from_dict(state, 4000, model="gpt-4o"), ContextManager)
+    assert_type(Session.from_dict(state, store, "user-42", 4000), Session)
+    with Sessions(store).open("user-42", budget=Budget(4000), tools=[{"a": 1}]) as ctx:
+        assert_type(ctx, Session)
 
 
 async def async_backend(manager: ContextManager) -> None:
     """The same with async calls."""
-    assert_type(await manager.amessages(), list[dict[str, Any]])
+    assert_type(await manager.amessages(), list[Any])
     assert_type(await manager.aprune_history(), Receipt)
 
 

@@ -24,7 +24,7 @@ from ctxwin.testing.strategies import ROOM, WORDS, budgets, counters, histories,
 from ctxwin.values.budget import Budget
 from ctxwin.values.errors import BudgetError, MessageError
 from ctxwin.values.message import Message
-from ctxwin.values.wire import Wire
+from ctxwin.values.wire import DraftRole, Wire
 
 
 class HistoryMachine(RuleBasedStateMachine):
@@ -199,7 +199,7 @@ class HistoryMachine(RuleBasedStateMachine):
         _hold(self.ctx.messages() == window, "L9: a returned window was live state")
 
     @rule(text=st.text(max_size=40), role=st.sampled_from(["user", "user", "assistant", "system"]))
-    def preview(self, text: str, role: str) -> None:
+    def preview(self, text: str, role: DraftRole) -> None:
         """Preview a draft: a restored manager that appends it does what the preview says."""
         before = self.ctx.to_dict()
         preview = self.ctx.preview(text, role)
