@@ -14,6 +14,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import groupby
 
 from ctxwin.laws.graphemes import floor_boundary
 from ctxwin.summarizers.sentences import Sentence, sentences_of
@@ -167,15 +168,11 @@ def _rarity(sentences: Sequence[Sentence]) -> dict[str, float]:
 def _told(sentences: Sequence[Sentence], heading: str) -> str:
     """Return sentences in their original order, those of one message on one line."""
     lines = [heading] if heading else []
-    last = None
-    for sentence in sorted(sentences, key=lambda sentence: (sentence.line, sentence.place)):
-        if sentence.line == last:
-            lines[-1] += f" {sentence.text}"
-        else:
-            lines.append(
-                f"{sentence.speaker}: {sentence.text}" if sentence.speaker else sentence.text
-            )
-        last = sentence.line
+    in_order = sorted(sentences, key=lambda sentence: (sentence.line, sentence.place))
+    for _, of_one_line in groupby(in_order, key=lambda sentence: sentence.line):
+        quoted = list(of_one_line)
+        speaker = f"{quoted[0].speaker}: " if quoted[0].speaker else ""
+        lines.append(speaker + " ".join(sentence.text for sentence in quoted))
     return _encodable("\n".join(lines))
 
 

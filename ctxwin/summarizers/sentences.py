@@ -205,23 +205,31 @@ def _whole(parts: Iterable[str]) -> Iterator[str]:
     A period after the number of a list item, an abbreviation or an initial ends no sentence, so the
     part after it is joined again.
     """
-    sentence = ""
+    sentence: list[str] = []
     for part in parts:
-        if sentence and not (_NO_END.search(sentence[-8:]) or part[:1].islower()):
-            yield sentence
-            sentence = ""
-        sentence += f" {part}" if sentence else part
-    yield sentence
+        if sentence and not (_goes_on(sentence) or part[:1].islower()):
+            yield " ".join(sentence)
+            sentence = []
+        if part or sentence:
+            sentence.append(part)
+    yield " ".join(sentence)
+
+
+def _goes_on(sentence: Sequence[str]) -> bool:
+    """Return whether the last period of a sentence, given in parts, does not end it."""
+    return bool(_NO_END.search(" ".join(part[-8:] for part in sentence[-8:])[-8:]))
 
 
 def _cut(text: str, limit: int) -> Iterator[str]:
     """Yield a text in parts of at most `limit` characters, cut at spaces or between graphemes."""
-    while len(text) > limit:
-        end = text.rfind(" ", 1, limit)
-        end = end if end > 0 else floor_boundary(text[: limit + 1], limit) or limit
-        yield text[:end]
-        text = text[end:]
-    yield text
+    start = 0  # what is left is never copied: each character is looked at a few times at most
+    while len(text) - start > limit:
+        end = text.rfind(" ", start + 1, start + limit)
+        if end < 0:
+            end = start + (floor_boundary(text[start : start + limit + 1], limit) or limit)
+        yield text[start:end]
+        start = end
+    yield text[start:]
 
 
 def _joined(clauses: Iterable[str], limit: int) -> Iterator[str]:
@@ -276,7 +284,7 @@ def _records(text: str) -> Iterator[str]:
             if not isinstance(item, dict | list)
         ]
         for line in _joined([f"{pair}," for pair in shown[:-1]] + shown[-1:], RECORD):
-            yield f"{name}: {line}" if name and line else line
+            yield f"{name[:RECORD]}: {line}" if name and line else line  # a name may be long
 
 
 def _sentence(

@@ -5,7 +5,7 @@ Typical ones are a pasted log and the dump of a tool.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -96,13 +96,18 @@ class ClampOversized:
         allowed = tokens - excess_tokens
         if allowed < 1:
             return None
+        try:
+            return self._attempts(text, len(text) * allowed // tokens, allowed, count)
+        except RecursionError:  # the JSON is nested as deep as Python can read, but not write
+            return None
+
+    def _attempts(
+        self, text: str, keep: int, allowed: int, count: Callable[[str], int]
+    ) -> str | None:
+        """Return the text, shortened until it is cheap enough; None if it never is."""
         shorten = self._shortener(text)
-        keep = len(text) * allowed // tokens
         for _ in range(ATTEMPTS):
-            try:
-                shorter = shorten(keep)
-            except RecursionError:  # the JSON is nested as deep as Python can read, but not write
-                return None
+            shorter = shorten(keep)
             needed = count(shorter)
             if needed <= allowed:
                 return shorter
@@ -115,15 +120,16 @@ class ClampOversized:
         if not is_json_document(text):
             return lambda keep: self._cut(text, keep)
         value = json.loads(text, parse_int=_number)
-        return lambda keep: _dumps(self._shorten_json(value, keep))
+        lengths = _measure(value)
+        return lambda keep: _dumps(self._shorten_json(value, keep, lengths))
 
-    def _shorten_json(self, value: Any, keep: int) -> Any:
+    def _shorten_json(self, value: Any, keep: int, lengths: Mapping[int, int]) -> Any:
         """
         Return the JSON value, shortened to about `keep` characters.
 
-        Long strings are cut, long lists and mappings lose items.
+        Long strings are cut, long lists and mappings lose items. `lengths` is what `_measure` says.
         """
-        if len(_dumps(value)) <= keep:
+        if lengths[id(value)] <= keep:
             return value
         if isinstance(value, str):
             return self._cut(value, max(0, keep - 2))
@@ -132,7 +138,8 @@ class ClampOversized:
             head = round(len(kept) * self.head_share)
             shown = [*value[:head], *value[len(value) - (len(kept) - head) :]]
             items = [
-                self._shorten_json(item, share) for item, share in zip(shown, kept, strict=True)
+                self._shorten_json(item, share, lengths)
+                for item, share in zip(shown, kept, strict=True)
             ]
             left_out = len(value) - len(kept)
             return [
@@ -144,7 +151,7 @@ class ClampOversized:
             kept = _fair_share(len(value), keep)
             pairs = islice(value.items(), len(kept))
             shown_pairs = {
-                key: self._shorten_json(item, share)
+                key: self._shorten_json(item, share, lengths)
                 for (key, item), share in zip(pairs, kept, strict=True)
             }
             left_out = len(value) - len(kept)
@@ -158,6 +165,32 @@ class ClampOversized:
         if tail <= head:
             return text
         return f"{text[:head]}[... {tail - head} characters left out ...]{text[tail:]}"
+
+
+def _measure(value: Any) -> dict[int, int]:
+    """
+    Return how long a JSON value, and each value in it, is when it is written: by `id`.
+
+    Measured once: writing each part to see how long it is would write the innermost ones once for
+    every level above them, and again for every attempt.
+    """
+    lengths: dict[int, int] = {}
+
+    def measured(value: Any) -> int:
+        if isinstance(value, dict):
+            length = 1 + max(
+                1, sum(len(_dumps(key)) + 2 + measured(item) for key, item in value.items())
+            )
+        elif isinstance(value, list):
+            length = 1 + max(1, sum(1 + measured(item) for item in value))
+        else:
+            length = len(_dumps(value))
+        lengths[id(value)] = length
+        return length
+
+    _dumps(value)
+    measured(value)
+    return lengths
 
 
 def _number(digits: str) -> int | str:

@@ -1,6 +1,8 @@
 """`clamp-oversized`."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,7 +11,8 @@ from hypothesis import strategies as st
 
 from ctxwin import BudgetError, ContextManager
 from ctxwin.laws.graphemes import is_boundary
-from ctxwin_plugins.clamp_oversized import ClampOversized
+from ctxwin_plugins.clamp_oversized import ClampOversized, _measure
+from steps import work_done
 
 PIECES = [
     "word ",
@@ -164,7 +167,8 @@ def test_flags_and_marks_take_linear_time() -> None:
 
 def test_what_cannot_be_shortened_stays() -> None:
     """A number has no middle to leave out."""
-    assert ClampOversized()._shorten_json(123456, 2) == 123456
+    value = 123456
+    assert ClampOversized()._shorten_json(value, 2, _measure(value)) == value
 
 
 def test_json_that_is_too_deep_is_left_alone() -> None:
@@ -197,3 +201,42 @@ def test_a_text_that_only_its_escapes_make_long() -> None:
         wire["content"] in (content, "go on") or json.loads(wire["content"])
         for wire in manager.messages()
     )
+
+
+GROWING: dict[str, Callable[[int], Any]] = {
+    "wide lists": lambda size: tree(size, list),
+    "wide mappings": lambda size: tree(size, lambda parts: dict(zip("abcd", parts, strict=True))),
+    "deep list": lambda size: nest(size // 10, "x" * size, lambda value: [value]),
+    "deep mapping": lambda size: nest(size // 10, "x" * size, lambda value: {"": value}),
+    "rows": lambda size: [{"id": row, "text": "x" * 50} for row in range(size // 60)],
+    "texts": lambda size: ["x" * 500] * (size // 500),
+    "one text": lambda size: {"text": "word " * (size // 5)},
+    "marks": lambda size: {"text": "a\u0301" * (size // 2)},
+    "keys": lambda size: {f"{row:0500}": row for row in range(size // 500)},
+    "numbers": lambda size: list(range(size // 5)),
+    "a surrogate": lambda size: ["\ud800" + "ä" * (size // 2)],
+    "text": lambda size: "word " * (size // 5),
+}
+
+
+def tree(size: int, join: Callable[[list[Any]], Any]) -> Any:
+    """Four branches at each level, and leaves of a few characters."""
+    return join([tree(size // 4, join) for _ in range(4)]) if size > 30 else "leaf value"
+
+
+def nest(depth: int, value: Any, within: Callable[[Any], Any]) -> Any:
+    return nest(depth - 1, within(value), within) if depth else value
+
+
+@pytest.mark.parametrize("share", [2, 40])
+@pytest.mark.parametrize("kind", GROWING)
+def test_work_grows_with_the_text_and_not_faster(kind: str, share: int) -> None:
+    """Eight times the JSON is at most eleven times the work, however it is nested."""
+    work = []
+    for size in (400, 3_200):
+        value = GROWING[kind](size)
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        allowed = len(text) // share
+        clamp = partial(ClampOversized()._clamp_text, text, len(text) - allowed, len)
+        work.append(work_done(clamp))
+    assert work[1] <= 11 * work[0] + 500

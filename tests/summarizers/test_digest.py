@@ -4,6 +4,9 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from ctxwin.summarizers.digest import HEADINGS, estimate_tokens
 from ctxwin.summarizers.sentences import split
 from ctxwin.testing.strategies import counters, histories, texts
 from ctxwin.values.wire import Wire
+from steps import Text, work_done
 
 
 def said(*texts_: str, role: str = "user") -> list[Message]:
@@ -251,38 +255,53 @@ HOSTILE: dict[str, Any] = {
     "chinese": "王",
     "name": "Aa ",
     "mail": "a@",
+    "words": "word ",
+    "not an end": "a. a. ",
+    "clauses": "aa, ",
+    "sentences": "We decided on 12 apples. ",
 }
 
 
-@pytest.mark.parametrize("kind", sorted(HOSTILE))
-def test_work_grows_with_the_text_and_not_faster(kind: str) -> None:
-    """Ten times the text executes at most thirteen times the lines of Python; no clock is used."""
-    steps = []
-    for size in (3_000, 30_000):
-        unit = HOSTILE[kind]
-        text = unit * (size // len(unit))
-        steps.append(_steps(lambda text=text: Digest()(said(text), None, 200)))
-    assert steps[1] <= 13 * steps[0] + 2_000
+def named(size: int) -> str:
+    """A JSON object of many pairs under a long name."""
+    pairs = ", ".join(f'"a{number}": "{"v" * 150}"' for number in range(size // 320))
+    return f'{{"{"k" * (size // 2)}": {{{pairs}}}}}'
 
 
-def _steps(call: Any) -> int:
-    """Return how many lines of Python a call executes."""
-    count = 0
+def repeated(unit: str, size: int) -> str:
+    return unit * (size // len(unit))
 
-    def trace(frame: Any, event: str, argument: Any) -> Any:
-        nonlocal count
-        count += 1
-        return trace
 
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        call()
-    except SummarizerError:
-        pass
-    finally:
-        sys.settrace(before)
-    return count
+GROWING: dict[str, Callable[[int], str]] = {
+    **{kind: partial(repeated, unit) for kind, unit in HOSTILE.items()},
+    "named": named,
+}
+
+
+@pytest.mark.parametrize("room", ["little", "much"])
+@pytest.mark.parametrize("kind", GROWING)
+def test_work_grows_with_the_text_and_not_faster(kind: str, room: str) -> None:
+    """Ten times the text is at most thirteen times the work, whether little or all is quoted."""
+    work = []
+    for size in (600, 6_000):
+        messages = said(GROWING[kind](size))
+        tokens = 200 if room == "little" else 2 * size
+        work.append(work_done(partial(digested, messages, tokens)))
+    assert work[1] <= 13 * work[0] + 2_000
+
+
+def digested(messages: list[Message], tokens: int) -> str:
+    with suppress(SummarizerError):
+        return Digest(len)(messages, None, tokens)
+    return ""
+
+
+@pytest.mark.parametrize("text", ["a" * 20_000, "word " * 4_000, "a\u0301" * 10_000])
+def test_what_is_left_of_a_long_sentence_is_not_copied(text: str) -> None:
+    """Each character is looked at a few times: to see where a part may end, and in its part."""
+    Text.copied = 0
+    assert "".join(sentences._cut(Text(text), 160)) == text
+    assert Text.copied <= 5 * len(text)
 
 
 def test_graphemes_are_looked_for_where_the_cut_is(monkeypatch: pytest.MonkeyPatch) -> None:
