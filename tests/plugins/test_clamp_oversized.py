@@ -205,14 +205,14 @@ def test_a_text_that_only_its_escapes_make_long() -> None:
 
 GROWING: dict[str, Callable[[int], Any]] = {
     "wide lists": lambda size: tree(size, list),
-    "wide mappings": lambda size: tree(size, lambda parts: dict(zip("abcd", parts, strict=True))),
+    "wide mappings": lambda size: tree(size, lambda parts: dict(zip("ab", parts, strict=True))),
     "deep list": lambda size: nest(size // 10, "x" * size, lambda value: [value]),
     "deep mapping": lambda size: nest(size // 10, "x" * size, lambda value: {"": value}),
     "rows": lambda size: [{"id": row, "text": "x" * 50} for row in range(size // 60)],
-    "texts": lambda size: ["x" * 500] * (size // 500),
+    "texts": lambda size: ["x" * 100] * (size // 100),
     "one text": lambda size: {"text": "word " * (size // 5)},
     "marks": lambda size: {"text": "a\u0301" * (size // 2)},
-    "keys": lambda size: {f"{row:0500}": row for row in range(size // 500)},
+    "keys": lambda size: {f"{row:0100}": row for row in range(size // 100)},
     "numbers": lambda size: list(range(size // 5)),
     "a surrogate": lambda size: ["\ud800" + "ä" * (size // 2)],
     "text": lambda size: "word " * (size // 5),
@@ -220,8 +220,8 @@ GROWING: dict[str, Callable[[int], Any]] = {
 
 
 def tree(size: int, join: Callable[[list[Any]], Any]) -> Any:
-    """Four branches at each level, and leaves of a few characters."""
-    return join([tree(size // 4, join) for _ in range(4)]) if size > 30 else "leaf value"
+    """Two branches at each level, and leaves of a few characters."""
+    return join([tree(size // 2, join) for _ in range(2)]) if size > 30 else "leaf value"
 
 
 def nest(depth: int, value: Any, within: Callable[[Any], Any]) -> Any:
