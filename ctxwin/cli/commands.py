@@ -1,28 +1,29 @@
 """
 The commands: `ctxwin fit | count | strategies`.
 
-Results go to standard output as JSON. Everything for people (table, progress, errors) goes to
-standard error. Exit codes: 0, all done; 1, bad input or a conversation that cannot fit (the others
-are still written); 2, a wrong command line.
+Results go to standard output as JSON, one line per conversation. Everything for people (table,
+progress, errors) goes to standard error. Exit codes: 0, all done; 1, bad input or a conversation
+that cannot fit (the others are still written); 2, a wrong command line.
 """
 
 import sys
 import warnings
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from inspect import cleandoc
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.table import Column, Table
 
-from ctxwin import BudgetError, ContextManager, CtxwinError
+from ctxwin import Budget, BudgetError, ContextManager, CtxwinError, MessageError
 from ctxwin.cli import showing
 from ctxwin.cli.reading import Conversation, InputError, read_conversations
 from ctxwin.counting import TokenCounter, counter_for
-from ctxwin.hooks.installed import installed
+from ctxwin.hooks.installed import installed, load
 
 app = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Keep a chat history inside a token budget. Offline; nothing is sent anywhere.",
@@ -42,6 +43,33 @@ Model = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A conversation that fits: its window, and what it cost before and costs now, in tokens."""
+
+    manager: ContextManager
+    messages: list[Any]
+    before_tokens: int
+    after_tokens: int
+
+
+@app.callback(invoke_without_command=True)
+def ctxwin(
+    context: typer.Context,
+    *,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Keep a chat history inside a token budget. Offline; nothing is sent anywhere."""
+    if show_version:
+        typer.echo(f"ctxwin {version('ctxwin')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+
+
 @app.command()
 def fit(
     chat: Source,
@@ -54,6 +82,15 @@ def fit(
             "See: ctxwin strategies"
         ),
     ] = None,
+    low: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="How deep to cut: down to this share of what the budget leaves beyond the "
+            "messages that must be kept; 1 cuts to just fit.",
+        ),
+    ] = 0.7,
     *,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show what happened to each message, and why.")
@@ -63,38 +100,36 @@ def fit(
     Fit a conversation, or each of several, into a budget.
 
     The fitted messages are written to standard output as JSON. Several conversations are written
-    one a line, with their other keys.
+    one a line, with their other keys; of one that cannot fit, "messages" is null, and "error" says
+    why.
 
     Example: ctxwin fit chat.jsonl --budget 1000 --explain > fitted.json
     """
-    chain = strategy or ["drop-oldest"]
-    failures = 0
-    totals = [0, 0, 0]
-    conversations = read_conversations(chat)
+    new = _checked(budget, low, model, strategy or ["drop-oldest"])
+    conversations = _read(chat)
+    done: list[Fitted] = []
     for conversation in showing.progress(conversations):
         try:
-            manager = _manager(conversation, budget, model, chain)
-            before = manager.total_tokens
-            fitted = manager.messages()
-        except BudgetError as error:
-            failures += 1
-            showing.complain(f"{conversation.name} cannot fit: {error}")
+            fitted = _fit(conversation, new)
+            showing.write_fitted(conversation, fitted.messages, one_of_many=len(conversations) > 1)
+        except (CtxwinError, InputError, RecursionError) as error:
+            cannot = " cannot fit" if isinstance(error, BudgetError) else ""
+            showing.complain(f"{conversation.name}{cannot}: {showing.why(error)}")
+            showing.write_failed({} if conversation.bare else conversation.fields, error)
             continue
-        except (CtxwinError, ValueError) as error:
-            failures += 1
-            showing.complain(f"{conversation.name}: {error}")
-            continue
-        showing.write_fitted(conversation, fitted, one_of_many=len(conversations) > 1)
-        totals = [totals[0] + 1, totals[1] + before, totals[2] + manager.total_tokens]
+        done.append(fitted)
         if explain:
-            showing.explain(conversation, manager, before)
-    done, before, after = totals
-    if len(conversations) == 1 and not failures:
-        showing.say(f"{before} -> {after} of {budget} tokens")
-    else:
-        fits = f"{done} of {len(conversations)} conversations fit {budget} tokens"
+            showing.explain(conversation, fitted.manager, fitted.before_tokens)
+    before, after = (
+        sum(fitted.before_tokens for fitted in done),
+        sum(fitted.after_tokens for fitted in done),
+    )
+    if len(conversations) > 1:
+        fits = f"{len(done)} of {len(conversations)} conversations fit {budget} tokens"
         showing.say(f"{fits}: {before} -> {after}")
-    if failures:
+    elif done:
+        showing.say(f"{before} -> {after} of {budget} tokens")
+    if len(done) < len(conversations):
         raise typer.Exit(1)
 
 
@@ -108,53 +143,122 @@ def count(chat: Source, model: Model = None) -> None:
     Example: ctxwin count chat.jsonl --model gpt-4o
     """
     counter: TokenCounter = counter_for(model)
-    failed = False
-    for conversation in showing.progress(read_conversations(chat)):
+    conversations = _read(chat)
+    total, counted = 0, 0
+    for conversation in showing.progress(conversations):
+        named = {"conversation": conversation.name}
         try:
-            tools = conversation.fields.get("tools") or ()
             # The manager checks messages and tools; with nothing asked of it, its budget is unused.
-            manager = ContextManager(1, counter=counter, tools=tools)
-            messages = manager.extend(conversation.fields["messages"])
-            wires = [message.to_dict() for message in messages]
+            manager = ContextManager(1, counter=counter)
+            _fill(manager, conversation)
+            wires = [message.to_dict() for message in manager.conversation_history]
             tokens = counter.count_request(wires, manager.tools)
-        except (CtxwinError, TypeError) as error:
-            failed = True
-            showing.complain(f"{conversation.name}: {error}")
+        except (CtxwinError, InputError, RecursionError) as error:
+            showing.complain(f"{conversation.name}: {showing.why(error)}")
+            showing.write_failed({**named, "tokens": None}, error)
             continue
-        figures = {"conversation": conversation.name, "messages": len(messages), "tokens": tokens}
+        figures = {**named, "messages": len(conversation.messages), "tokens": tokens}
         showing.write_json({**figures, "counter": counter.name, "exact": counter.exact})
-    if failed:
+        total, counted = total + tokens, counted + 1
+    if len(conversations) > 1:
+        showing.say(f"{counted} of {len(conversations)} conversations counted: {total} tokens")
+    if counted < len(conversations):
         raise typer.Exit(1)
 
 
 @app.command()
 def strategies() -> None:
-    """List the installed strategies, and where each comes from."""
-    table = Table("name", "from", box=None)
+    """List the installed strategies: what each does, and where it comes from."""
+    table = Table("name", "what it does", Column("from", overflow="fold"), box=None)
     for name, origin in sorted(installed().items()):
-        table.add_row(name, Text(origin))
-    Console(soft_wrap=True).print(table)
+        table.add_row(*map(showing.cell, (name, _purpose(name), origin)))
+    showing.console().print(table)
 
 
 def main() -> None:
     """Run the command line."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        warnings.showwarning = showing.warn
+        try:
+            # Not as typer would do it: its own errors show arguments as they are, such as the
+            # names of files.
+            code = app(standalone_mode=False)
+        except typer.Abort:
+            code = 130
+        except Exception as error:
+            if not hasattr(error, "format_message"):  # of click, in whichever package it comes
+                raise
+            showing.complain(f"{error.format_message()} (see: ctxwin --help)")
+            code = 2
+    sys.exit(code)
+
+
+def _checked(
+    budget: int, low: float, model: str | None, chain: list[str]
+) -> Callable[[], ContextManager]:
+    """Return a function that makes managers; or end the process, if options are wrong."""
+
+    def new() -> ContextManager:
+        return ContextManager(
+            budget=Budget(budget, low=low), counter=counter_for(model), strategies=chain
+        )
+
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("default")
-            warnings.showwarning = showing.warn
-            app()
+        new()
+    except (CtxwinError, ValueError) as error:
+        showing.complain(str(error))
+        raise typer.Exit(2) from error
+    return new
+
+
+def _read(source: str) -> list[Conversation]:
+    """Return the conversations of the input; or end the process, if it cannot be read."""
+    try:
+        return read_conversations(source)
     except InputError as error:
         showing.complain(str(error))
-        sys.exit(1)
+        raise typer.Exit(1) from error
 
 
-def _manager(
-    conversation: Conversation, budget: int, model: str | None, chain: list[str]
-) -> ContextManager:
-    tools = conversation.fields.get("tools") or ()
+def _fit(conversation: Conversation, new: Callable[[], ContextManager]) -> Fitted:
+    manager = new()
+    extra = _fill(manager, conversation)
+    before = manager.total_tokens
+    return Fitted(manager, manager.messages()[extra:], before, manager.total_tokens)
+
+
+def _fill(manager: ContextManager, conversation: Conversation) -> int:
+    """
+    Give a manager the tools and messages of a conversation.
+
+    Returns:
+        How many of the window's first messages are none of the conversation's: 1 where a system
+        prompt stands beside the messages, as in the body of a request to Anthropic. It is counted
+        as a system message.
+
+    Raises:
+        InputError: something of it is malformed; the text says which message.
+    """
+    messages = conversation.messages
     try:
-        manager = ContextManager(budget, model=model, strategies=chain, tools=tools)
+        manager.tools = conversation.fields.get("tools") or ()
     except TypeError as error:
-        raise ValueError(f"tools: {error}") from error
-    manager.extend(conversation.fields["messages"])
-    return manager
+        raise InputError(f"tools: {error}") from error
+    system = conversation.fields.get("system")
+    beside = [("system", {"role": "system", "content": system})] if system else []
+    for place, message in [*beside, *messages]:
+        try:
+            manager.append(message)
+        except MessageError as error:
+            raise InputError(f"{place}: {error}") from error
+    return len(beside)
+
+
+def _purpose(name: str) -> str:
+    """Return what an installed strategy does: the first line of its docstring."""
+    try:
+        strategy = load(name)
+    except (CtxwinError, ValueError) as error:
+        return str(error)
+    return cleandoc(strategy.__doc__ or "").partition("\n")[0]

@@ -4,30 +4,50 @@ import gzip
 import io
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from importlib.metadata import EntryPoint, version
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
-from typer.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from ctxwin import hookimpl
 from ctxwin.cli import commands, showing
-from ctxwin.cli.reading import InputError
+from ctxwin.hooks import installed
 
 CHAT = Path(__file__).parents[1] / "data" / "support_chat.jsonl"
 MESSAGES = [json.loads(line) for line in CHAT.read_text(encoding="utf-8").splitlines()]
 CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 
-def run(*args: str, stdin: bytes = b"", code: int = 0) -> tuple[str, str]:
-    result = CliRunner(env={"COLUMNS": "200"}).invoke(commands.app, list(args), input=stdin)
-    failure = result.exception
-    if isinstance(failure, InputError):
-        assert code == 1
-        return result.stdout, str(failure)
-    assert result.exit_code == code, (result.output, failure)
-    return result.stdout, result.stderr
+def lines(*values: object) -> str:
+    return "\n".join(json.dumps(value) for value in values)
+
+
+def run(*args: str, stdin: bytes = b"", code: int | None = 0) -> tuple[str, str]:
+    """Run the command line, as a shell does, and return what it wrote; `code` None is any."""
+    out, err, given = (io.TextIOWrapper(io.BytesIO(data), "utf-8") for data in (b"", b"", stdin))
+    with (
+        redirect_stdout(out),
+        redirect_stderr(err),
+        patch.object(sys, "stdin", given),
+        patch.object(sys, "argv", ["ctxwin", *args]),
+        pytest.raises(SystemExit) as ended,
+    ):
+        commands.main()
+    written = []
+    for stream in (out, err):
+        stream.flush()
+        written.append(stream.buffer.getvalue().decode())
+    assert code in (ended.value.code or 0, None), written
+    return written[0], written[1]
 
 
 def test_an_unknown_model_is_warned_of_in_one_line(file: Any) -> None:
@@ -40,6 +60,12 @@ def test_an_unknown_model_is_warned_of_in_one_line(file: Any) -> None:
     assert done.stderr.count("\n") == 1
 
 
+class Broken(EntryPoint):
+    """A strategy that cannot be loaded, of no distribution."""
+
+    dist = None
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Any:
     def make(content: bytes | str, name: str = "chat.jsonl") -> str:
@@ -48,10 +74,6 @@ def file(tmp_path: Path) -> Any:
         return str(path)
 
     return make
-
-
-def lines(*values: object) -> str:
-    return "\n".join(json.dumps(value) for value in values)
 
 
 def test_fit_the_sample() -> None:
@@ -93,11 +115,22 @@ def test_many_conversations_one_line_each(file: Any) -> None:
     broken = {"messages": [{"role": "villain"}]}
     junk_tools = {"messages": [], "tools": ["x"]}
     out, err = run("fit", file(lines(short, long, broken, junk_tools)), "--budget", "100", code=1)
-    assert [json.loads(line) for line in out.splitlines()] == [short]
+    first, second, third, fourth = map(json.loads, out.splitlines())
+    assert first == short
     assert "您好" in out
-    assert "conversation 2 (long) cannot fit: what must be kept costs 50" in err
-    assert "conversation 3: role must be one of" in err
-    assert "conversation 4: tools" in err
+    assert second.keys() == {"id", "messages", "error"}
+    assert (second["id"], second["messages"], second["error"]["type"]) == (
+        "long",
+        None,
+        "BudgetError",
+    )
+    assert second["error"]["required_tokens"] > second["error"]["budget_tokens"] == 100
+    assert third["error"]["type"] == "InputError"
+    assert third["error"]["message"].startswith("message 1: role must be one of")
+    assert fourth["tools"] == ["x"]
+    assert "line 2 (long) cannot fit: what must be kept costs 50" in err
+    assert "line 3: message 1: role must be one of" in err
+    assert "line 4: tools" in err
     assert "1 of 4 conversations fit 100 tokens" in err
 
 
@@ -138,16 +171,33 @@ def test_rejected_plans_are_shown(file: Any, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        ('{"role": "user", "content": "x"}\nnot json', "line 2: not JSON"),
+        ('{"role": "user", "content": "x"}\nnot json', "line 2 is not JSON"),
         ("", "holds no messages"),
         ("[]", "holds no messages"),
         ("7", "item 1 is int"),
         ('["x"]', "item 1 is str"),
         ('{"messages": 7}', "messages must be a list"),
         (
-            '{"role": "user", "content": "x"}\n{"messages": []}',
-            "item 2 is a conversation, but others are messages",
+            lines(
+                {"role": "user", "content": "x"}, {"messages": []}, {"role": "user", "content": "x"}
+            ),
+            "line 2 is a conversation, and the others are messages",
         ),
+        (
+            lines(*[{"role": "user", "content": "x"}] * 3, 4, []),
+            "line 4 is int, not an object (and 1 more)",
+        ),
+        ('[\n{"role": "user",\n"content": x}\n]', "not JSON: Expecting value: line 3"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"role": "user", "content": "x"}\n' + "[" * 100_000, "line 2 is nested too deeply"),
+        (lines({"role": "user", "content": "x"}, {"role": "x"}), "line 2: role must be one of"),
+        (json.dumps([{"role": "user", "content": "x"}, {"role": "x"}]), "item 2: role must be one"),
+        (
+            '{"messages": [{"role": "user", "content": [' + "[" * 400 + "]" * 400 + "]}]}",
+            "message 1: ",
+        ),
+        ('{"messages": [], "system": 7}', "system: content must be"),
+        ('{"messages": [], "tools": 7}', "tools: "),
         (b"\xff\xfe", "not UTF-8"),
         (b"\x1f\x8bbroken", "cannot read"),
     ],
@@ -160,13 +210,116 @@ def test_bad_input_is_one_clear_line(content: Any, text: str, file: Any) -> None
         assert "\n" not in err.strip()
 
 
-def test_missing_file_and_unknown_strategy(file: Any) -> None:
-    """Both are named, and exit is 1; a wrong option gives exit 2."""
+def test_one_broken_line_stops_nothing(file: Any) -> None:
+    """Its line of the output says what is wrong; the others stand where they stood."""
+    good = {"messages": [{"role": "user", "content": "hi"}]}
+    deep = '{"messages": [], "x": ' + "[" * 900 + "]" * 900 + "}"
+    odd = ["{", "[1]", '{"role": "user"}', '{"messages": {}, "id": [1]}', deep.replace("}", "")]
+    path = file("\n".join([json.dumps(good), *odd, deep, *[json.dumps(good)] * 5]))
+    out, err = run("fit", path, "--budget", "50", code=1)
+    written = [json.loads(line) for line in out.splitlines()]
+    assert [place for place, one in enumerate(written) if one["messages"] is None] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]
+    assert [one for one in written if one == good] == [good] * 6
+    for number in range(2, 7):
+        assert f"chat.jsonl, line {number}: " in err
+    assert "line 4: it has no messages, and the others are conversations" in err
+    out, err = run("count", path, code=1)
+    written = [json.loads(line) for line in out.splitlines()]
+    assert [one["tokens"] is None for one in written] == [False, *[True] * 5, *[False] * 6]
+    assert err.splitlines()[-1] == "7 of 12 conversations counted: 51 tokens"
+
+
+def test_what_cannot_be_written_is_an_error(file: Any) -> None:
+    """How deep Python can read and write is up to the stack: at no depth is there a traceback."""
+    for depth in range(100, 1200, 50):
+        deep = '{"messages": [], "x": ' + "[" * depth + "]" * depth + "}"
+        out, err = run("fit", file(f"{deep}\n{deep}"), "--budget", "50", code=None)
+        failed = err.count("nested too deeply")
+        assert (out + err).count('messages": null') == (failed if out else 0)
+        assert failed in (0, 1, 2)
+
+
+def test_a_system_prompt_beside_the_messages_counts(file: Any) -> None:
+    """As in a body for Anthropic: text or blocks; it stays where it was."""
+    chat = [{"role": "user", "content": f"question {number}"} for number in range(9)]
+    plain = run("count", file(lines({"messages": chat})))[0]
+    for system in ("Be brief. " * 9, [{"type": "text", "text": "Be brief. " * 9}]):
+        body = {"model": "claude-sonnet-4-5", "system": system, "messages": chat}
+        counted = json.loads(run("count", file(lines(body)))[0])
+        assert counted["tokens"] >= json.loads(plain)["tokens"] + 27
+        assert counted["messages"] == 9
+        out, err = run("fit", file(lines(body)), "--budget", "60", "--explain")
+        fitted = json.loads(out)
+        assert fitted["system"] == system
+        assert fitted["messages"] == chat[-len(fitted["messages"]) :]
+        assert fitted["messages"] != chat
+        assert "pinned" in err
+    _, err = run(
+        "fit",
+        file(lines({"system": "Be brief. " * 99, "messages": chat})),
+        "--budget",
+        "60",
+        code=1,
+    )
+    assert "cannot fit" in err
+
+
+def test_low_says_how_deep_to_cut() -> None:
+    """The low mark of the budget."""
+    sizes = [
+        len(json.loads(run("fit", str(CHAT), "--budget", "2000", "--low", low)[0]))
+        for low in ("1", "0.7", "0.2")
+    ]
+    assert sizes == sorted(set(sizes), reverse=True)
+    default = run("fit", str(CHAT), "--budget", "2000")[0]
+    assert len(json.loads(default)) == sizes[1]
+
+
+def test_a_missing_file_is_named() -> None:
+    """It is bad input: exit is 1."""
     assert "cannot read nowhere.jsonl" in run("fit", "nowhere.jsonl", "--budget", "9", code=1)[1]
-    _, err = run("fit", file(lines(MESSAGES[0])), "--budget", "9", "--strategy", "nobody", code=1)
-    assert "drop-oldest" in err
-    run("fit", str(CHAT), "--budget", "0", code=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--strategy", "nobody"], "no strategy 'nobody' is installed; installed are "),
+        (["--strategy", "drop-oldest", "--strategy", "clamp-oversized"], "drop-oldest"),
+        (["--low", "0"], "low must be above 0"),
+        (["--low", "1.5"], "--low"),
+        (["--budget", "0"], "--budget"),
+        (["--strategi", "x"], "--strategi"),
+        (["more.jsonl"], "more.jsonl"),
+    ],
+)
+def test_a_wrong_command_line_is_the_only_thing_said(options: list[str], said: str) -> None:
+    """One line, whatever the input is, and exit is 2."""
+    for chat in (str(CHAT), "nowhere.jsonl"):
+        out, err = run("fit", chat, "--budget", "9", *options, code=2)
+        assert out == ""
+        assert err.startswith("error: ")
+        assert said in err
+        assert err.count("\n") == 1
     run("fit", str(CHAT), code=2)
+
+
+def test_an_interrupt_ends_it_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No traceback; a fault of ours is not hidden."""
+
+    def interrupted(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "read_conversations", interrupted)
+    assert run("count", "-", code=130) == ("", "")
+    monkeypatch.setattr(commands, "read_conversations", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run("count", "-")
 
 
 def test_count(file: Any) -> None:
@@ -177,17 +330,24 @@ def test_count(file: Any) -> None:
     assert 5000 < exact["tokens"] < 10_000
     assert json.loads(run("count", str(CHAT))[0])["exact"] is False
     _, err = run("count", file(lines({"messages": [{"role": "x"}]}, {"messages": []})), code=1)
-    assert "conversation 1" in err
+    assert "line 1" in err
 
 
-def test_strategies_and_help() -> None:
-    """One lists what is installed, the other shows how to call it."""
-    out, _ = run("strategies")
-    for name in ("clamp-oversized", "clear-tool-results", "drop-oldest", "keep-pinned"):
-        assert name in out
+def test_strategies_and_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One lists what is installed and what it does, the other shows how to call it."""
+    monkeypatch.setitem(installed.BUILT_IN, "silent", "types:SimpleNamespace")
+    monkeypatch.setattr(installed, "entry_points", lambda: [Broken("x", "nowhere:X", "ctxwin")])
+    rows = dict(
+        re.split("  +", line.strip(), maxsplit=1) for line in run("strategies")[0].splitlines()
+    )
+    assert rows["drop-oldest"].startswith("Drop units, oldest first.  ")
+    assert set(installed.BUILT_IN) < set(rows)
+    assert "'x' of an unknown distribution (nowhere:X) cannot be loaded" in rows["x"]
     out, _ = run("fit", "--help")
     assert "Example" in out
     assert "--explain" in out
+    assert run("--version") == (f"ctxwin {version('ctxwin')}\n", "")
+    assert "strategies" in run(code=2)[0]
 
 
 def test_progress_bar_on_long_input(file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,3 +377,124 @@ def test_main_and_module(
     assert done.returncode == 1
     assert done.stderr.startswith("error: cannot read nowhere.jsonl")
     assert "Traceback" not in done.stderr
+
+
+# No control character of the input, nor of a plugin, reaches a terminal.
+
+CONTROLS = "".join(map(chr, (*range(32), *range(127, 160))))
+COMMANDS = ("\x1b[2J", "\x1b]0;title\x07", "\x1bP$q\x1b\\", "\x9b31m", "\x9d8;;x\x9c", "\r\x08\x0e")
+ACTED_ON = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+USER = {"role": "user", "content": "hi"}
+
+
+def everywhere(text: str) -> str:
+    """Return conversations with a text in every field, well-formed and malformed."""
+    function = {"name": text, "arguments": text, "description": text}
+    call = {"id": text, "type": "function", "function": function}
+    around = {"id": text, "metadata": {text: [text]}}
+    whole = [
+        {"role": "user", "content": text, "name": text, text: text},
+        {"role": "assistant", "content": None, "tool_calls": [call], "refusal": text},
+        {"role": "tool", "tool_call_id": text, "content": [{"type": "text", "text": text}]},
+        {"role": "tool", "tool_call_id": f"{text}!", "content": text},
+        {"role": "user", "content": [{"type": text, text: text}, {"type": "text", "text": text}]},
+    ]
+    broken: list[object] = [
+        text,
+        [text],
+        [{text: text}],
+        [{"role": text, "content": text}],
+        [{"role": "user", "content": {text: text}}],
+        [{"role": "user", "content": text, "tool_call_id": text}],
+        [{"role": "assistant", "content": text, "tool_calls": [{text: text}]}],
+    ]
+    conversations: list[dict[str, Any]] = [
+        *({**around, "messages": [*whole[:size], USER]} for size in range(len(whole) + 1)),
+        {**around, "messages": [{"role": "user", "content": text * 200}]},
+        {
+            **around,
+            "messages": [USER],
+            "system": text,
+            "tools": [{"type": text, "function": function}],
+        },
+        {**around, "messages": [USER], "system": {text: text}},
+        {**around, "messages": [USER], "tools": [text]},
+        *({**around, "messages": messages} for messages in broken),
+    ]
+    return f"{lines(*conversations)}\n{{{text}\n"
+
+
+def spoken(text: str, folder: Path) -> Iterator[str]:
+    """Yield all that is written about a text, as input, as a name of a file and as an argument."""
+    name = re.sub("[\0/]", "", text)[:80] or "chat"
+    path = str(folder / name)
+    Path(path).write_text(everywhere(text), encoding="utf-8")
+    argument = text.replace("\0", "")
+    for args in (
+        ["fit", path, "--budget", "60", "--explain"],
+        ["fit", path, "--budget", "1"],
+        ["fit", path, "--budget", "60", "--strategy", argument],
+        ["fit", path, "--budget", argument],
+        ["fit", path, path, "--budget", "9"],
+        ["count", path],
+        ["count", f"{path}?"],
+        ["count", path, f"--{argument}"],
+        ["count", path, "--model", argument],
+        [argument],
+    ):
+        yield from run(*args, code=None)
+    for whole in (
+        text,
+        lines(text),
+        lines(USER, {text: text}),
+        lines({"messages": text, "id": text}),
+    ):
+        yield from run("fit", "-", "--budget", "9", stdin=whole.encode(), code=None)
+
+
+@pytest.mark.parametrize("text", [CONTROLS, *COMMANDS, "\u202egnp.exe\u2066"])
+def test_nothing_of_the_input_acts_on_a_terminal(text: str, tmp_path: Path) -> None:
+    """Every control character, and those that begin and end a terminal's commands."""
+    for written in spoken(text, tmp_path):
+        assert not ACTED_ON.search(written) or text[0] == "\u202e"
+
+
+@given(text=st.text(st.sampled_from(CONTROLS + "[];Pm\\0x7"), min_size=1, max_size=9))
+@settings(max_examples=10)
+def test_no_sequence_of_controls_acts_on_a_terminal(
+    text: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Any sequence."""
+    for written in spoken(text, tmp_path_factory.mktemp("names")):
+        assert not ACTED_ON.search(written)
+
+
+def test_what_is_written_comes_back(file: Any) -> None:
+    """JSON escapes what would act: read again, it is what it was."""
+    chat = {"messages": [{"role": "user", "content": CONTROLS, CONTROLS: ["\ud800", CONTROLS]}]}
+    assert json.loads(run("fit", file(lines(chat)), "--budget", "900")[0]) == chat
+
+
+class Loud:
+    r"""Does \x1b]0;nothing\x07 good."""
+
+    @hookimpl
+    def ctxwin_prune(self, request: Any) -> None:
+        raise ValueError("\x1b]0;title\x07")
+
+
+def test_nothing_of_a_plugin_acts_on_a_terminal(file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name, its docstring and its errors, on a terminal too: only rich's colours are there."""
+    screen = io.StringIO()
+    monkeypatch.setattr(showing, "err", showing.console(file=screen, force_terminal=True))
+    monkeypatch.setitem(installed.BUILT_IN, "loud\x9b1m", f"{__name__}:Loud")
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[Loud.__module__])
+    chat = lines(*({"role": "user", "content": ":smile: [red]" + "word " * 20} for _ in range(3)))
+    run("fit", file(chat), "--budget", "60", "--strategy", "loud\x9b1m", "--explain")
+    assert Loud.__doc__ is not None
+    monkeypatch.setattr(Loud, "__doc__", Loud.__doc__.replace("\\x1b", "\x1b"))
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue())
+    assert "not applied (L8): ValueError: \\x1b]0;title\\x07" in shown
+    assert ":smile: [red]" in shown
+    assert not ACTED_ON.search(shown)
+    assert not ACTED_ON.search("".join(run("strategies")))
