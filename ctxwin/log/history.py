@@ -7,8 +7,8 @@ result without an id joins the newest unit that waits for any, since such result
 position. Ids of calls may be reused, within one message or across turns.
 
 A unit is *complete*; or *pending*, when it lacks results and is the last unit; or *open*, when it
-lacks results and is not the last. A result without a call is an *orphan*, which is open for ever.
-No window may hold what is open.
+lacks results and is not the last, though what followed it may have been released from memory. A
+result without a call is an *orphan*, which is open for ever. No window may hold what is open.
 
 Appending is O(1), and `rewind` is its exact inverse, so that no message is ever grouped twice.
 Nothing here walks over open units: a long run of dead calls costs a later call nothing.
@@ -42,17 +42,21 @@ class LogUnit:
     Attributes:
         messages: its messages, the one with the calls first.
         missing: how many results it lacks.
+        opens: the unit before it, if that lacked results when this one came.
+        followed: the id of the first unit that followed it and was released; 0 for none.
         orphan: whether it is a result without a call.
         gone: whether a cut dropped it.
         dirty: whether its place in the window must be looked at again.
         shown: its unit in the window, None where it is not there.
     """
 
-    __slots__ = ("dirty", "gone", "messages", "missing", "orphan", "shown")
+    __slots__ = ("dirty", "followed", "gone", "messages", "missing", "opens", "orphan", "shown")
 
     def __init__(self, *, missing: int = 0, orphan: bool = False) -> None:
         self.messages: list[LogMessage] = []
         self.missing = missing
+        self.opens: LogUnit | None = None
+        self.followed = 0
         self.orphan = orphan
         self.gone = False
         self.dirty = False
@@ -104,9 +108,9 @@ class History:
 
     @property
     def pending(self) -> LogUnit | None:
-        """The last unit, if it lacks results."""
+        """The last unit, if it lacks results and nothing ever followed it."""
         last = self._last
-        return last if last is not None and last.missing else None
+        return last if last is not None and last.missing and not last.followed else None
 
     @property
     def newest(self) -> LogUnit | None:
@@ -182,6 +186,7 @@ class History:
             if last is not None and last.missing:  # no longer the last, so it is open now
                 self.open[last.first] = last
                 self.touch(last)
+                unit.opens = last
             self._units[message.id] = self._last = unit
         elif not unit.missing:
             self.open.pop(unit.first, None)
@@ -196,7 +201,7 @@ class History:
             self.appended -= 1
             if self.question is logged:
                 self._users.popitem()
-            self._take_back(logged)
+            self._take_back(logged, message_id)
         return cut[::-1]
 
     def forget(self) -> list[LogMessage]:
@@ -210,6 +215,8 @@ class History:
         released = [logged for unit in units for logged in unit.messages]
         for unit in units:
             del self.gone[unit.first], self._units[unit.first]
+            if unit.opens is not None:
+                self.follow(unit.opens, unit.first)
         for logged in released:
             del self.messages[logged.message.id]
             self._users.pop(logged.message.id, None)
@@ -218,6 +225,12 @@ class History:
             self.messages = dict(self.messages)
             self._units, self._users = dict(self._units), dict(self._users)
         return sorted(released, key=lambda logged: logged.message.id)
+
+    def follow(self, unit: LogUnit, message_id: int) -> None:
+        """Record what followed a unit and was released: no rewind may take it for the last one."""
+        unit.followed = min(unit.followed or message_id, message_id)
+        if unit.missing:
+            self.open[unit.first] = unit
 
     def _unit_for(self, message: Message) -> LogUnit:
         """Return the unit that the message joins, or a new one."""
@@ -243,8 +256,8 @@ class History:
             del self._waiting[key]
         return unit
 
-    def _take_back(self, logged: LogMessage) -> None:
-        """Undo the grouping of the newest message."""
+    def _take_back(self, logged: LogMessage, down_to: int) -> None:
+        """Undo the grouping of the newest message, in a rewind down to an id."""
         unit, first = logged.unit, logged.unit.first
         del unit.messages[-1]
         if unit.orphan:
@@ -252,16 +265,18 @@ class History:
             return
         self.touch(unit)
         if not unit.messages:
-            self._take_back_head(logged, first)
+            self._take_back_head(logged, first, down_to)
             return
         unit.missing += 1
         unit.gone = False  # without this result it is no longer the unit that was dropped
         self.gone.pop(first, None)
         self._waiting.setdefault(answer_key(logged.message), []).append(unit)
-        if unit is not self._last:
+        if unit is self._last:
+            _unfollow(unit, down_to)
+        if unit is not self.pending:
             self.open[first] = unit
 
-    def _take_back_head(self, logged: LogMessage, first: int) -> None:
+    def _take_back_head(self, logged: LogMessage, first: int, down_to: int) -> None:
         """Undo the grouping of the newest unit, whose only message this was."""
         for call in call_keys(logged.message):
             self._stop_waiting(call)
@@ -269,7 +284,15 @@ class History:
         self._units.popitem()
         self._last = next(reversed(self._units.values()), None)
         self.gone.pop(first, None)
+        if self._last is not None:
+            _unfollow(self._last, down_to)
         pending = self.pending
         if pending is not None:
             self.open.pop(pending.first, None)
             self.touch(pending)
+
+
+def _unfollow(unit: LogUnit, down_to: int) -> None:
+    """Record that a rewind takes back also what followed a unit, though it was released."""
+    if unit.followed >= down_to:
+        unit.followed = 0

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 LARGEST = 2**53  # ids and figures are below it: exact in any JSON reader
+ID_LIMIT = 1 << 48  # every id of a log is below it; exact in JavaScript's numbers too
 DIGEST_LENGTHS = (0, 64)  # of a `source_hash`: none, or a SHA-256 in hexadecimal digits
 
 
@@ -63,6 +64,8 @@ def _dump_logged(logged: LogMessage, *, named: bool) -> dict[str, Any]:
         "gone": logged.unit.gone,
         "tokens": logged.tokens if named else None,
     }
+    if logged.unit.followed and logged is logged.unit.messages[0]:
+        item["followed"] = logged.unit.followed
     if logged.edited is not None:
         tokens = logged.edited_tokens if named else None
         item["edited"] = {"content": logged.edited.content, "tokens": tokens}
@@ -145,6 +148,9 @@ def _load_log(fields: "Fields", conversation: "Conversation", *, known: bool) ->
         dropped = reader.get("gone", bool)
         if gone.setdefault(logged[message_id].unit.first, dropped) != dropped:
             raise StateError(f"{reader.path}: a part of a tool exchange cannot be gone")
+        if reader.has("followed"):
+            unit = logged[message_id].unit
+            conversation.history.follow(unit, reader.get("followed", int))
         if reader.has("edited"):
             edit = Fields(reader.get("edited", dict), f"{reader.path}['edited']")
             tokens = edit.get("tokens", int, optional=True)
@@ -193,6 +199,8 @@ def _load_figures(fields: "Fields", conversation: "Conversation", *, same_counte
     next_id = fields.get("next_id", int)
     if next_id < conversation.next_id:
         raise StateError(f"next_id is {next_id}, but message {conversation.next_id - 1} exists")
+    if next_id >= ID_LIMIT:
+        raise StateError(f"next_id is {next_id}, and ids end at {ID_LIMIT - 1}")
     conversation.next_id = next_id
     in_memory = len(conversation.history.messages)
     conversation.history.appended = fields.get("appended", int, at_least=in_memory)

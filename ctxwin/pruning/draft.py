@@ -10,9 +10,11 @@ A strategy is shown copies and may forge what it likes, so a plan is first resol
 own units and messages take the place of those that it names.
 
 What plans write has ids of the draft's own, above every id of a log. It gets its real id in `cut`.
-So a plan that names what an earlier one wrote still names it when both are replayed.
+So a plan that names what an earlier one wrote still names it when both are replayed. Strategies and
+tickets may see such ids; receipts, errors and the log never do.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -22,14 +24,15 @@ from ctxwin.laws import laws
 from ctxwin.laws.laws import Context, Outcome
 from ctxwin.log.changes import Cut, Edited, Written
 from ctxwin.log.conversation import Conversation
+from ctxwin.log.state import ID_LIMIT
 from ctxwin.values.errors import BudgetError, describe, quoted
 from ctxwin.values.message import Message, hash_of, read_message
 from ctxwin.values.plan import Drop, Edit, Plan, PruneRequest, Replace, Step, Unit, make_unit
 from ctxwin.values.receipt import Action, Broken, Receipt, Rejection
+from ctxwin.values.wire import SYSTEM_ROLES
 
 MAX_CULPRITS = 5
 CORE = "ctxwin"  # the strategy name under which the manager itself acts
-DRAFT_IDS = 1 << 48  # above any id of a log, and exact in JavaScript's numbers too
 
 
 class BrokenPlanError(Exception):
@@ -59,24 +62,39 @@ class Snapshot:
     target_tokens: int
     version: int
     total_tokens: int
-    next_id: int = DRAFT_IDS
+    next_id: int = ID_LIMIT
 
     @classmethod
     def of(cls, conversation: Conversation) -> "Snapshot":
         """Look at a conversation; the holder of its lock does."""
         conversation.window.settle()
-        question, newest = conversation.history.question, conversation.history.newest
-        shown = newest.shown if newest is not None else None
+        question = conversation.history.question
+        units = tuple(conversation.window.units)
         context = Context(
             base_tokens=conversation.window.base_tokens + max(0, conversation.request_gap),
             max_tokens=conversation.budget.max_tokens,
             question=question.message.id if question else None,
-            newest=shown.ids if shown else (),
+            newest=newest_shown(conversation),
             allow_question_edit=conversation.allow_question_edit,
         )
-        units = tuple(conversation.window.units)
+        context = with_one_kept(context, units)
         target = target_of(conversation, units, context)
         return cls(units, context, target, conversation.version, conversation.total_tokens)
+
+
+def newest_shown(conversation: Conversation) -> tuple[int, ...]:
+    """Return the ids of the newest unit's messages; `()` if it is in no window."""
+    newest = conversation.history.newest
+    shown = newest.shown if newest is not None else None
+    return shown.ids if shown is not None else ()
+
+
+def with_one_kept(context: Context, units: Sequence[Unit]) -> Context:
+    """Return a context in which the last unit stands for the newest if nothing else would stay."""
+    if context.question is not None or context.newest or not units:
+        return context
+    talk = [unit for unit in units if unit.role not in SYSTEM_ROLES]
+    return replace(context, newest=(talk or units)[-1].ids)
 
 
 def target_of(conversation: Conversation, units: Iterable[Unit], context: Context) -> int:
@@ -173,7 +191,8 @@ class Draft:
 
     def reject(self, strategy: str, broken: Broken) -> None:
         """Record a plan that was not applied."""
-        self.rejected.append(Rejection(strategy, broken.law, broken.reason))
+        reason = _DRAFT_ID.sub(_name_of_written, broken.reason)
+        self.rejected.append(Rejection(strategy, broken.law, reason))
 
     def accept(self, strategy: str, plan: Plan) -> bool:
         """Apply a plan if it keeps the laws, else record why not; it is all or nothing."""
@@ -275,7 +294,7 @@ class Draft:
     ) -> Cut:
         """Return the change that makes this draft the window of a conversation."""
         after = {unit.first: unit for unit in self.units}
-        new = sorted(first for first in after if first >= DRAFT_IDS)
+        new = sorted(first for first in after if first >= ID_LIMIT)
         written = [
             self._written_as(conversation.next_id + place, after[first].messages[0])
             for place, first in enumerate(new)
@@ -355,7 +374,7 @@ class Draft:
 
     def _final(self, action: Action) -> Action:
         """Return an action in the log's ids: what was written and replaced again by its sources."""
-        if all(message_id < DRAFT_IDS for message_id in action.message_ids):
+        if all(message_id < ID_LIMIT for message_id in action.message_ids):
             return action
         ids = [self._sources.get(one, (one,)) for one in action.message_ids]
         return replace(action, message_ids=tuple(one for some in ids for one in some))
@@ -485,6 +504,15 @@ def _own(unit: Unit, units: dict[int, Unit]) -> Unit:
     if mine.ids != unit.ids:
         raise BrokenPlanError("L2", f"messages {unit.ids} are a part of the unit {mine.ids}")
     return mine
+
+
+_DRAFT_ID = re.compile(r"\b\d{15}\b")  # what ID_LIMIT and the numbers just above it look like
+
+
+def _name_of_written(found: re.Match[str]) -> str:
+    """Return how to name a message of a draft to people, who know no id of it."""
+    number = int(found[0]) - ID_LIMIT
+    return f"(written {number + 1})" if number >= 0 else found[0]
 
 
 def _left_out_actions(conversation: Conversation) -> list[Action]:

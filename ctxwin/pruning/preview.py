@@ -5,7 +5,7 @@ from dataclasses import replace
 from ctxwin.hooks.chain import Chain
 from ctxwin.log.conversation import Conversation
 from ctxwin.log.keeper import Keeper
-from ctxwin.pruning.draft import Snapshot, target_of
+from ctxwin.pruning.draft import Snapshot, newest_shown, target_of, with_one_kept
 from ctxwin.pruning.prune import can_fit
 from ctxwin.values.message import Message
 from ctxwin.values.plan import Unit, make_unit
@@ -41,13 +41,14 @@ def _with(conversation: Conversation, draft: Unit) -> Snapshot:
         gap = max(0, gap)
     units = (*(unit for unit in before.units if unit is not shown), draft)
     base_tokens = conversation.window.base_of(units[0])
-    newest = () if shown is not None else before.context.newest
+    newest = newest_shown(conversation) if shown is None else ()
     context = replace(
         before.context,
         base_tokens=base_tokens + max(0, gap),
         question=draft.first if draft.role == "user" else before.context.question,
         newest=newest if draft.role in SYSTEM_ROLES else draft.ids,
     )
+    context = with_one_kept(context, units)
     return replace(
         before,
         units=units,

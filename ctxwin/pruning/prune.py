@@ -205,7 +205,9 @@ def _apply(keeper: Keeper, draft: Draft, tally: Tally) -> Receipt:
             outcome[:] = [error]
             return [Cut(request_gap=conversation.request_gap, failures=failures)]
         outcome[:] = [present.receipt(conversation)]
-        return [present.cut(conversation, failures, settled=True)]
+        # Where plans were lost in the replay, the next prune has something to ask for.
+        settled = present is draft or not present.over_target
+        return [present.cut(conversation, failures, settled=settled)]
 
     keeper.change(work_out)
     if isinstance(outcome[0], BudgetError):

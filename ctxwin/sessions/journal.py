@@ -19,10 +19,12 @@ others will read: that is what makes several workers on one session agree.
 """
 
 import asyncio
+import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from secrets import token_hex
 from threading import RLock
 from types import TracebackType
@@ -54,6 +56,7 @@ from ctxwin.values.message import Message
 from ctxwin.values.wire import RESULT_ROLES, SYSTEM_ROLES
 
 MIN_TAIL = 32  # records; a checkpoint for fewer would not pay
+MAX_BLANKS = 1_000_000  # numbers without a message that a saved conversation may bring along
 MALFORMED = (KeyError, TypeError, AttributeError, IndexError, ValueError, StopIteration)
 
 T = TypeVar("T")
@@ -77,6 +80,17 @@ class Gate:
         self._refuses_loops = refuses_loops
 
     def __enter__(self) -> None:
+        """
+        Wait for other writers, and keep them and readers out.
+
+        Raises `RuntimeError`: an event loop would wait, and the session was opened for one.
+        """
+        # Before the first lock: whoever holds it may be waiting for the store.
+        if self._refuses_loops and _loop_runs():
+            raise RuntimeError(
+                "this session was opened by aopen(), and here an event loop would wait for the "
+                "store: await the method of the same name with an a in front"
+            )
         self._writing.acquire()
         self.reading.acquire()
 
@@ -91,16 +105,7 @@ class Gate:
 
     @contextmanager
     def outside(self) -> Iterator[None]:
-        """
-        Let readers go on while the holder waits for a store.
-
-        Raises `RuntimeError`: an event loop would wait, and the session was opened for one.
-        """
-        if self._refuses_loops and _loop_runs():
-            raise RuntimeError(
-                "this session was opened by aopen(), and here an event loop would wait for the "
-                "store: await the method of the same name with an a in front"
-            )
+        """Let readers go on while the holder waits for a store."""
         self.reading.release()
         try:
             yield
@@ -114,11 +119,20 @@ class _MovedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A change with the records that tell of it, and what making it returns to the caller."""
+    """
+    A change with the records that tell of it, and what making it returns to the caller.
+
+    Attributes:
+        change: what is applied once the records are stored.
+        records: what is stored.
+        result: what the caller gets.
+        writer: who the records say wrote them; `""` for this journal.
+    """
 
     change: Change
     records: Sequence[Record]
     result: list[Message]
+    writer: str = ""
 
 
 class Journal:
@@ -223,12 +237,15 @@ class Journal:
         if self.closed:
             raise StoreError(f"session {self.reader.session!r} was closed: open it again")
         if not any(map(self.conversation.is_news, changes)):  # notes of this process alone
-            return [m for change in changes for m in self.conversation.apply(change)]
+            return [message for change in changes for message in self._note(change)]
         entries = [self._entry(change, alone=len(changes) == 1) for change in changes]
-        records = [record for entry in entries for record in entry.records]
-        encoded = [encode(record, self._writer) for record in records]
+        encoded = [
+            encode(record, entry.writer or self._writer)
+            for entry in entries
+            for record in entry.records
+        ]
         number = self.position.number
-        position = self._store(encoded)
+        position = self._store(encoded) if encoded else None
         if position is not None:
             for entry in entries:
                 number += len(entry.records)
@@ -236,6 +253,10 @@ class Journal:
             self._tail_bytes += sum(map(len, encoded))
             self._compact_if_due()
         return [message for entry in entries for message in entry.result]
+
+    def _note(self, change: Change) -> list[Message]:
+        """Apply a change that others need not know of."""
+        return self._forget() if isinstance(change, Forget) else self.conversation.apply(change)
 
     def _store(self, encoded: Sequence[bytes]) -> Position | None:
         """
@@ -288,18 +309,21 @@ class Journal:
 
     def _worked_out(self, change: Pin | Rewind) -> _Entry:
         """Make a change on the whole log, and return the state that came of it."""
+        state = self._dump(self.conversation, 0)["state"]  # before readers are let in again
         with self._gate.outside():
             log = read_log(self.store, self.reader, self.position, self.dead)
-            whole = self._whole([(number, self.reader.message(number, rec)) for number, rec in log])
+            found = [(number, self.reader.message(number, rec)) for number, rec in log]
+        whole = self._whole(state, found)
         result = whole.apply(change)
         forgotten = max((message.id for message in whole.apply(Forget())), default=0)
         rewound = change.id if isinstance(change, Rewind) else None
         fields = {**self._dump(whole, forgotten), "rewound": rewound}
         return _Entry(Restore(fields["state"]), [Record("state", fields)], result)
 
-    def _whole(self, log: Sequence[tuple[int, dict[str, Any]]]) -> Conversation:
-        """Return a copy of the conversation with the whole log in memory: ids and wire dicts."""
-        state = self._dump(self.conversation, 0)["state"]
+    def _whole(
+        self, state: Mapping[str, Any], log: Sequence[tuple[int, dict[str, Any]]]
+    ) -> Conversation:
+        """Return what a state says, with the whole log in memory: ids and wire dicts."""
         held = {entry["id"]: entry for entry in state["log"]}
         gone = {"pinned": False, "gone": True, "tokens": None}
         entries = [
@@ -310,14 +334,18 @@ class Journal:
         return whole
 
     def _taken_over(self, change: Restore) -> _Entry:
-        """Return what a saved conversation is in a new session: its log, then its state."""
-        if self.position != NOWHERE:
-            raise StateError(
-                f"session {self.reader.session!r} holds a conversation already: "
-                "restore a saved one into a new session"
-            )
+        """
+        Return what a saved conversation is in a new session: its log, then its state.
+
+        Where the session holds just that, an earlier try got through and its answer was lost.
+        """
         saved = self.conversation.restored(change.state)
         logged = saved.history.messages
+        if saved.next_id - len(logged) > MAX_BLANKS:
+            raise StateError(
+                f"the state lacks {saved.next_id - len(logged)} of the messages before its "
+                f"next_id, and a session takes over at most {MAX_BLANKS} such gaps"
+            )
         unpriced = {"pinned": False, "tokens": None, "counter": ""}
         records = [
             Record("append", {"message": logged[number].message.to_dict(), **unpriced})
@@ -325,8 +353,20 @@ class Journal:
             else Record("blank", {})
             for number in range(1, saved.next_id)
         ]
-        state = Record("state", {"state": change.state, "forgotten": 0, "rewound": None})
-        return _Entry(change, [*records, state], [])
+        fields = {**self._dump(saved, 0), "rewound": None}
+        records.append(Record("state", fields))
+        # Named after what they say, not after who writes: another try writes equal records.
+        writer = sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
+        if self.position == NOWHERE:
+            return _Entry(Restore(fields["state"]), records, [], writer)
+        with self._gate.outside():
+            page = self.store.read(self.reader.session)
+        if [data for _, data in page.records] != [encode(record, writer) for record in records]:
+            raise StateError(
+                f"session {self.reader.session!r} holds a conversation already: "
+                "restore a saved one into a new session"
+            )
+        return _Entry(change, [], [])
 
     # Reading.
 
@@ -334,6 +374,7 @@ class Journal:
         """Begin anew from the newest checkpoint; if that cannot be read, all is as before."""
         with self._gate.outside():
             page = self.store.read(self.reader.session)
+        self._refuse_another_life(page)
         forgotten = 0
         if page.checkpoint is not None:
             record = self.reader.decode(None, page.checkpoint)
@@ -350,11 +391,8 @@ class Journal:
         session = self.reader.session
         with self._gate.outside():
             page = self.store.read(session, self.position.number + 1)
+        self._refuse_another_life(page)
         here, there = self.position, page.position
-        if here != NOWHERE and here.life != there.life:
-            raise SessionDeletedError(
-                f"session {session!r} was deleted, or expired, while it was open"
-            )
         if there.number < here.number:
             raise StoreError(
                 f"the store has session {session!r} up to record {there.number}, "
@@ -367,6 +405,14 @@ class Journal:
             self._tail_bytes += _size(page)
         return [data for _, data in page.records]
 
+    def _refuse_another_life(self, page: Page) -> None:
+        """Raise `SessionDeletedError` if a page is of a later session of the same id."""
+        here = self.position
+        if here != NOWHERE and here.life != page.position.life:
+            raise SessionDeletedError(
+                f"session {self.reader.session!r} was deleted, or expired, while it was open"
+            )
+
     def _replay(self, page: Page) -> None:
         """Replay the records of a page, each of them whole."""
         waiting: list[tuple[Written, Record]] = []  # for the cut behind them
@@ -375,6 +421,8 @@ class Journal:
             if number != expected:
                 raise self.reader.error(expected, "it is missing")
             record = self.reader.decode(number, data)
+            if waiting and record.kind not in ("written", "cut"):
+                raise self.reader.error(number, "it stands where a cut must: behind what one wrote")
             change = self._read(number, record, [written for written, _ in waiting])
             if isinstance(change, Written):
                 waiting.append((change, record))
@@ -413,11 +461,13 @@ class Journal:
             self._forget()
 
     def _apply(self, number: int | None, change: Change) -> None:
+        prepared = self.conversation.prepared  # this process's own: no record tells of it
         try:
             self.conversation.apply(change)
         except MALFORMED as error:
             reason = f"it contradicts what was before: {error}"
             raise self.reader.error(number, reason) from error
+        self.conversation.supersede(prepared)
 
     def _checkpoint(self, record: Record) -> tuple[dict[str, Any], int]:
         """Return the state of a checkpoint, and what was forgotten by then."""
@@ -427,10 +477,11 @@ class Journal:
             raise self.reader.error(None, f"it cannot be read: {error!r}") from error
         return state, forgotten
 
-    def _forget(self) -> None:
-        """Release from memory what has left the window."""
+    def _forget(self) -> list[Message]:
+        """Release from memory what has left the window, and return it."""
         released = self.conversation.apply(Forget())
         self.forgotten = max(self.forgotten, *(message.id for message in released), 0)
+        return released
 
     def _stand_at(self, position: Position) -> None:
         self.position = position

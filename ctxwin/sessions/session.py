@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from ctxwin.hooks.guard import refuse_inside_hook
@@ -119,6 +119,14 @@ class Session(Closing, ContextManager):
     async def arewind(self, message: Message | int) -> tuple[Message, ...]:
         """Do what `rewind` does."""
         return await asyncio.to_thread(self.rewind, message)
+
+    async def aforget(self) -> tuple[Message, ...]:
+        """Do what `forget` does."""
+        return await asyncio.to_thread(self.forget)
+
+    async def aset_tools(self, tools: Sequence[Mapping[str, Any]]) -> None:
+        """Set `tools`."""
+        await asyncio.to_thread(setattr, self, "tools", tools)
 
     async def aobserve(self, usage: object) -> None:
         """Do what `observe` does."""

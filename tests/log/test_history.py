@@ -205,6 +205,46 @@ def test_nothing_walks_over_what_no_window_holds(
     assert lines_run(lambda: step(few)) == lines_run(lambda: step(many))
 
 
+def forgetful(*behind: Wire) -> ContextManager:
+    """A question and a call that something followed, which was dropped and released since."""
+    manager = ContextManager(100, counter=len)
+    manager.append(user("q"), pinned=True)
+    manager.append(call("a"))
+    manager.append({"role": "assistant", "content": "x" * 90})
+    manager.extend(behind)
+    manager.messages()
+    assert [message.id for message in manager.forget()] == [3]
+    return manager
+
+
+def test_what_followed_an_open_call_counts_though_it_was_released() -> None:
+    """A rewind makes a call the last unit only if it takes back what followed it, too."""
+    for restored in (False, True):
+        manager = forgetful(user("q2"))
+        manager.rewind(4)
+        if restored:
+            manager = ContextManager.from_dict(manager.to_dict(), 100, counter=len)
+        assert [message["content"] for message in manager.messages()] == ["q"]
+        assert [message.id for message in manager.left_out] == [2]
+        late = manager.append(result("a"))
+        assert [message["role"] for message in manager.messages()] == ["user", "assistant", "tool"]
+        manager.rewind(late)
+        assert [message.id for message in manager.left_out] == [2]
+
+
+def test_a_call_is_the_last_unit_where_a_rewind_takes_back_what_was_released() -> None:
+    """One of its own results stood before that."""
+    manager = ContextManager(140, counter=len)
+    manager.append(user("q"), pinned=True)
+    manager.append(call("a", "b"), pinned=True)
+    manager.extend([result("a"), user("x" * 130), result("b"), user("q2")])
+    manager.messages()
+    assert [message.id for message in manager.forget()] == [4]
+    manager.rewind(3)
+    assert [message["role"] for message in manager.messages()] == ["user", "assistant"]
+    assert manager.left_out == ()
+
+
 def test_a_unit_that_a_cut_dropped_does_not_come_back_for_an_interrupted_call() -> None:
     """The late result completes the call, and the window extends the one before the cut's."""
     manager = ContextManager(100, counter=len)

@@ -112,6 +112,7 @@ def test_edits_are_restored() -> None:
         (("log", 0, "edited"), {"tokens": 3, "content": "x"}, "message 1 is pinned"),
         (("log", 15, "edited"), {"tokens": 3, "content": 7}, "content"),
         (("next_id",), 1, "next_id"),
+        (("next_id",), 1 << 48, "ids end at"),
         (("correction",), 0, "correction"),
         (("failures",), {"x": [1]}, "failures"),
         (("failures",), {"x": ["1", 2]}, "failures"),

@@ -6,9 +6,12 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from ctxwin import (
     Budget,
+    BudgetError,
     ContextManager,
     Message,
     Plan,
@@ -240,6 +243,49 @@ def test_plan_that_no_longer_holds_is_rejected() -> None:
     ]
 
 
+def test_a_prune_that_lost_its_plan_is_not_the_last_word() -> None:
+    """What it would have freed is still there to be freed, so the next prune asks again."""
+    asked: list[int] = []
+
+    def slow(messages: Sequence[Message], previous: str | None, max_tokens: int) -> str:
+        asked.append(messages[0].id)
+        if len(asked) == 1:
+            manager.pin(messages[0])
+        return "so far"
+
+    manager = manager_with(Fold(slow), budget=105)  # it fits, and is above the low mark
+    assert manager.prune_history().actions == ()
+    assert [action.kind for action in manager.prune_history().actions] == ["replace"]
+    assert len(asked) == 2
+
+
+class Rewrites:
+    """Folds the oldest units, and then names what it wrote in a plan that breaks a law."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @hookimpl
+    def ctxwin_prune(self, request: PruneRequest) -> Plan | None:
+        written = [unit for unit in request.units if unit.written]
+        if written:
+            return Plan.edit(written[0].messages[0], "y", "no")
+        return Plan.replace(request.droppable[:3], "w w w", "user", "fold")
+
+
+def test_no_receipt_names_an_id_that_is_only_the_drafts() -> None:
+    """What a plan wrote has no id of the log until the cut; people are told which one it was."""
+    manager = ContextManager(
+        budget=Budget(60, low=0.1), counter=len, strategies=[Rewrites("one"), Rewrites("two")]
+    )
+    manager.extend({"role": "user", "content": f"message {number}"} for number in range(9))
+    receipt = manager.plan()
+    assert [rejected.reason for rejected in receipt.rejected] == [
+        "message (written 1) was written by a strategy: replace it, do not edit it"
+    ]
+    assert "2814749767106" not in str(receipt)
+
+
 def test_failing_strategy_rests() -> None:
     """After three failures in a row it rests until the log grows by a fifth; success resets it."""
     calls: list[int] = []
@@ -449,3 +495,33 @@ def test_what_counts_for_a_strategy_is_not_live() -> None:
     manager.extend({"role": "user", "content": "one two three"} for _ in range(4))
     manager.messages()
     assert owners == [None]
+
+
+@given(
+    texts=st.lists(st.tuples(st.sampled_from(["system", "assistant"]), st.integers(1, 40))),
+    budget=st.integers(10, 80),
+)
+@example(texts=[("assistant", 40), ("assistant", 40), ("system", 40), ("system", 1)], budget=60)
+def test_a_cut_leaves_something_to_send(texts: list[tuple[str, int]], budget: int) -> None:
+    """Also without a question, where the newest unit is a call that was interrupted."""
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    manager = ContextManager(budget, counter=len)
+    for role, length in texts:
+        manager.unpin(manager.add_message(role, "x" * length))
+    manager.add_message("assistant", None, tool_calls=[call])
+    manager.unpin(manager.add_message("system", "be kind"))
+    copy = ContextManager.from_dict(manager.to_dict(), budget, counter=len)
+    preview = copy.preview("more", "system")
+    copy.add_message("system", "more")
+    assert preview.fits == (sent_by(copy) is not None)
+    assert sent_by(manager) != []
+    assert len(manager) > 0
+
+
+def sent_by(manager: ContextManager) -> list[Any] | None:
+    """The window, None where it does not fit; whichever it is, the total said so."""
+    try:
+        return manager.messages()
+    except BudgetError as error:
+        assert error.required_tokens > manager.max_tokens
+        return None

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -336,6 +337,25 @@ def test_a_deleted_session_is_not_brought_back(sessions: Sessions) -> None:
     assert (sessions.delete("a"), sessions.delete("a"), sessions.read("a")) == (True, False, [])
 
 
+def test_a_session_deleted_between_two_reads_is_not_mistaken_for_its_successor(
+    store: Faulty, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint must be read anew, and by then it is of another session of the same id."""
+    ctx, other = sessions.open("a", **OPTIONS), sessions.open("a", **OPTIONS)
+    ctx.add_message("user", "one")
+    other.add_message("user", "two")
+    assert store.compact("a", other._journal.position, encode(checkpoint(other), "other"), {})
+    page = store.read("a", 2)
+    sessions.delete("a")
+    fill(sessions.open("a", **OPTIONS), 3)
+    pages = [page, store.read("a")]
+    monkeypatch.setattr(store, "read", lambda *_: pages.pop(0))
+    before = ctx.to_dict()
+    with pytest.raises(SessionDeletedError):
+        ctx.refresh()
+    assert ctx.to_dict() == before
+
+
 def test_a_store_that_went_back_is_found_out(store: Faulty, sessions: Sessions) -> None:
     """A server that was restored from an older copy."""
     ctx = sessions.open("a", **OPTIONS)
@@ -398,6 +418,19 @@ def test_no_json_at_all_is_named(store: Faulty, sessions: Sessions) -> None:
     store.append("a", [b"%08x %b" % (crc32(b"[1]"), b"[1]")], NOWHERE)
     with pytest.raises(RecordError, match="not a record of ctxwin"):
         sessions.open("a", **OPTIONS)
+
+
+def test_what_was_written_and_never_cut_in_is_named(store: Faulty, sessions: Sessions) -> None:
+    """The cut that belongs to it has gone missing, and another record stands in its place."""
+    with sessions.open("a", **OPTIONS, strategies=[SummarizeHistory(lambda *_: "short")]) as ctx:
+        fill(ctx)
+        ctx.messages()
+        number = ctx._journal.position.number
+    records = store._logs["a"].records
+    records[number] = encode(Record("pin", {"id": 10}), "x")
+    with pytest.raises(RecordError, match="where a cut must") as caught:
+        sessions.open("a", **OPTIONS)
+    assert caught.value.number == number
 
 
 @pytest.mark.parametrize("missing", [1, 2, 3])
@@ -486,6 +519,44 @@ def test_a_saved_conversation_is_taken_over(sessions: Sessions) -> None:
     assert list(sessions.list()) == ["a"]
 
 
+@pytest.mark.parametrize("others", [False, True])
+def test_a_conversation_is_taken_over_once(store: Faulty, sessions: Sessions, others: bool) -> None:
+    """Where the answer was lost, another try finds it done, unless it has been added to since."""
+    saved = ContextManager(**OPTIONS)
+    fill(saved)
+    saved.messages()  # a request on its way is known to one process alone
+    state = MappingProxyType(saved.to_dict())
+
+    def take_over() -> Session:
+        return Session.from_dict(state, store, "a", **OPTIONS)
+
+    store.after.append(fail)
+    with pytest.raises(StoreError):
+        take_over()
+    if others:
+        sessions.open("a", **OPTIONS).add_message("user", "more")
+        with pytest.raises(StateError, match="holds a conversation already"):
+            take_over()
+        return
+    again, opened = take_over(), sessions.open("a", **OPTIONS)
+    assert again.messages() == opened.messages() == saved.messages()
+    assert again.conversation_history == opened.conversation_history == saved.conversation_history
+    first = sessions.open("a", **OPTIONS)
+    assert first.to_dict()["sent_tokens"] is None
+    assert store._logs["a"].position.number == 11
+    again.add_message("user", "yes")
+    first.add_message("user", "yes")  # two handles of one take-over are two writers
+    assert texts(first.conversation_history)[-2:] == ["yes", "yes"]
+
+
+def test_a_state_with_more_gaps_than_messages_to_keep_is_refused(sessions: Sessions) -> None:
+    """Each number without a message becomes a record."""
+    state = ContextManager(**OPTIONS).to_dict()
+    with pytest.raises(StateError, match="lacks 5000000 of the messages"):
+        Session.from_dict({**state, "next_id": 5_000_000}, sessions.store, "a", **OPTIONS)
+    assert list(sessions.list()) == []
+
+
 def test_urls_of_stores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Schemes are entry points of `ctxwin.stores`; errors name what is missing, no password."""
     from importlib import metadata
@@ -553,6 +624,40 @@ def test_what_would_block_an_event_loop_is_refused(sessions: Sessions) -> None:
             await asyncio.to_thread(ctx.add_message, "user", "two")
             assert texts(ctx.messages()) == ["two"]
             assert ctx.total_tokens
+
+    asyncio.run(use())
+
+
+def test_an_event_loop_does_not_wait_for_another_writer(store: Faulty, sessions: Sessions) -> None:
+    """Whoever would have to wait for one is refused, whatever it was going to do."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        entered.set()
+        go_on.wait()
+
+    store.before.append(wait)
+
+    async def use() -> None:
+        async with sessions.aopen("a", **OPTIONS) as ctx:
+            writing = asyncio.ensure_future(ctx.aadd_message("user", "one"))
+            await asyncio.to_thread(entered.wait)
+            try:
+                for act in (
+                    ctx.forget,
+                    ctx.refresh,
+                    ctx.prune_history,
+                    lambda: setattr(ctx, "tools", []),
+                    lambda: ctx.append({"role": "user", "content": "two"}),
+                    lambda: ctx.conversation_history,
+                ):
+                    with pytest.raises(RuntimeError, match="an a in front"):
+                        act()
+            finally:
+                go_on.set()
+            await writing
+            await ctx.aset_tools([{"type": "function", "function": {"name": "f"}}])
+            assert (await ctx.aforget(), len(ctx.tools)) == ((), 1)
 
     asyncio.run(use())
 
@@ -702,6 +807,39 @@ def test_what_was_forgotten_is_reached_all_the_same(sessions: Sessions) -> None:
     assert texts(list(other)) == texts(list(ctx))
     assert [message.id for message in ctx.conversation_history] == ids[:6]
     assert ctx.id == "a"
+
+
+def test_what_the_caller_forgot_is_reached_too(sessions: Sessions) -> None:
+    """The last unit stays in memory though it has left the window, until `forget` is called."""
+    ctx = sessions.open("a", **OPTIONS)
+    ctx.add_message("user", "question")
+    rule = ctx.add_message("system", "rule " * 60)
+    ctx.unpin(rule)
+    assert texts(ctx.messages()) == ["question"]
+    ctx.add_message("user", "again")
+    assert [message.id for message in ctx.forget()] == [rule.id]
+    ctx.add_message("user", "and again")
+    assert ctx.rewind(rule)[0].id == rule.id
+    assert texts(ctx.conversation_history) == ["question"]
+
+
+def test_an_older_ticket_stays_superseded(sessions: Sessions) -> None:
+    """Also where the conversation was recorded anew meanwhile, by a pin of what was forgotten."""
+    options = {**OPTIONS, "strategies": [SummarizeHistory()], "max_tokens": 200}
+    ctx = sessions.open("a", **options)
+    fill(ctx, 30)
+    ctx.prune_history()
+    fill(ctx, 20)
+    older = ctx.prepare()
+    ctx.add_message("user", "more")
+    newer = ctx.prepare()
+    assert older is not None
+    assert newer is not None
+    ctx.unpin(1)  # which memory no longer holds
+    receipt = ctx.commit(older.run(lambda *_: "a summary"))
+    assert [rejection.reason for rejection in receipt.rejected] == [
+        "stale: a newer prepare() supersedes it"
+    ]
 
 
 def test_a_rewind_brings_back_the_question_before(sessions: Sessions) -> None:
