@@ -507,7 +507,7 @@ def test_a_cut_leaves_something_to_send(texts: list[tuple[str, int]], budget: in
     call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     manager = ContextManager(budget, counter=len)
     for role, length in texts:
-        manager.unpin(manager.add_message(role, "x" * length))
+        manager.unpin(manager.append({"role": role, "content": "x" * length}))
     manager.add_message("assistant", None, tool_calls=[call])
     manager.unpin(manager.add_message("system", "be kind"))
     copy = ContextManager.from_dict(manager.to_dict(), budget, counter=len)
