@@ -17,7 +17,7 @@ from ctxwin.counting import TokenCounter
 from ctxwin.counting.costs import Costs, as_counter
 from ctxwin.hooks.chain import chain_of
 from ctxwin.hooks.guard import refuse_inside_hook
-from ctxwin.log.changes import Append, Change, Forget, Learn, Pin, Restore, Rewind, SetTools
+from ctxwin.log.changes import Append, Change, Forget, Pin, Restore, Rewind, SetTools
 from ctxwin.log.conversation import Conversation
 from ctxwin.log.keeper import InMemory, Keeper, WorkOut
 from ctxwin.log.precount import Precount
@@ -338,9 +338,14 @@ class ContextManager:
         """
         Learn from the real usage of the request that the latest `messages()` was sent as.
 
-        Ignored if a cut happened since. With an exact counter it learns hidden tokens (zero or
-        more), with an estimate a scale within 0.5 to 2. The window does not change; a higher cost
-        may cause the next cut.
+        Ignored if a cut happened since. With an exact counter it learns an offset: upwards by at
+        most half of the budget, downwards by 10 % of the count or 64 tokens, whichever is more.
+        With an estimate it learns a factor within 0.5 to 2. A bill beyond these bounds (an agent
+        run's total, say) is not learnt, and logged once. The window does not change; a higher cost
+        may cause the next cut. What was learnt never locks a conversation: if what must be kept
+        fits by the count alone, the next cut forgets it, and its receipt says so.
+
+        After a `BudgetError` the bill is that of the window as it is, if you sent it all the same.
 
         Args:
             usage: a mapping or an SDK object with the input tokens, as the provider gives it.
@@ -351,8 +356,7 @@ class ContextManager:
         real_tokens = input_tokens(usage)
 
         def learn(conversation: Conversation) -> Sequence[Change]:
-            sent = conversation.sent_tokens
-            return [] if sent is None else [Learn(*conversation.costs.learnt(sent, real_tokens))]
+            return conversation.learnt(real_tokens)
 
         self._change("observe", learn)
 

@@ -11,6 +11,7 @@ from operator import index
 from typing import Any, cast
 
 from ctxwin.counting import CallableCounter, ChatCounter, TokenCounter, counter_for
+from ctxwin.values.budget import counted_tokens, may_be_hidden
 from ctxwin.values.errors import CounterError, describe
 from ctxwin.values.message import Message
 from ctxwin.values.wire import Wire, copy_json, read_json
@@ -19,6 +20,7 @@ from ctxwin.values.wire import Wire, copy_json, read_json
 THOUSAND = 1000
 COUNTER_METHODS = ("count_text", "count_message", "count_request")
 BOUNDS = (500, 2000)  # in thousandths: an estimate is at most halved or doubled
+UNLEARNT = (0, THOUSAND)  # hidden tokens and scale where no bill has taught anything
 
 
 class Costs:
@@ -28,7 +30,8 @@ class Costs:
     Attributes:
         counter: the token counter.
         hidden_tokens: tokens that every request holds and an exact counter does not see (formats,
-            tool preambles).
+            tool preambles); negative where it counts too many. They are no part of the figures
+            below: `billed_tokens` adds them to the count of a request, within its bounds.
         scale: the factor that an estimate is multiplied by, in thousandths.
     """
 
@@ -65,7 +68,7 @@ class Costs:
 
     def base_tokens(self, lead: Message | None = None) -> int:
         """
-        Return the cost of a request without messages: tools, priming and hidden tokens.
+        Return the cost of a request without messages: tools and priming.
 
         Args:
             lead: the system message that the request begins with, for counters with `count_base`.
@@ -80,7 +83,7 @@ class Costs:
             else:
                 tokens = self._ask("count_base", self._count_base, self.tools, lead.to_dict())
             base = self._base = lead, tokens
-        return self.scaled(base[1]) + self.hidden_tokens
+        return self.scaled(base[1])
 
     def scaled(self, tokens: int) -> int:
         """Return a count multiplied by the scale, rounded up."""
@@ -90,6 +93,12 @@ class Costs:
         """Return the same costs with another scale."""
         costs = copy(self)
         costs.scale = scale
+        return costs
+
+    def unlearnt(self) -> "Costs":
+        """Return the same costs as the count alone says, without what bills have taught."""
+        costs = copy(self)
+        costs.learn(*UNLEARNT)
         return costs
 
     def text(self, text: str) -> int:
@@ -115,7 +124,7 @@ class Costs:
         """Return the true cost of a whole request."""
         wires = [message.to_dict() for message in messages]
         tokens = self._ask("count_request", self.counter.count_request, wires, self.tools)
-        return self.scaled(tokens) + self.hidden_tokens
+        return self.scaled(tokens)
 
     @property
     def name(self) -> str:
@@ -133,23 +142,35 @@ class Costs:
         """Whether a request costs exactly base plus messages, so that counting it adds nothing."""
         return getattr(type(self.counter), "count_request", None) is ChatCounter.count_request
 
-    def learnt(self, predicted_tokens: int, real_tokens: int) -> tuple[int, int]:
+    def learnt(
+        self, predicted_tokens: int, real_tokens: int, max_tokens: int
+    ) -> tuple[int, int] | None:
         """
         Return the hidden tokens and the scale as a billed request teaches them.
 
         An exact counter misses a constant, so its hidden tokens change; an estimate is wrong in
-        proportion, so its scale changes.
+        proportion, so its scale changes. None for a bill beyond the bounds: it teaches nothing.
 
         Args:
             predicted_tokens: what the request was expected to cost.
             real_tokens: what was billed.
+            max_tokens: the budget.
         """
         if getattr(self.counter, "exact", False):
-            return max(0, self.hidden_tokens + real_tokens - predicted_tokens), self.scale
-        if not predicted_tokens:
-            return self.hidden_tokens, self.scale
-        wanted = round(self.scale * real_tokens / predicted_tokens)
-        return self.hidden_tokens, min(max(wanted, BOUNDS[0]), BOUNDS[1])
+            counted = counted_tokens(predicted_tokens, self.hidden_tokens, max_tokens)
+            hidden = real_tokens - counted
+            return (hidden, self.scale) if may_be_hidden(hidden, counted, max_tokens) else None
+        if predicted_tokens in (0, real_tokens):
+            return self.learnt_figures
+        # Each cost is rounded up on its own. Aim half a token low, or the same request would still
+        # cost more than its bill.
+        scale = (self.scale * (2 * real_tokens - 1) + predicted_tokens) // (2 * predicted_tokens)
+        return (self.hidden_tokens, scale) if BOUNDS[0] <= scale <= BOUNDS[1] else None
+
+    @property
+    def has_learnt(self) -> bool:
+        """Whether bills have taught anything."""
+        return self.learnt_figures != UNLEARNT
 
     @property
     def learnt_figures(self) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from functools import cached_property
 from itertools import pairwise
 
 from ctxwin.laws.edits import edit_faults
+from ctxwin.values.budget import billed_tokens
 from ctxwin.values.message import Message, answer_key, call_keys
 from ctxwin.values.plan import Drop, Edit, Plan, Replace, Unit
 from ctxwin.values.receipt import Broken
@@ -33,7 +34,7 @@ class Context:
     What a law must know besides the window.
 
     Attributes:
-        base_tokens: the cost of a request without messages: tools and priming.
+        base_tokens: the count of a request without messages: tools and priming.
         max_tokens: the budget.
         question: the id of the current question (the last user message), or None.
         newest: the ids of the messages of the newest unit, or `()` if there is none. The newest
@@ -42,6 +43,7 @@ class Context:
             older unit takes its place. Only where there is no question either, the last unit of the
             window stands for it, since a cut must leave something to send.
         allow_question_edit: True if a declared edit may shorten the question.
+        hidden_tokens: what bills were above the count, or below it if negative.
         protected_by_plugin: the units that plugins asked to protect and that were not released
             since, each by the id of its first message.
     """
@@ -51,7 +53,13 @@ class Context:
     question: int | None = None
     newest: tuple[int, ...] = ()
     allow_question_edit: bool = False
+    hidden_tokens: int = 0
     protected_by_plugin: frozenset[int] = frozenset()
+
+    def cost(self, unit_tokens: int) -> int:
+        """Return what a request costs whose units count so many tokens."""
+        counted = self.base_tokens + unit_tokens
+        return billed_tokens(counted, self.hidden_tokens, self.max_tokens)
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ class Outcome:
 
 def budget(outcome: Outcome) -> Iterator[str]:
     """L1: the window costs no more than the budget."""
-    cost = outcome.context.base_tokens + sum(unit.tokens for unit in outcome.after)
+    cost = outcome.context.cost(sum(unit.tokens for unit in outcome.after))
     if outcome.after and cost > outcome.context.max_tokens:
         yield f"the window costs {cost} tokens, the budget is {outcome.context.max_tokens}"
 

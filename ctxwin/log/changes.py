@@ -112,7 +112,11 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Learn:
-    """Requests hold so many tokens beyond the count, and an estimate is scaled so (thousandths)."""
+    """
+    Requests cost so many tokens more than the count, and an estimate is scaled so (thousandths).
+
+    Negative hidden tokens: they cost less. `Learn(0, 1000)` takes back whatever bills have taught.
+    """
 
     hidden_tokens: int
     scale: int

@@ -35,7 +35,7 @@ from ctxwin.log.changes import (
 )
 from ctxwin.log.history import History, LogMessage, LogUnit
 from ctxwin.log.window import Window
-from ctxwin.values.budget import Budget
+from ctxwin.values.budget import Budget, billed_tokens
 from ctxwin.values.errors import MessageError, StateError, quoted
 from ctxwin.values.message import Message, call_keys
 from ctxwin.values.plan import Unit
@@ -51,8 +51,8 @@ class Conversation:
         next_id: the id of the next message.
         request_gap: what `count_request` said of the window at the last cut, minus the sum of its
             messages.
-        sent_tokens: what the window of the latest `messages()` was predicted to cost; None since a
-            cut.
+        sent_tokens: what the window of the latest `messages()` was predicted to cost, until its
+            bill is observed; None since a cut.
         settled: the version after the last prune: as long as it is the present one, another prune
             has nothing new to do.
         failures: strategy name -> (failures in a row, length of the log until which it rests).
@@ -72,12 +72,14 @@ class Conversation:
         self.settled = -1
         self.failures: Mapping[str, tuple[int, int]] = {}
         self.prepared = ""
+        self._refused_tokens: int | None = None  # what the last window cost that did not fit
+        self._warned = False  # of a bill beyond the bounds
 
     @property
     def total_tokens(self) -> int:
         """The cost of the window; counts what was never counted."""
         self.window.settle()
-        return self.window.total_tokens + self.request_gap
+        return self.billed(self.window.total_tokens + self.request_gap)
 
     @property
     def over_budget(self) -> bool:
@@ -88,6 +90,35 @@ class Conversation:
     def nothing_new(self) -> bool:
         """Whether a prune would do what the last one did: nothing more."""
         return self.settled == self.version and not self.over_budget
+
+    def billed(self, counted_tokens: int) -> int:
+        """Return what a request costs that counts so many tokens, by what bills have taught."""
+        return billed_tokens(counted_tokens, self.costs.hidden_tokens, self.budget.max_tokens)
+
+    def learnt(self, real_tokens: int) -> Sequence[Learn]:
+        """
+        Return what the bill of the latest request teaches.
+
+        Nothing since a cut, and nothing where it is beyond the bounds: that is logged once.
+        """
+        predicted = self._refused_tokens if self.sent_tokens is None else self.sent_tokens
+        if predicted is None:
+            return ()
+        figures = self.costs.learnt(predicted, real_tokens, self.budget.max_tokens)
+        if figures is not None:
+            return (Learn(*figures),)
+        if not self._warned:
+            import logging  # noqa: PLC0415 - rarely needed, and slow to import
+
+            self._warned = True
+            logging.getLogger("ctxwin").warning(
+                "a bill of %d tokens for a request of about %d is not learnt: it must be another "
+                "request's, or that of a whole run. Observe the usage of each request. (Further "
+                "bills like it are not logged.)",
+                real_tokens,
+                predicted,
+            )
+        return ()
 
     def logged(self, message_id: int) -> LogMessage:
         """Return a message of the log; raises `MessageError` where the log in memory lacks it."""
@@ -118,6 +149,10 @@ class Conversation:
         """Return the window, which is sent now: the next bill will be for it."""
         self.sent_tokens = self.total_tokens
         return self.window.units
+
+    def refuse(self) -> None:
+        """Note that the window does not fit: whoever sends it all the same may observe its bill."""
+        self._refused_tokens = self.total_tokens
 
     def supersede(self, ticket_key: str) -> None:
         """Record the newest ticket: an older one is stale from now on."""
@@ -223,7 +258,8 @@ class Conversation:
         self.skip_to(max((message.id + 1 for message in written), default=0))
         self.request_gap, self.failures = change.request_gap, failures
         if gone or written or edits:
-            self.sent_tokens = None  # the next bill is for a window that is no more
+            # The next bill is for a window that is no more.
+            self.sent_tokens = self._refused_tokens = None
         if rewrites:
             self.version += 1
         if change.settled:
@@ -231,9 +267,10 @@ class Conversation:
         return []
 
     def _learn(self, change: Learn) -> list[Message]:
-        if change.hidden_tokens < 0 or not BOUNDS[0] <= change.scale <= BOUNDS[1]:
+        # Hidden tokens are held to their bounds where they are used: budgets may differ.
+        if not BOUNDS[0] <= change.scale <= BOUNDS[1]:
             raise StateError(f"no bill can have taught {quoted(change)}")
-        self.sent_tokens = None  # one bill a request
+        self.sent_tokens = self._refused_tokens = None  # one bill a request
         if self.is_news(change):
             self.costs.learn(change.hidden_tokens, change.scale)
             self.window.reprice()

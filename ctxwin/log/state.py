@@ -124,7 +124,7 @@ def _load(fields: "Fields", conversation: "Conversation") -> None:
 
 
 def _load_learnt(fields: "Fields") -> tuple[int, int]:
-    hidden_tokens = fields.get("offset", int)
+    hidden_tokens = fields.get("offset", int, at_least=None)
     scale = fields.get("correction", int, at_least=BOUNDS[0])
     if scale > BOUNDS[1]:
         raise StateError(f"state['correction'] must be at most {BOUNDS[1]}, not {quoted(scale)}")

@@ -35,7 +35,7 @@ class Window:
 
     @property
     def total_tokens(self) -> int:
-        """The cost of the window, tools and priming included."""
+        """The count of the window, tools and priming included."""
         return self.base_tokens + self._unit_tokens
 
     @property
@@ -43,7 +43,7 @@ class Window:
         """The cost of the request around the messages."""
         return self.base_of(self.units[0] if self.units else None)
 
-    def base_of(self, first: Unit | None) -> int:
+    def base_of(self, first: Unit | None, costs: Costs | None = None) -> int:
         """
         Return the cost of a request around its messages, by the first unit of it.
 
@@ -53,7 +53,7 @@ class Window:
         lead = first.messages[0] if first is not None else None
         if lead is not None and not (lead.id == 1 and lead.pinned and lead.role in SYSTEM_ROLES):
             lead = None
-        return self._costs.base_tokens(lead)
+        return (costs or self._costs).base_tokens(lead)
 
     def settle(self) -> None:
         """
@@ -121,12 +121,21 @@ class Window:
         """Price every unit anew after the scale of an estimate changed, without counting again."""
         for log_unit in self._history.dirty:  # out of date: it is built when it is next asked for
             self.take_out(log_unit)
-        units = [self._repriced(unit) for unit in self.units]
+        units = [self.priced(unit, self._costs) for unit in self.units]
         for unit in units:
             if not unit.written:
                 self._history.messages[unit.first].unit.shown = unit
         self.units = units
         self._unit_tokens = sum(unit.tokens for unit in units)
+
+    def priced(self, unit: Unit, costs: Costs) -> Unit:
+        """Return a unit of the window at other costs of the same counter, without counting."""
+        if unit.written:
+            figures = [self.written[unit.first]]
+        else:
+            logged = self._history.messages
+            figures = [_shown_tokens(logged[message.id]) for message in unit.messages]
+        return make_unit(unit.messages, [costs.scaled(tokens) for tokens in figures])
 
     def _insert(self, unit: Unit) -> None:
         if not self.units or self.units[-1].place < unit.place:
@@ -139,14 +148,6 @@ class Window:
         last = self.units[-1]
         del self.units[-1 if last is unit else self._index(unit)]
         self._unit_tokens -= unit.tokens
-
-    def _repriced(self, unit: Unit) -> Unit:
-        if unit.written:
-            figures = [self.written[unit.first]]
-        else:
-            logged = self._history.messages
-            figures = [_shown_tokens(logged[message.id]) for message in unit.messages]
-        return make_unit(unit.messages, [self._costs.scaled(tokens) for tokens in figures])
 
     def _build(self, log_unit: LogUnit) -> Unit:
         """Make the unit to be shown, counting what was never counted."""

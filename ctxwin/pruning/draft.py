@@ -16,6 +16,7 @@ tickets may see such ids; receipts, errors and the log never do.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -32,6 +33,7 @@ from ctxwin.values.receipt import Action, Broken, Receipt, Rejection
 from ctxwin.values.wire import SYSTEM_ROLES
 
 MAX_CULPRITS = 5
+UNLEARN = "what bills had taught alone left no room for what must be kept, so it is forgotten"
 CORE = "ctxwin"  # the strategy name under which the manager itself acts
 
 
@@ -65,21 +67,35 @@ class Snapshot:
     next_id: int = ID_LIMIT
 
     @classmethod
-    def of(cls, conversation: Conversation) -> "Snapshot":
-        """Look at a conversation; the holder of its lock does."""
+    def of(cls, conversation: Conversation, unlearnt: Costs | None = None) -> "Snapshot":
+        """
+        Look at a conversation; the holder of its lock does.
+
+        Args:
+            conversation: the conversation.
+            unlearnt: its costs as the count alone says, for a window that is priced by these.
+        """
         conversation.window.settle()
+        units, gap = tuple(conversation.window.units), max(0, conversation.request_gap)
+        if unlearnt is not None:  # a gap was measured at what bills had taught
+            units = tuple([conversation.window.priced(unit, unlearnt) for unit in units])
+            gap = 0
+        costs = unlearnt or conversation.costs
         question = conversation.history.question
-        units = tuple(conversation.window.units)
         context = Context(
-            base_tokens=conversation.window.base_tokens + max(0, conversation.request_gap),
+            base_tokens=conversation.window.base_of(units[0] if units else None, costs) + gap,
             max_tokens=conversation.budget.max_tokens,
             question=question.message.id if question else None,
             newest=newest_shown(conversation),
             allow_question_edit=conversation.allow_question_edit,
+            hidden_tokens=costs.hidden_tokens,
         )
         context = with_one_kept(context, units)
         target = target_of(conversation, units, context)
-        return cls(units, context, target, conversation.version, conversation.total_tokens)
+        total = conversation.total_tokens
+        if unlearnt is not None:
+            total = context.cost(sum(unit.tokens for unit in units))
+        return cls(units, context, target, conversation.version, total)
 
 
 def newest_shown(conversation: Conversation) -> tuple[int, ...]:
@@ -100,7 +116,7 @@ def with_one_kept(context: Context, units: Sequence[Unit]) -> Context:
 def target_of(conversation: Conversation, units: Iterable[Unit], context: Context) -> int:
     """Return what to cut a window down to, in tokens."""
     kept = (unit.tokens for unit in units if laws.protected_by_law(unit, context))
-    return conversation.budget.target_tokens(context.base_tokens + sum(kept))
+    return conversation.budget.target_tokens(context.cost(sum(kept)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +138,7 @@ class Draft:
         tokens: uncorrected costs of the messages written and edited so far, by id.
         actions, rejected: what goes into the receipt.
         accepted: the plans applied so far.
+        unlearns: whether it fits only if what bills have taught is forgotten.
     """
 
     def __init__(self, snapshot: Snapshot, costs: Costs) -> None:
@@ -133,6 +150,8 @@ class Draft:
         self.actions: list[Action] = []
         self.rejected: list[Rejection] = []
         self.accepted: list[Accepted] = []
+        self.unlearns = False
+        self._ever_protected: frozenset[int] = frozenset()  # by plugins, also what was released
         self._costs = costs
         self._sources: dict[int, tuple[int, ...]] = {}  # of every message written, also if replaced
 
@@ -144,7 +163,7 @@ class Draft:
     @property
     def used_tokens(self) -> int:
         """The cost of the window so far, tools and priming included."""
-        return self.context.base_tokens + sum(unit.tokens for unit in self.units)
+        return self.context.cost(self._unit_tokens)
 
     @property
     def over_budget(self) -> bool:
@@ -234,6 +253,36 @@ class Draft:
 
     # What the manager does itself.
 
+    def unlearnt(self) -> Costs | None:
+        """Return the costs by the count alone; None where bills have taught nothing."""
+        return self._costs.unlearnt() if self._costs.has_learnt else None
+
+    def by_count(self, snapshot: Snapshot, unlearnt: Costs) -> "Draft | None":
+        """
+        Return what fits without what bills have taught; None where not even that does.
+
+        What was learnt must never lock a conversation. The window is cut no further than the count
+        asks for: the plans were made under a cost that is given up here, and are carried out only
+        where nothing else fits.
+
+        Args:
+            snapshot: the same window, priced by the count alone.
+            unlearnt: the costs that it is priced by.
+        """
+        learnt_tokens = self.snapshot.total_tokens - snapshot.total_tokens
+        snapshot = replace(snapshot, total_tokens=self.snapshot.total_tokens)
+        core_alone = Draft(snapshot, unlearnt)
+        core_alone._protect(self._ever_protected)
+        core_alone.rejected = list(self.rejected)
+        for draft in (core_alone, self.replay(snapshot, unlearnt)):
+            draft.drop_what_is_needed()
+            with suppress(BudgetError):
+                draft.verify()
+                draft.unlearns = True
+                draft.actions.insert(0, Action("unlearn", CORE, UNLEARN, (), learnt_tokens))
+                return draft
+        return None
+
     def drop_what_is_needed(self) -> None:
         """
         Drop what may be dropped, oldest first, if the chain left the window over the budget.
@@ -280,7 +329,7 @@ class Draft:
     def ask_true_cost(self) -> None:
         """Count the request as a whole, and go by that from now on."""
         true_tokens = self._costs.request([m for unit in self.units for m in unit.messages])
-        gap = true_tokens - self.used_tokens
+        gap = true_tokens - self.context.base_tokens - self._unit_tokens
         self.context = replace(self.context, base_tokens=self.context.base_tokens + gap)
 
     # What comes of it.
@@ -310,7 +359,7 @@ class Draft:
             gone=tuple([unit.first for unit in self.snapshot.units if unit.first not in after]),
             written=tuple(written),
             edits=tuple(edits),
-            request_gap=self.context.base_tokens - conversation.window.base_tokens,
+            request_gap=self.context.base_tokens - self._base_tokens(conversation),
             failures=failures,
             settled=settled,
         )
@@ -330,6 +379,14 @@ class Draft:
             evicted=tuple(message.clone() for message in before if message.id not in kept),
         )
 
+    def _base_tokens(self, conversation: Conversation) -> int:
+        units = conversation.window.units
+        return conversation.window.base_of(units[0] if units else None, self._costs)
+
+    @property
+    def _unit_tokens(self) -> int:
+        return sum(unit.tokens for unit in self.units)
+
     def _shown(self, unit: Unit, index: int) -> Unit:
         """Return a copy of a unit, all the way down."""
         messages = tuple([message.clone() for message in unit.messages])
@@ -343,13 +400,14 @@ class Draft:
 
     def _protect(self, firsts: Iterable[int]) -> None:
         protected = self.context.protected_by_plugin | frozenset(firsts)
+        self._ever_protected |= protected
         self.context = replace(self.context, protected_by_plugin=protected)
 
     def _drop(self, units: list[Unit], down_to: int, reason: str, kind: str = "drop") -> list[Unit]:
         """Drop units in the given order until the window costs at most that; return those kept."""
-        used, count = self.used_tokens, 0
-        while used > down_to and count < len(units):
-            used -= units[count].tokens
+        counted, count = self._unit_tokens, 0
+        while self.context.cost(counted) > down_to and count < len(units):
+            counted -= units[count].tokens
             count += 1
         gone = {unit.first for unit in units[:count]}
         self.units = tuple(unit for unit in self.units if unit.first not in gone)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from ctxwin.counting.costs import Costs
 from ctxwin.hooks.chain import Chain
 from ctxwin.log.conversation import Conversation
 from ctxwin.log.keeper import Keeper
@@ -16,32 +17,39 @@ from ctxwin.values.wire import SYSTEM_ROLES, Wire
 def preview(keeper: Keeper, chain: Chain, wire: Wire, *, owner: object) -> Preview:
     """Return what appending a message and sending the window would mean."""
     conversation = keeper.conversation
+
+    def look(unlearnt: Costs | None) -> Snapshot:
+        costs = unlearnt or conversation.costs
+        with keeper.lock:
+            return _with(conversation, make_unit([message], [costs.scaled(tokens)]), unlearnt)
+
     with keeper.lock:
         message = Message(conversation.next_id, wire, wire["role"] in SYSTEM_ROLES)
-        draft = make_unit(
-            [message], [conversation.costs.scaled(conversation.costs.message(message))]
-        )
-        snapshot = _with(conversation, draft)
+        tokens = conversation.costs.message(message)
+        snapshot = look(None)
     max_tokens, total = conversation.budget.max_tokens, snapshot.total_tokens
     over = total > max_tokens
-    fits = not over or can_fit(conversation, chain, snapshot, owner=owner)
-    return Preview(draft.tokens, total, max_tokens - total, over, fits)
+    fits = not over or can_fit(conversation, chain, look, owner=owner)
+    return Preview(snapshot.units[-1].tokens, total, max_tokens - total, over, fits)
 
 
-def _with(conversation: Conversation, draft: Unit) -> Snapshot:
+def _with(conversation: Conversation, draft: Unit, unlearnt: Costs | None) -> Snapshot:
     """
     Return what a prune would start from if the draft were the last message.
 
     A call that still lacks results would be open then, and leave the window.
     """
-    before = Snapshot.of(conversation)
+    before = Snapshot.of(conversation, unlearnt)
     pending, gap = conversation.history.pending, conversation.request_gap
     shown = pending.shown if pending is not None else None
     if shown is not None:
         gap = max(0, gap)
-    units = (*(unit for unit in before.units if unit is not shown), draft)
-    base_tokens = conversation.window.base_of(units[0])
+    units = (*(unit for unit in before.units if shown is None or unit.first != shown.first), draft)
+    if unlearnt is not None:  # as in `Snapshot.of`
+        gap = 0
+    base_tokens = conversation.window.base_of(units[0], unlearnt)
     newest = newest_shown(conversation) if shown is None else ()
+    total = base_tokens + sum(unit.tokens for unit in units) + gap
     context = replace(
         before.context,
         base_tokens=base_tokens + max(0, gap),
@@ -54,5 +62,5 @@ def _with(conversation: Conversation, draft: Unit) -> Snapshot:
         units=units,
         context=context,
         target_tokens=target_of(conversation, units, context),
-        total_tokens=base_tokens + sum(unit.tokens for unit in units) + gap,
+        total_tokens=conversation.billed(total) if unlearnt is None else total,
     )

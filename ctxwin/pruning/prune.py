@@ -18,9 +18,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
+from ctxwin.counting.costs import UNLEARNT, Costs
 from ctxwin.hooks.chain import Chain, Hook, Strategy
 from ctxwin.hooks.guard import call_hook
-from ctxwin.log.changes import Change, Cut
+from ctxwin.log.changes import Change, Cut, Learn
 from ctxwin.log.conversation import Conversation
 from ctxwin.log.keeper import Keeper
 from ctxwin.pruning.breaker import recorded, resting
@@ -36,6 +37,9 @@ Reply: TypeAlias = Callable[[Draft, Summarize], Flow[str]]
 
 Done: TypeAlias = Callable[[Receipt], None]
 """Is given the receipt of what was applied."""
+
+Look: TypeAlias = Callable[[Costs | None], Snapshot]
+"""Looks at a window, priced as bills have taught (None) or by the costs given, without that."""
 
 RESTS = Broken("", "rests after three failures in a row, until the log has grown by a fifth")
 
@@ -80,25 +84,24 @@ def prune(keeper: Keeper, chain: Chain, owner: object, done: Done | None) -> Flo
     draft.drop_what_is_needed()
     if done is None:
         with keeper.lock:
-            draft.verify()
-            return draft.receipt(conversation)
+            return _fitting(draft, partial(Snapshot.of, conversation)).receipt(conversation)
     receipt = _apply(keeper, draft, tally)
     done(receipt)
     return receipt
 
 
-def can_fit(conversation: Conversation, chain: Chain, snapshot: Snapshot, *, owner: object) -> bool:
+def can_fit(conversation: Conversation, chain: Chain, look: Look, *, owner: object) -> bool:
     """
-    Return whether the chain, without any summary, gets a snapshot within the budget.
+    Return whether the chain, without any summary, gets a window within the budget.
 
-    The snapshot is of the window with one message more, so the log is longer by one, too.
+    The window has one message more than the conversation's, so the log is longer by one, too.
     """
-    draft = Draft(snapshot, conversation.costs)
+    draft = Draft(look(None), conversation.costs)
     rests = resting(conversation.failures, conversation.history.appended + 1)
     drive(call_chain(draft, chain, owner, rests, Tally()), refuse_model)
     draft.drop_what_is_needed()
     try:
-        draft.verify()
+        _fitting(draft, look)
     except BudgetError:
         return False
     return True
@@ -198,21 +201,40 @@ def _apply(keeper: Keeper, draft: Draft, tally: Tally) -> Receipt:
         if present is not draft:
             present.drop_what_is_needed()
         try:
-            present.verify()
+            present = _fitting(present, partial(Snapshot.of, conversation))
         except (
             BudgetError
         ) as error:  # the window stays; which strategies failed is kept all the same
+            conversation.refuse()
             outcome[:] = [error]
             return [Cut(request_gap=conversation.request_gap, failures=failures)]
         outcome[:] = [present.receipt(conversation)]
         # Where plans were lost in the replay, the next prune has something to ask for.
-        settled = present is draft or not present.over_target
-        return [present.cut(conversation, failures, settled=settled)]
+        settled = present is draft or present.unlearns or not present.over_target
+        cut = present.cut(conversation, failures, settled=settled)
+        return [Learn(*UNLEARNT), cut] if present.unlearns else [cut]
 
     keeper.change(work_out)
     if isinstance(outcome[0], BudgetError):
         raise outcome[0]
     return outcome[0]
+
+
+def _fitting(draft: Draft, look: Look) -> Draft:
+    """
+    Return a draft that fits, this one or one without what bills have taught.
+
+    Raises `BudgetError`: what must be kept does not fit, whatever bills have taught.
+    """
+    try:
+        draft.verify()
+    except BudgetError:
+        unlearnt = draft.unlearnt()
+        by_count = draft.by_count(look(unlearnt), unlearnt) if unlearnt is not None else None
+        if by_count is None:
+            raise
+        return by_count
+    return draft
 
 
 def _in_chunks(draft: Draft, effect: Summarize) -> Flow[str]:

@@ -202,7 +202,7 @@ def _read_written(number: int, fields: Fields, counter: str) -> Written:
 
 
 def _read_learn(_: int, fields: Fields, counter: str) -> Learn | None:
-    learn = Learn(fields.get("offset", int), fields.get("correction", int))
+    learn = Learn(fields.get("offset", int, at_least=None), fields.get("correction", int))
     return learn if fields.get("counter", str) == counter else None
 
 

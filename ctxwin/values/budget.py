@@ -3,6 +3,12 @@
 from dataclasses import dataclass
 from operator import index
 
+# What bills have taught is held to bounds: an agent run's total, or one odd bill, must neither take
+# the budget away nor make requests look free.
+MOST_HIDDEN = 2  # at most the budget divided by this
+LEAST_HIDDEN = 64  # at least minus this many tokens, or
+LEAST_SHARE = 10  # minus the count divided by this, whichever is lower
+
 
 @dataclass(frozen=True, slots=True, init=False)
 class Budget:
@@ -67,3 +73,32 @@ class Budget:
         """
         free = self.max_tokens - floor_tokens
         return min(self.max_tokens, floor_tokens + int(self.low * free))
+
+
+def billed_tokens(counted: int, hidden_tokens: int, max_tokens: int) -> int:
+    """
+    Return what a request costs, given its count and what bills have taught.
+
+    The bounds hold at each use: after a cut the count is smaller, and a conversation may move to a
+    smaller budget. A request that counts more never costs less.
+
+    Args:
+        counted: what the counter says of the request, in tokens.
+        hidden_tokens: what bills were above the count, or below it if negative.
+        max_tokens: the budget.
+    """
+    least = max(LEAST_HIDDEN, counted // LEAST_SHARE)
+    return max(0, counted + min(max(hidden_tokens, -least), max_tokens // MOST_HIDDEN))
+
+
+def counted_tokens(billed: int, hidden_tokens: int, max_tokens: int) -> int:
+    """Return the count of a request that `billed_tokens` says costs so much: its inverse."""
+    # A tenth of the count is a ninth of what is left of it.
+    least = max(LEAST_HIDDEN, billed // (LEAST_SHARE - 1))
+    return billed - min(max(hidden_tokens, -least), max_tokens // MOST_HIDDEN)
+
+
+def may_be_hidden(hidden_tokens: int, counted: int, max_tokens: int) -> bool:
+    """Return whether the bill of a request may teach so much: whether it is within the bounds."""
+    least = max(LEAST_HIDDEN, counted // LEAST_SHARE)
+    return -least <= hidden_tokens <= max_tokens // MOST_HIDDEN

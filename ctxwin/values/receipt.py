@@ -31,8 +31,9 @@ class Action:
 
     Attributes:
         kind: `drop`, `replace` or `edit`; `release` (a plugin asked to protect the unit, but the
-            rest did not fit); or `leave-out` (no window may hold it: an open tool exchange, or a
-            result without its call).
+            rest did not fit); `unlearn` (what bills had taught is forgotten, because it alone left
+            no room); or `leave-out` (no window may hold it: an open tool exchange, or a result
+            without its call).
         strategy: who did it; `ctxwin` for the manager itself.
         reason: why.
         message_ids: the ids of the messages concerned, oldest first.

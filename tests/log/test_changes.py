@@ -136,7 +136,8 @@ class ChangesMachine(HistoryMachine):
         list(trial)
         total = sum(unit.tokens for unit in conversation.window.units)
         gap = conversation.request_gap
-        assert trial.total_tokens == conversation.window.base_tokens + total + gap
+        counted = conversation.window.base_tokens + total + gap
+        assert trial.total_tokens == conversation.billed(counted)
         places = [unit.place for unit in conversation.window.units]
         assert places == sorted(set(places))
         state = trial.to_dict()

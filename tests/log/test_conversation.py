@@ -16,7 +16,6 @@ CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{
     [
         (Append(2, {"role": "user", "content": "x"}), "ids must ascend, 2 comes after 4"),
         (Learn(0, 10**6), "no bill can have taught"),
-        (Learn(-1, 1000), "no bill can have taught"),
         (Cut(gone=(3,)), "message 3 is a part of the unit 2, and cannot go"),
         (Cut(gone=(4,)), "message 4 must be kept"),
         (Cut(request_gap=7), "sums are exact"),
@@ -25,7 +24,7 @@ CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{
         (Cut(gone=(1,), written=(Written(9, USER, (9,)),)), "cannot stand for"),
     ],
     ids=[
-        *("append", "scale", "hidden tokens", "part of a unit", "question", "gap"),
+        *("append", "scale", "part of a unit", "question", "gap"),
         *("gap of a cut", "edit of what leaves", "summary of itself"),
     ],
 )

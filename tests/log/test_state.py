@@ -256,10 +256,11 @@ def test_an_open_call_stays_open_after_forgetting() -> None:
 def test_what_was_learnt_goes_with_the_kind_of_counter() -> None:
     """An estimate's correction is not used by an exact counter, nor an offset by an estimate."""
     words = "some words of a message"
+    bill = counter_for("gpt-4o").count_request([{"role": "user", "content": words}]) * 3 // 4
     estimate = ContextManager(1000)
     estimate.add_message("user", words)
     estimate.messages()
-    estimate.observe({"prompt_tokens": 1})
+    estimate.observe({"prompt_tokens": bill})
     exact = ContextManager.from_dict(estimate.to_dict(), 1000, model="gpt-4o")
     assert (
         exact.total_tokens

@@ -366,51 +366,6 @@ def test_preview_asks_no_model() -> None:
     assert calls == []
 
 
-def test_observe_exact_adds_an_offset() -> None:
-    """Of zero or more, on the base of every request; ignored after a cut, and once a request."""
-
-    class Exact(CallableCounter):
-        exact = True
-
-    manager = ContextManager(100, counter=Exact(len))
-    manager.add_message("user", "hello")
-    manager.observe({"prompt_tokens": 99})
-    assert manager.total_tokens == 12  # nothing was sent yet
-    manager.messages()
-    manager.observe({"prompt_tokens": 30})
-    assert manager.total_tokens == 30
-    manager.messages()
-    manager.observe({"prompt_tokens": 5})
-    assert manager.total_tokens == 12
-    manager.messages()
-    manager.observe({"prompt_tokens": 12})
-    assert manager.total_tokens == 12
-    with pytest.raises(ValueError, match="prompt_tokens"):
-        manager.observe({"total_tokens": 9})
-    manager.messages()
-    manager.extend({"role": "user", "content": "question"} for _ in range(9))
-    manager.prune_history()
-    total = manager.total_tokens
-    manager.observe({"prompt_tokens": 99})
-    assert manager.total_tokens == total
-
-
-@given(st.floats(0.1, 4))
-def test_observe_estimate_corrects(factor: float) -> None:
-    """Within 0.5 to 2, every cost alike; the window is as before."""
-    manager = ContextManager(10**6, counter=len)
-    manager.add_message("user", "x" * 1000)
-    manager.add_message("assistant", "y" * 500)
-    window = manager.messages()
-    total = manager.total_tokens
-    manager.observe({"prompt_tokens": int(total * factor)})
-    assert abs(manager.total_tokens - total * min(max(factor, 0.5), 2)) <= 8
-    assert manager.messages() == window
-    state = manager.to_dict()
-    restored = ContextManager.from_dict(state, 10**6, counter=len)
-    assert restored.total_tokens == manager.total_tokens
-
-
 def test_observed_cost_reaches_written_messages() -> None:
     """A summary is priced anew like everything else."""
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ctxwin.counting import TokenCounter
+from ctxwin.counting.costs import Costs
 from ctxwin.manager import ContextManager
 from ctxwin.testing.data.fakes import Priced, ScriptedSummarizer, recording
 from ctxwin.testing.judge.grouping import kept_messages, positions
@@ -319,10 +320,16 @@ class HistoryMachine(RuleBasedStateMachine):
     def _cost(self, window: Sequence[Mapping[str, Any]]) -> int:
         """Return the cost of a window, with what the manager has learnt from `observe`."""
         costs = self.ctx._keeper.conversation.costs  # noqa: SLF001 - the kit knows it from inside
-        if not costs.sums_are_exact:
-            return int(costs.scaled(self.counter.count_request(window)) + costs.hidden_tokens)
-        each = [costs.scaled(self.counter.count_message(message)) for message in window]
-        return int(costs.scaled(self.counter.count_request(())) + costs.hidden_tokens + sum(each))
+        counted, learnt = self._count(window, costs), costs.hidden_tokens
+        if learnt > 0:
+            return counted + min(learnt, self.ctx.max_tokens // 2)
+        return max(0, counted - min(-learnt, max(64, counted // 10)))
+
+    def _count(self, window: Sequence[Mapping[str, Any]], costs: Costs) -> int:
+        if costs.sums_are_exact:
+            each = [costs.scaled(self.counter.count_message(message)) for message in window]
+            return costs.scaled(self.counter.count_request(())) + sum(each)
+        return costs.scaled(self.counter.count_request(window))
 
     def _check_window(self, window: Sequence[Wire]) -> None:
         faults = marked_faults(
@@ -343,6 +350,11 @@ class HistoryMachine(RuleBasedStateMachine):
             self.log, positions(self.ids, self.pinned), positions(self.ids, self.unpinned)
         )
         _hold(self._cost(kept) > self.ctx.max_tokens, "L1: a BudgetError, but what is kept fits")
+        costs = self.ctx._keeper.conversation.costs.unlearnt()  # noqa: SLF001
+        _hold(
+            self._count(kept, costs) > self.ctx.max_tokens,
+            "L1: a BudgetError, but what is kept fits without what bills have taught",
+        )
         _hold(
             error.required_tokens > error.budget_tokens == self.ctx.max_tokens,
             "L1: a BudgetError with wrong figures",
