@@ -277,10 +277,11 @@ def test_workers_of_a_session_forget_it_alike() -> None:
     one.add_message("user", "x" * 10)
     one.messages()
     one.observe({"prompt_tokens": 60})
-    assert two.messages()
+    two.refresh()
     assert two.total_tokens == 60
     two.add_message("user", "y" * 60)
     assert len(two.messages()) == 2
+    one.refresh()
     assert one.messages() == two.messages()
     assert one.total_tokens == two.total_tokens == 81
     assert sessions.open("s", max_tokens=100, counter=Exact(len)).total_tokens == 81
