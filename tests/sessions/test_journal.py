@@ -916,8 +916,7 @@ def test_what_another_counter_learnt_is_no_lesson(sessions: Sessions) -> None:
     with sessions.open("a", max_tokens=60, counter=WordCounter(exact=True)) as ctx:
         ctx.add_message("user", "one")
         ctx.messages()
-        ctx.observe({"prompt_tokens": 50})
-        assert ctx.total_tokens == 50
+        ctx.observe({"prompt_tokens": 35})
 
     class Other(WordCounter):
         name = "other"
