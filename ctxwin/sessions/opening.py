@@ -1,6 +1,7 @@
 """`open_store`: from a URL to sessions; and what can be done with sessions as a whole."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import islice
@@ -11,6 +12,7 @@ from ctxwin.sessions.records import PAGE, Reader, as_message, read_log, survey
 from ctxwin.sessions.session import Closing, Session
 from ctxwin.sessions.stores.protocol import SessionStore
 from ctxwin.values.budget import Budget
+from ctxwin.values.errors import quoted
 from ctxwin.values.message import Message
 
 GROUP = "ctxwin.stores"
@@ -163,14 +165,17 @@ def open_store(url: str, *, keys: Sequence[str | bytes] = (), **options: Any) ->
 def _factory(url: str) -> Callable[..., SessionStore]:
     from importlib.metadata import EntryPoint, entry_points  # noqa: PLC0415 - slow to import
 
-    scheme = url.split(":", 1)[0].split("+", 1)[0] if ":" in url else ""
+    named = re.match(r"([A-Za-z][\w.-]*)(\+[\w.-]+)?://", url)
+    scheme = named[1] if named is not None else ""
     if scheme in BUILT_IN:
         found = [EntryPoint(scheme, BUILT_IN[scheme], GROUP)]
     else:
         found = list(entry_points(group=GROUP, name=scheme))
     if not found:
         known = sorted({*BUILT_IN, *(entry.name for entry in entry_points(group=GROUP))})
-        place = url.rsplit("@", maxsplit=1)[-1]  # no password in an error
-        raise ValueError(f"no store is installed for {place!r}; schemes: {', '.join(known)}")
+        # Nothing else of the URL is named: anything may be a password.
+        raise ValueError(
+            f"no store is installed for the scheme {quoted(scheme)}; schemes: {', '.join(known)}"
+        )
     factory: Callable[..., SessionStore] = found[0].load()
     return factory

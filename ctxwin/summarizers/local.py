@@ -1,6 +1,7 @@
 """A summariser for a local model, run by transformers in this process."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -106,13 +107,8 @@ class TransformersSummarizer:
     def _rendered(self, wires: list[Wire]) -> list[int]:
         """Return the tokens of a prompt, by the model's chat template or else as plain text."""
         tokenizer = self._pipeline.tokenizer
-        # A special token that is spelt in a message must not end it: with spaces between its
-        # characters it is only text.
-        for special in getattr(tokenizer, "all_special_tokens", ()):
-            wires = [
-                {**wire, "content": wire["content"].replace(special, " ".join(special))}
-                for wire in wires
-            ]
+        spelt = _spelt_tokens(tokenizer)
+        wires = [{**wire, "content": spelt.sub(r"\g<0> ", wire["content"])} for wire in wires]
         text = "\n\n".join(wire["content"] for wire in wires)
         ids: list[int]
         if not getattr(tokenizer, "chat_template", None):
@@ -126,6 +122,25 @@ class TransformersSummarizer:
         # The template has already written the special tokens.
         ids = tokenizer(rendered, add_special_tokens=False)["input_ids"]
         return ids
+
+
+def _spelt_tokens(tokenizer: Any) -> re.Pattern[str]:
+    """
+    Return a pattern for the first character of each token with a meaning that a text spells.
+
+    A token that is spelt in a message must not end it: with a space behind its first character it
+    is only text. Beside the special tokens these are all added ones, for many models keep `[INST]`
+    or `<tool_call>` there alone. Only the first character is matched, so that of two tokens that
+    overlap none is missed. A token of white space has no meaning, and one character no inside.
+    """
+    added: Mapping[str, int] = getattr(tokenizer, "get_added_vocab", dict)()
+    tokens = {*getattr(tokenizer, "all_special_tokens", ()), *added}
+    rests: dict[str, list[str]] = {}
+    for token in sorted(map(str, tokens)):
+        if len(token) > 1 and not token.isspace():
+            rests.setdefault(token[0], []).append(re.escape(token[1:]))
+    spelt = [f"{re.escape(first)}(?={'|'.join(rest)})" for first, rest in rests.items()]
+    return re.compile("|".join(spelt) or r"(?!)")
 
 
 def _window(tokenizer: Any, model: Any) -> int:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 from uuid import uuid4
 
@@ -719,8 +720,7 @@ def test_no_password_is_told(postgresql: str) -> None:
     for url in (known.set(password=SECRET, database=SECRET), known.set(password=SECRET, port=1)):
         with pytest.raises(StoreError, match="database failed") as caught:
             SQLStore(url.render_as_string(hide_password=False))
-        assert SECRET not in str(caught.value)
-        assert caught.value.__cause__ is not None
+        assert SECRET not in "".join(format_exception(caught.value))
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

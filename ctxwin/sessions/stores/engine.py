@@ -2,10 +2,13 @@
 
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
+from urllib.parse import unquote
 
+from ctxwin.sessions.stores.protocol import is_text
 from ctxwin.values.errors import StoreError
 
 try:
@@ -26,14 +29,14 @@ def read_url(url: str) -> URL:
     """
     Return a URL with its driver.
 
-    Raises `ValueError`: it is not one of ours. The text never shows the password.
+    Raises `ValueError`: it is not one of ours. The text never shows any of the password.
     """
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
+    parsed = _parsed(url)
+    if parsed is None:
         raise ValueError(
-            "this is not a database URL: write dialect://user:password@host/database"
-        ) from None
+            "this is not a database URL: write dialect://user:password@host/database, and in a "
+            "password %40 for @, %2F for /, %3F for ?"
+        )
     if parsed.drivername not in DRIVERS:
         raise ValueError(f"SQLStore takes {', '.join(DRIVERS)}, not {parsed.drivername}")
     if parsed.drivername.startswith("sqlite") and parsed.database in {None, "", ":memory:"}:
@@ -41,6 +44,23 @@ def read_url(url: str) -> URL:
             "a database in memory cannot be shared: use sqlite:///chats.db, or memory:// to try out"
         )
     return parsed.set(drivername=DRIVERS[parsed.drivername])
+
+
+def _parsed(url: str) -> URL | None:
+    """Return a URL in its parts; None where it has none, or where a password ends is not clear."""
+    # With a second @ the rest of a password would be taken for the host, which errors name.
+    unclear = url.count("@") > 1 and not url.startswith("sqlite")
+    if unclear or not is_text(unquote(url)):
+        return None
+    with suppress(ArgumentError, ValueError):
+        return make_url(url)
+    return None
+
+
+def secrets_of(url: URL) -> list[str]:
+    """Return the passwords of a URL; any word of an error might be one of three characters."""
+    given = [str(value) for key, value in url.query.items() if "password" in key]
+    return [secret for secret in (url.password or "", *given) if len(secret) > 3]
 
 
 def make_engine(url: URL, busy_timeout: float, options: dict[str, Any]) -> Engine:

@@ -110,5 +110,5 @@ class MemoryStore:
 def from_url(url: str) -> MemoryStore:
     """Return a new store for `memory://`."""
     if url != "memory://":
-        raise ValueError(f"a store in memory has no place to name: use memory://, not {url!r}")
+        raise ValueError("a store in memory has no place to name: write memory://")
     return MemoryStore()

@@ -29,6 +29,11 @@ def encode_id(session: str) -> bytes:
     return session.encode("utf-8", "surrogatepass")
 
 
+def is_text(value: str) -> bool:
+    """Return whether a text can be sent to any server: no lone surrogates, no NUL."""
+    return "\0" not in value and value.encode(errors="replace").decode() == value
+
+
 def decode_id(name: bytes) -> str:
     """Return the session id that was encoded."""
     return name.decode("utf-8", "surrogatepass")

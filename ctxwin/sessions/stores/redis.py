@@ -1,12 +1,14 @@
 """`RedisStore`: sessions in Redis or a compatible server (`pip install 'ctxwin[redis]'`)."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 from uuid import uuid4
 
-from ctxwin.sessions.stores.protocol import NOWHERE, Page, Position, decode_id, encode_id
+from ctxwin.sessions.stores.protocol import NOWHERE, Page, Position, decode_id, encode_id, is_text
 from ctxwin.values.errors import StaleError, StoreError, quoted
 
 try:
@@ -114,13 +116,13 @@ class RedisStore:
         # Sending an append twice is safe: if the first one got through, the second finds the log at
         # another position. Protocol 2 is the one that every server and proxy speaks.
         defaults = {"retry": Retry(NoBackoff(), 1), "protocol": 2}
-        try:
-            self._client = redis.Redis.from_url(url, **{**defaults, **options})
-        except ValueError:  # its text may hold a part of the password
+        client = _client(url, {**defaults, **options})
+        if client is None:
             raise ValueError(
                 "this is no URL of a Redis server; write redis://user:password@host:6379/0 "
-                "(or rediss://, unix://), and in a password %2F %23 %3F for / # ?"
-            ) from None
+                "(or rediss://, unix://), and in a password %40 %2F %23 %3F for @ / # ?"
+            )
+        self._client = client
         self._append, self._read, self._compact, self._delete = map(
             self._client.register_script, (APPEND, READ, COMPACT, DELETE)
         )
@@ -222,3 +224,13 @@ class RedisStore:
             # redis-py quotes the arguments, which may hold a password: cut them, chain no cause.
             text = str(error).partition(", with args beginning with")[0]
             raise StoreError(f"redis failed: {type(error).__name__}: {text}") from None
+
+
+def _client(url: str, options: Mapping[str, Any]) -> Any:
+    """Return a client; None where the URL is none, or where a password ends is not clear."""
+    with suppress(ValueError):
+        # After a / ? or # the rest of a password would be taken for a path, and what is before it
+        # for host and port, which errors name.
+        if "@" not in urlsplit(url)._replace(netloc="").geturl() and is_text(url):
+            return redis.Redis.from_url(url, **options)
+    return None

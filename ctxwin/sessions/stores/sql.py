@@ -8,10 +8,17 @@ from typing import Any
 from uuid import uuid4
 from weakref import WeakSet
 
-from ctxwin.sessions.stores.engine import Snapshot, errors_of, make_engine, prepare_file, read_url
+from ctxwin.sessions.stores.engine import (
+    Snapshot,
+    errors_of,
+    make_engine,
+    prepare_file,
+    read_url,
+    secrets_of,
+)
 from ctxwin.sessions.stores.protocol import NOWHERE, Page, Position, decode_id, encode_id
 from ctxwin.sessions.stores.schema import POSTGRESQL, SQLITE, adapt, is_current, migrate
-from ctxwin.values.errors import StaleError, StoreError, quoted
+from ctxwin.values.errors import StaleError, StoreError, describe, quoted
 
 LARGEST = 2**63 - 1
 NAMES = 200  # ids fetched per query; each may be long
@@ -70,7 +77,7 @@ class SQLStore:
 
     def __init__(self, url: str, *, busy_timeout: float = 30.0, **engine_options: Any) -> None:
         parsed = read_url(url)
-        self._password = str(parsed.password or "")
+        self._secrets = secrets_of(parsed)
         self._dialect = SQLITE if parsed.drivername.startswith("sqlite") else POSTGRESQL
         self._engine = make_engine(parsed, busy_timeout, engine_options)
         self._errors = errors_of(self._engine)
@@ -248,11 +255,14 @@ class SQLStore:
         except self._errors as error:
             # The other connections may be dead too, or remember that the file was read-only.
             self._engine.dispose()
-            raise StoreError(self._describe(error)) from error
-
-    def _describe(self, error: Exception) -> str:
-        text = f"the database failed: {type(error).__name__}: {error}"
-        return text.replace(self._password, "***") if self._password else text
+            said = str(error)
+            text = f"the database failed: {describe(error)}"
+            # It is never said as such; but a database may be called the same.
+            if any(secret in said for secret in self._secrets):
+                for secret in self._secrets:
+                    text = text.replace(secret, "***")
+                raise StoreError(text) from None
+            raise StoreError(text) from error
 
 
 _stores: "WeakSet[SQLStore]" = WeakSet()
