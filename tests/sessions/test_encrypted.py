@@ -3,6 +3,7 @@
 import importlib
 import sys
 import time
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -106,6 +107,69 @@ def test_what_was_moved_is_found_out(plain: MemoryStore) -> None:
     logs["b"].floor = 2
     with pytest.raises(RecordError, match="the checkpoint of session 'b'"):
         store.read("b")
+
+
+def moved(plain: MemoryStore, dead: Any) -> EncryptedStore:
+    """A session that was deleted, and a successor into which all that it held has been moved."""
+    store = EncryptedStore(plain, [KEY])
+    store.delete("a")
+    store.append("a", [b"new"] * 3, NOWHERE)
+    log = plain._logs["a"]
+    log.records.update(dead.records)
+    log.checkpoint, log.floor = dead.checkpoint, dead.floor
+    return store
+
+
+def test_what_was_moved_into_a_successor_is_found_out(plain: MemoryStore) -> None:
+    """The first records too, which were written before the session's life was known."""
+    store = EncryptedStore(plain, [KEY])
+    first = store.append("a", [b"one"], NOWHERE)
+    here = store.append("a", [b"two", b"three"], first)
+    store.compact("a", here, b"checkpoint", {2: b"another two"})
+    moved(plain, plain._logs["a"])
+    for number in (1, 2, 3):
+        with pytest.raises(RecordError, match=rf"record {number} .* another place"):
+            store.read("a", number, 1)
+    with pytest.raises(RecordError, match=r"the checkpoint .* another place"):
+        store.read("a")
+
+
+def test_what_an_earlier_release_wrote_is_read_and_bound_by_rotating(plain: MemoryStore) -> None:
+    """Until then it can still be moved into a successor."""
+    cipher, store = Fernet(KEY), EncryptedStore(plain, [KEY])
+    name = b64encode(b"a").decode()
+    records = [
+        cipher.encrypt(f'["{name}", {number}, false]\n{{"n": {number}}}'.encode())
+        for number in (1, 2, 3)
+    ]
+    here = plain.append("a", records, NOWHERE)
+    plain.compact("a", here, cipher.encrypt(f'["{name}", 3, true]\ncheckpoint'.encode()), {})
+    assert store.read("a").checkpoint == b"checkpoint"
+    told = tuple((number, b'{"n": %d}' % number) for number in (1, 2, 3))
+    assert store.read("a", 1).records == told
+    dead = plain._logs["a"]
+    assert moved(plain, dead).read("a", 1).records == told
+    store.rotate("a")
+    dead = plain._logs["a"]
+    assert store.read("a", 1).records == told
+    moved(plain, dead)
+    for start in (None, 1):
+        with pytest.raises(RecordError, match="another place"):
+            store.read("a", start)
+
+
+def test_a_new_session_can_be_read_where_binding_it_has_failed(
+    plain: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is stored, so nothing has failed for the caller."""
+    store = EncryptedStore(plain, [KEY])
+
+    def fail(*_: Any) -> bool:
+        raise StoreError("gone")
+
+    monkeypatch.setattr(plain, "compact", fail)
+    assert store.append("a", [b"one"], NOWHERE).number == 1
+    assert store.read("a").records == ((1, b"one"),)
 
 
 def test_a_checkpoint_put_back_is_found_out(plain: MemoryStore) -> None:

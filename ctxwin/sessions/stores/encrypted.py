@@ -1,12 +1,13 @@
 """`EncryptedStore`: encryption at rest for any store (`pip install 'ctxwin[encryption]'`)."""
 
 import json
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64decode
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
-from ctxwin.sessions.stores.protocol import Page, Position, SessionStore, encode_id
-from ctxwin.values.errors import RecordError
+from ctxwin.sessions.stores.protocol import NOWHERE, Page, Position, SessionStore, encode_id
+from ctxwin.values.errors import RecordError, StoreError
 
 try:
     from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -14,13 +15,17 @@ except ImportError as error:
     raise ImportError("encryption needs cryptography: pip install 'ctxwin[encryption]'") from error
 
 AT_ONCE = 200  # records
+TIMESTAMP = slice(1, 9)  # where the Fernet format has it, behind the version
 
 
 class EncryptedStore:
     """
     A wrapper around another store that encrypts and authenticates records and checkpoints.
 
-    Each one is bound to its session and its number, so it cannot be moved elsewhere unnoticed.
+    Each one is bound to its session, its number and the session's life, so it cannot be moved
+    elsewhere unnoticed, not even into a later session of the same id. What an earlier release wrote
+    is not bound to a life until it is rotated.
+
     Session ids stay readable, and so do the number, length and time of the records. Encrypted
     records take a third more space, because Fernet writes base64.
 
@@ -54,9 +59,15 @@ class EncryptedStore:
 
     def append(self, session: str, records: Sequence[bytes], expected: Position) -> Position:
         """Add records to the end of a log, if it is at the expected position."""
-        numbered = enumerate(records, expected.number + 1)
-        sealed = [self._seal(_Place(session, number), body) for number, body in numbered]
-        return self._store.append(session, sealed, expected)
+        sealed = self._sealed(session, records, expected)
+        position = self._store.append(session, [*sealed.values()], expected)
+        if expected == NOWHERE:
+            # The life of a new session is known only now. Should this fail, its first records can
+            # be read all the same, as those of an earlier release can.
+            with suppress(StoreError):
+                bound = self._sealed(session, records, Position(position.life, 0))
+                self._store.compact(session, position, None, bound)
+        return position
 
     def read(self, session: str, start: int | None = None, limit: int | None = None) -> Page:
         """
@@ -65,11 +76,13 @@ class EncryptedStore:
         Raises `RecordError`: a record cannot be decrypted, was moved, or has expired.
         """
         page = self._store.read(session, start, limit)
-        checkpoint = page.checkpoint
+        life, checkpoint = page.position.life, page.checkpoint
         if checkpoint is not None:
-            checkpoint = self._unseal(_Place(session, page.floor, is_checkpoint=True), checkpoint)
+            place = _Place(session, life, page.floor, is_checkpoint=True)
+            checkpoint = self._unseal(place, checkpoint)
         records = tuple(
-            (number, self._unseal(_Place(session, number), body)) for number, body in page.records
+            (number, self._unseal(_Place(session, life, number), body))
+            for number, body in page.records
         )
         return Page(page.position, page.floor, records, checkpoint)
 
@@ -82,11 +95,12 @@ class EncryptedStore:
     ) -> bool:
         """Set a checkpoint, and drop or rewrite records."""
         if checkpoint is not None:
-            checkpoint = self._seal(
-                _Place(session, position.number, is_checkpoint=True), checkpoint
-            )
+            place = _Place(session, position.life, position.number, is_checkpoint=True)
+            checkpoint = self._seal(place, checkpoint)
         sealed = {
-            number: None if body is None else self._seal(_Place(session, number), body)
+            number: None
+            if body is None
+            else self._seal(_Place(session, position.life, number), body)
             for number, body in changes.items()
         }
         return self._store.compact(session, position, checkpoint, sealed)
@@ -104,17 +118,16 @@ class EncryptedStore:
         # `compact` refuses when somebody has written a newer checkpoint since it was read here.
         # Then read again: that checkpoint may have been encrypted by a worker with the old key.
         while (page := self._store.read(session)).checkpoint is not None:
-            checkpoint = self._reseal(
-                _Place(session, page.floor, is_checkpoint=True), page.checkpoint
-            )
-            if self._store.compact(
-                session, Position(page.position.life, page.floor), checkpoint, {}
-            ):
+            life = page.position.life
+            place = _Place(session, life, page.floor, is_checkpoint=True)
+            checkpoint = self._reseal(place, page.checkpoint)
+            if self._store.compact(session, Position(life, page.floor), checkpoint, {}):
                 break
         start = 1
         while (page := self._store.read(session, start, AT_ONCE)).records:
             resealed = {
-                number: self._reseal(_Place(session, number), body) for number, body in page.records
+                number: self._reseal(_Place(session, page.position.life, number), body)
+                for number, body in page.records
             }
             if self._store.compact(session, page.position, None, resealed):
                 start = page.records[-1][0] + 1
@@ -131,6 +144,14 @@ class EncryptedStore:
         """Close connections and files."""
         self._store.close()
 
+    def _sealed(self, session: str, records: Sequence[bytes], before: Position) -> dict[int, bytes]:
+        """Return records that follow a position, sealed, by number."""
+        numbered = enumerate(records, before.number + 1)
+        return {
+            number: self._seal(_Place(session, before.life, number), body)
+            for number, body in numbered
+        }
+
     def _seal(self, place: "_Place", body: bytes) -> bytes:
         return self._cipher.encrypt(place.envelope() + body)
 
@@ -142,10 +163,10 @@ class EncryptedStore:
         # Only now: Fernet raises the same error for a wrong key and for an old record.
         if self._ttl is not None:
             self._check_age(place, sealed)
-        envelope = place.envelope()
-        if not opened.startswith(envelope):
-            raise place.error("it was written for another place, and moved here")
-        return opened[len(envelope) :]
+        for envelope in (place.envelope(), replace(place, life="").envelope()):
+            if opened.startswith(envelope):
+                return opened[len(envelope) :]
+        raise place.error("it was written for another place, and moved here")
 
     def _check_age(self, place: "_Place", sealed: bytes) -> None:
         try:
@@ -154,23 +175,30 @@ class EncryptedStore:
             raise place.error(f"it is older than {self._ttl} seconds, and has expired") from None
 
     def _reseal(self, place: "_Place", sealed: bytes) -> bytes:
-        """Encrypt something readable with the first key, and keep its timestamp."""
-        self._unseal(place, sealed)
-        return self._cipher.rotate(sealed)
+        """Encrypt something readable with the first key, bound to its life; keep its timestamp."""
+        body = self._unseal(place, sealed)
+        written = int.from_bytes(urlsafe_b64decode(sealed)[TIMESTAMP], "big")
+        return self._cipher.encrypt_at_time(place.envelope() + body, written)
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where something is stored: a record at its number, or the checkpoint up to a number."""
+    """
+    Where something is stored: a record at its number, or the checkpoint up to a number.
+
+    The life is that of the session; `""` where it is not known, or was not by an earlier release.
+    """
 
     session: str
+    life: str
     number: int
     is_checkpoint: bool = False
 
     def envelope(self) -> bytes:
         """Return the prefix of the bytes stored here, so that they are valid nowhere else."""
         name = b64encode(encode_id(self.session)).decode()
-        return json.dumps([name, self.number, self.is_checkpoint]).encode() + b"\n"
+        life = [self.life] if self.life else []
+        return json.dumps([name, self.number, self.is_checkpoint, *life]).encode() + b"\n"
 
     def error(self, reason: str) -> RecordError:
         return RecordError(self.session, None if self.is_checkpoint else self.number, reason)
