@@ -27,6 +27,7 @@ from ctxwin.values.errors import (
 from ctxwin.values.message import Message
 from ctxwin.values.plan import Plan, PruneRequest, Summarize, Unit
 from ctxwin.values.receipt import Action, Preview, Receipt, Rejection
+from ctxwin.values.usage import StreamUsage, Usage
 
 __all__ = [
     "Action",
@@ -47,11 +48,13 @@ __all__ = [
     "StateError",
     "StoreError",
     "StrategyError",
+    "StreamUsage",
     "Summarize",
     "SummarizerError",
     "Ticket",
     "TokenCounter",
     "Unit",
     "UnknownStrategyError",
+    "Usage",
     "hookimpl",
 ]

@@ -322,7 +322,7 @@ def test_encoding_object_is_taken() -> None:
         ),
         ({"input_tokens": 10, "output_tokens": 5}, 10),
         ({"prompt_tokens": 0, "input_tokens": 10}, 10),
-        ({"prompt_tokens": True, "input_tokens": 10, "cache_read_input_tokens": True}, 10),
+        ({"prompt_tokens": True, "input_tokens": 10}, 10),
         ({"prompt_tokens": 0}, 0),
         ({"inputTokens": 10, "cacheReadInputTokens": 7, "cacheWriteInputTokens": 3}, 20),
         ({"input_tokens": 10, "cache_read_input_tokens": 7, "cache_creation_input_tokens": 3}, 20),
