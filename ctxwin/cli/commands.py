@@ -8,9 +8,10 @@ that cannot fit (the others are still written); 2, a wrong command line.
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
+from functools import cache
+from importlib.metadata import entry_points, version
 from inspect import cleandoc
 from typing import Annotated, Any
 
@@ -22,6 +23,9 @@ from ctxwin.cli import showing
 from ctxwin.cli.reading import Conversation, InputError, read_conversations
 from ctxwin.counting import TokenCounter, counter_for
 from ctxwin.hooks.installed import installed, load
+from ctxwin.values.errors import describe
+
+COMMANDS = "ctxwin.commands"  # entry points: the name of a command -> a function or a typer app
 
 app = typer.Typer(
     add_completion=False,
@@ -142,10 +146,30 @@ def count(chat: Source, model: Model = None) -> None:
 
     Example: ctxwin count chat.jsonl --model gpt-4o
     """
+    found = []
+    for figures in counted(chat, model):
+        showing.write_json(figures)
+        found.append(figures["tokens"])
+    known = [tokens for tokens in found if tokens is not None]
+    if len(found) > 1:
+        showing.say(f"{len(known)} of {len(found)} conversations counted: {sum(known)} tokens")
+    if len(known) < len(found):
+        raise typer.Exit(1)
+
+
+def counted(chat: str, model: str | None) -> Iterator[dict[str, Any]]:
+    """
+    Yield the figures of each conversation of the input, as `ctxwin count` writes them.
+
+    What is wrong with one is shown, and stands under "error"; its "tokens" are then None. Where the
+    input cannot be read at all, the process ends.
+
+    Args:
+        chat: a file, or "-" for standard input.
+        model: whose tokens to count; None for o200k_base.
+    """
     counter: TokenCounter = counter_for(model)
-    conversations = _read(chat)
-    total, counted = 0, 0
-    for conversation in showing.progress(conversations):
+    for conversation in showing.progress(_read(chat)):
         named = {"conversation": conversation.name}
         try:
             # The manager checks messages and tools; with nothing asked of it, its budget is unused.
@@ -155,15 +179,11 @@ def count(chat: Source, model: Model = None) -> None:
             tokens = counter.count_request(wires, manager.tools)
         except (CtxwinError, InputError, RecursionError) as error:
             showing.complain(f"{conversation.name}: {showing.why(error)}")
-            showing.write_failed({**named, "tokens": None}, error)
+            failed = showing.failure(error)
+            yield {**named, "tokens": None, "messages": None, "error": failed}
             continue
         figures = {**named, "messages": len(conversation.messages), "tokens": tokens}
-        showing.write_json({**figures, "counter": counter.name, "exact": counter.exact})
-        total, counted = total + tokens, counted + 1
-    if len(conversations) > 1:
-        showing.say(f"{counted} of {len(conversations)} conversations counted: {total} tokens")
-    if counted < len(conversations):
-        raise typer.Exit(1)
+        yield {**figures, "counter": counter.name, "exact": counter.exact}
 
 
 @app.command()
@@ -181,6 +201,7 @@ def main() -> None:
         warnings.simplefilter("default")
         warnings.showwarning = showing.warn
         try:
+            _add_installed()
             # Not as typer would do it: its own errors show arguments as they are, such as the
             # names of files.
             code = app(standalone_mode=False)
@@ -192,6 +213,25 @@ def main() -> None:
             showing.complain(f"{error.format_message()} (see: ctxwin --help)")
             code = 2
     sys.exit(code)
+
+
+@cache
+def _add_installed() -> None:
+    """Add the commands of plugins; one that cannot be had is shown, and the others work."""
+    known = {"fit", "count", "strategies"}
+    for entry in sorted(entry_points(group=COMMANDS), key=lambda entry: entry.name):
+        try:
+            if entry.name in known:
+                raise LookupError("there is one of that name")
+            found = entry.load()
+        except Exception as error:  # noqa: BLE001 - foreign code may raise anything
+            showing.complain(f"the command {entry.name!r} cannot be used: {describe(error)}")
+            continue
+        known.add(entry.name)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=entry.name)
+        else:
+            app.command(entry.name)(found)
 
 
 def _checked(

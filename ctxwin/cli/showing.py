@@ -8,7 +8,7 @@ of a file's name or of a plugin gets there as it is.
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -59,14 +59,20 @@ def write_fitted(
 
 def write_failed(fields: dict[str, Any], error: Exception) -> None:
     """Write the line of a conversation that failed: its fields, and what went wrong."""
-    failure: dict[str, Any] = {"type": type(error).__name__, "message": why(error)}
-    if isinstance(error, BudgetError):
-        failure["required_tokens"] = error.required_tokens
-        failure["budget_tokens"] = error.budget_tokens
+    failed = failure(error)
     try:
-        write_json({**fields, "messages": None, "error": failure})
+        write_json({**fields, "messages": None, "error": failed})
     except RecursionError:  # its own fields are what cannot be written
-        write_json({"messages": None, "error": failure})
+        write_json({"messages": None, "error": failed})
+
+
+def failure(error: Exception) -> dict[str, Any]:
+    """Return what went wrong, as JSON."""
+    found: dict[str, Any] = {"type": type(error).__name__, "message": why(error)}
+    if isinstance(error, BudgetError):
+        found["required_tokens"] = error.required_tokens
+        found["budget_tokens"] = error.budget_tokens
+    return found
 
 
 def why(error: Exception) -> str:
@@ -119,6 +125,14 @@ def explain(conversation: Conversation, manager: ContextManager, before: int) ->
     receipt = manager.last_receipt
     for rejection in receipt.rejected if receipt else ():
         say(f"{rejection.strategy}: not applied ({rejection.law}): {rejection.reason}")
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Show a table to a person."""
+    table = Table(*header, box=None)
+    for row in rows:
+        table.add_row(*map(cell, row))
+    err.print(table)
 
 
 def _table(conversation: Conversation, manager: ContextManager, before: int) -> Table:

@@ -9,12 +9,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from decimal import Decimal
 from importlib.metadata import EntryPoint, version
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
+import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -498,3 +500,74 @@ def test_nothing_of_a_plugin_acts_on_a_terminal(file: Any, monkeypatch: pytest.M
     assert ":smile: [red]" in shown
     assert not ACTED_ON.search(shown)
     assert not ACTED_ON.search("".join(run("strategies")))
+
+
+@pytest.fixture
+def other_commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Commands of plugins: a function, an app, one that is broken, and one whose name is taken."""
+    names = {
+        "hello": f"{__name__}:hello",
+        "tools": f"{__name__}:TOOLS",
+        "broken": "nowhere_at_all:main",
+        "fit": f"{__name__}:hello",
+    }
+    entries = [EntryPoint(name, value, "ctxwin.commands") for name, value in names.items()]
+    monkeypatch.setattr(commands, "entry_points", lambda **_: entries)
+    monkeypatch.setattr(commands.app, "registered_commands", [*commands.app.registered_commands])
+    monkeypatch.setattr(commands.app, "registered_groups", [*commands.app.registered_groups])
+    commands._add_installed.cache_clear()
+    yield
+    commands._add_installed.cache_clear()
+
+
+def hello() -> None:
+    """Say hello."""
+    showing.write_json("hello")
+
+
+TOOLS = typer.Typer()
+TOOLS.command("one")(hello)
+TOOLS.command("two")(hello)
+
+
+@pytest.mark.usefixtures("other_commands")
+def test_commands_of_plugins() -> None:
+    """One that cannot be had is a line of its own; all others work."""
+    help_text, complaints = run("--help")
+    assert "hello" in help_text
+    assert "error: the command 'broken' cannot be used: ModuleNotFoundError" in complaints
+    assert "error: the command 'fit' cannot be used: LookupError: there is one" in complaints
+    assert (run("hello")[0], run("tools", "two")[0]) == ('"hello"\n', '"hello"\n')
+    assert run("fit", str(CHAT), "--budget", "2000")[1].count("error") == 0
+
+
+def test_what_conversations_cost(tmp_path: Path) -> None:
+    """Each with each model; a model without a price is null, and the exit code says so."""
+    pytest.importorskip("genai_prices")
+    chats = tmp_path / "chats.jsonl"
+    chats.write_text(lines({"messages": MESSAGES[:5]}, {"messages": MESSAGES[:9]}))
+    out, err = run("cost", str(chats), "--model", "gpt-4o", "--model", "qwen-max", code=1)
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["model"] for row in rows] == ["gpt-4o", "gpt-4o", "qwen-max", "qwen-max"]
+    counted = run("count", str(chats), "--model", "gpt-4o")[0].splitlines()
+    for row, counts in zip(rows, counted, strict=False):
+        assert row["tokens"] == json.loads(counts)["tokens"]
+        assert Decimal(row["price"]) == (row["tokens"] * Decimal("2.5") + 300 * 10) / 1_000_000
+    assert [row["price"] for row in rows[2:]] == [None, None]
+    assert "price, USD" in err
+
+
+def test_what_conversations_cost_by_own_prices(tmp_path: Path) -> None:
+    """Rates from a file, a share of the input cached; a broken conversation has no price."""
+    chats, prices = tmp_path / "chats.jsonl", tmp_path / "prices.toml"
+    chats.write_text(lines({"messages": MESSAGES[:5]}, {"messages": [{"role": "villain"}]}))
+    prices.write_text("[models.mine]\ninput = 10\noutput = 0\ncache_read = 1\n")
+    args = ["cost", str(chats), "--model", "mine", "--prices", str(prices), "--cached", "0.5"]
+    rows = [json.loads(line) for line in run(*args, code=1)[0].splitlines()]
+    tokens = rows[0]["tokens"]
+    dear, cheap = tokens - tokens // 2, tokens // 2
+    assert Decimal(rows[0]["price"]) == (dear * 10 + cheap * Decimal(1)) / 1_000_000
+    assert (rows[1]["tokens"], rows[1]["price"]) == (None, None)
+    assert "villain" in rows[1]["error"]["message"]
+    prices.write_text("[models]\nmine = 1\n")
+    assert "cannot read prices" in run(*args, code=2)[1]
