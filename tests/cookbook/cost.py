@@ -3,7 +3,7 @@
 from ctxwin import ContextManager, Usage
 from ctxwin_plugins.spend import Prices, bill
 
-prices = Prices()  # of the extra `prices`; your own rates: Prices({"my-model": Rates("0.5", "1.5")})
+prices = Prices()  # needs the extra `prices`; Prices({"my-model": Rates("0.5", "1.5")}) adds yours
 ctx = ContextManager(max_tokens=4000, model="gpt-4o")
 ctx.add_message("user", "Where is my parcel? " * 50)
 print("at most", prices.ceiling(ctx.total_tokens, 300, "gpt-4o"))
