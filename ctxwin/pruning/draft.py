@@ -301,8 +301,8 @@ class Draft:
         self.context = replace(self.context, protected_by_plugin=frozenset())
         releasable = [u for u in self.units if u.first in protected and self._is_droppable(u)]
         reason = "protected by a plugin, but the rest does not fit"
-        kept = self._drop(releasable, self.context.max_tokens, reason, kind="release")
-        self._protect({unit.first for unit in kept})
+        self._drop(releasable, self.context.max_tokens, reason, kind="release")
+        self._protect(protected & {unit.first for unit in self.units})
 
     def verify(self) -> None:
         """

@@ -24,6 +24,7 @@ from ctxwin.hooks.guard import call_hook
 from ctxwin.log.changes import Change, Cut, Learn
 from ctxwin.log.conversation import Conversation
 from ctxwin.log.keeper import Keeper
+from ctxwin.pruning.advice import advised
 from ctxwin.pruning.breaker import recorded, resting
 from ctxwin.pruning.chunks import in_chunks
 from ctxwin.pruning.draft import Draft, Snapshot
@@ -82,11 +83,12 @@ def prune(keeper: Keeper, chain: Chain, owner: object, done: Done | None) -> Flo
     tally = Tally()
     yield from call_chain(draft, chain, owner, rests, tally)
     draft.drop_what_is_needed()
-    if done is None:
-        with keeper.lock:
-            return _fitting(draft, partial(Snapshot.of, conversation)).receipt(conversation)
-    receipt = _apply(keeper, draft, tally)
-    done(receipt)
+    try:
+        receipt = _looked_at(keeper, draft) if done is None else _apply(keeper, draft, tally)
+    except BudgetError as error:
+        raise advised(error, keeper, draft) from None
+    if done is not None:
+        done(receipt)
     return receipt
 
 
@@ -190,6 +192,13 @@ def _protect(draft: Draft, strategy: Strategy, protect: Hook, owner: object) -> 
         draft.protect(strategy.name, units)
     except Exception as error:  # noqa: BLE001 - whatever foreign code raises goes into the receipt
         draft.reject(strategy.name, Broken("L8", describe(error)))
+
+
+def _looked_at(keeper: Keeper, draft: Draft) -> Receipt:
+    """Return what a draft would come to, or raise `BudgetError`."""
+    conversation = keeper.conversation
+    with keeper.lock:
+        return _fitting(draft, partial(Snapshot.of, conversation)).receipt(conversation)
 
 
 def _apply(keeper: Keeper, draft: Draft, tally: Tally) -> Receipt:

@@ -41,6 +41,8 @@ class BudgetError(CtxwinError, ValueError):
         budget_tokens: what a window may cost.
         culprits: the most expensive of the messages that must be kept, most expensive first;
             `"tools"` stands for the tool schemas.
+        advice: what would help here, one each, tried on a copy of the conversation; also what
+            shortens a text that is too long. `()` if nothing was tried.
     """
 
     def __init__(
@@ -48,20 +50,22 @@ class BudgetError(CtxwinError, ValueError):
         required_tokens: int,
         budget_tokens: int,
         culprits: "Sequence[Message | Literal['tools']]" = (),
+        advice: Sequence[str] = (),
     ) -> None:
         self.required_tokens = required_tokens
         self.budget_tokens = budget_tokens
         self.culprits = tuple(culprits)
+        self.advice = tuple(advice)
         named = ", ".join(item if isinstance(item, str) else repr(item) for item in self.culprits)
+        helps = f"; what would help: {'; or '.join(self.advice)}" if self.advice else ""
         super().__init__(
             f"what must be kept costs {required_tokens} tokens, the budget is {budget_tokens}; "
-            f"the most expensive: {named or 'the priming of the reply'}. "
-            "Raise the budget, shorten or unpin these, or add 'clamp-oversized' to the strategies."
+            f"the most expensive: {named or 'the priming of the reply'}{helps}"
         )
 
     # Pickle calls `type(self)(*self.args)`, and `args` holds the text alone.
     def __reduce__(self) -> "tuple[type[BudgetError], tuple[object, ...]]":
-        return type(self), (self.required_tokens, self.budget_tokens, self.culprits)
+        return type(self), (self.required_tokens, self.budget_tokens, self.culprits, self.advice)
 
 
 class MessageError(CtxwinError, ValueError):

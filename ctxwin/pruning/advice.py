@@ -1,0 +1,152 @@
+"""
+What would help where a window cannot fit: each piece of advice is tried before it is given.
+
+It is tried on a copy of the conversation, without the strategies of its chain: those could only
+free more. Trying calls no hook of a plugin and no model, and what cannot be tried is not advised.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+
+from ctxwin.laws import laws
+from ctxwin.log.changes import Change, Pin, Rewind, SetTools
+from ctxwin.log.conversation import Conversation
+from ctxwin.log.keeper import Keeper
+from ctxwin.pruning.draft import Draft, Snapshot
+from ctxwin.values.budget import Budget
+from ctxwin.values.errors import BudgetError, CounterError
+from ctxwin.values.plan import Unit
+from ctxwin.values.wire import SYSTEM_ROLES
+
+
+def advised(error: BudgetError, keeper: Keeper, failed: Draft) -> BudgetError:
+    """Return the error of a draft with what would help in this conversation."""
+    advice: list[str] = []
+    # A counter that fails now and then may fail here: then what was found so far is said.
+    with keeper.lock, suppress(CounterError):
+        advice.extend(_advice(partial(_copied, keeper.conversation), failed))
+    return BudgetError(error.required_tokens, error.budget_tokens, error.culprits, advice)
+
+
+def _advice(copy: Callable[[], Conversation], failed: Draft) -> Iterator[str]:
+    """Yield what would help, the least drastic first."""
+    yield from _shortening(copy(), failed)
+    yield from _unpinning(copy())
+    tools = copy()
+    if tools.costs.tools and _fits(_changed(tools, SetTools(()))):
+        yield "set fewer or shorter tools (without any it fits)"
+    yield from _rewinding(copy)
+    yield from _raising(copy())
+
+
+def _shortening(conversation: Conversation, failed: Draft) -> Iterator[str]:
+    """Yield the setting that shortens what is too long, the question only if nothing else does."""
+    allowed = conversation.allow_question_edit
+    for question in (False, True):
+        conversation.allow_question_edit = allowed or question
+        draft = Draft(Snapshot.of(conversation), conversation.costs)
+        draft.protect_as(failed)  # what a plugin protects, no plan may shorten
+        limit = _limit(draft, question=question)
+        if limit and _fits_clamped(draft, limit, question=question):
+            options = f"max_message_tokens={limit}{', clamp_question=True' if question else ''}"
+            also = "" if allowed or not question else " and allow_question_edit=True"
+            yield f"shorten it, with ClampOversized({options}) among the strategies{also}"
+            return
+
+
+def _limit(draft: Draft, *, question: bool) -> int:
+    """Return the highest limit a message under which what is kept could fit; 0 if none would."""
+    context = draft.context
+    kept = [unit for unit in draft.units if laws.protected_by_law(unit, context)]
+    editable = {message.id for message in laws.editable(tuple(kept), context)}
+    if not question:
+        editable.discard(context.question or 0)
+    low, high = 0, context.max_tokens
+    while low < high:
+        middle = (low + high + 1) // 2
+        costs = (
+            min(tokens, middle) if message.id in editable else tokens
+            for unit in kept
+            for message, tokens in zip(unit.messages, unit.message_tokens, strict=True)
+        )
+        fits = context.base_tokens + sum(costs) <= context.max_tokens
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return low
+
+
+def _fits_clamped(draft: Draft, limit: int, *, question: bool) -> bool:
+    # Not at the top: it stands above this room, and only whoever is over the budget needs it.
+    from ctxwin_plugins.clamp_oversized import ClampOversized  # noqa: PLC0415
+
+    plan = ClampOversized(limit, clamp_question=question).ctxwin_prune(draft.request())
+    return plan is not None and draft.accept("clamp-oversized", plan) and _comes_to_fit(draft)
+
+
+def _unpinning(conversation: Conversation) -> Iterator[str]:
+    """Yield which messages to unpin, the most expensive first and no more than needed."""
+    units = conversation.window.units
+    pinned = sorted(filter(_pinned_by_hand, units), key=lambda unit: -unit.tokens)
+    unpinned: list[int] = []
+    for unit in pinned:
+        for message in unit.messages:
+            if message.pinned:
+                _changed(conversation, Pin(message.id, pinned=False))
+                unpinned.append(message.id)
+        if _fits(conversation):
+            yield f"unpin {' and '.join(map(str, unpinned))}"
+            return
+
+
+def _pinned_by_hand(unit: Unit) -> bool:
+    return unit.pinned and unit.role not in SYSTEM_ROLES
+
+
+def _rewinding(copy: Callable[[], Conversation]) -> Iterator[str]:
+    """Yield from where to take the conversation back: the newest unit, or else the question."""
+    history = copy().history
+    firsts = [history.newest.first] if history.newest else []
+    if history.question:
+        firsts.append(history.question.message.id)
+    for first in firsts:
+        if _fits(_changed(copy(), Rewind(first))):
+            yield f"take it back, with rewind({first})"
+            return
+
+
+def _raising(conversation: Conversation) -> Iterator[str]:
+    """Yield the budget that suffices."""
+    snapshot = Snapshot.of(conversation)
+    kept = [unit for unit in snapshot.units if laws.protected_by_law(unit, snapshot.context)]
+    needed = snapshot.context.base_tokens + sum(unit.tokens for unit in kept)
+    conversation.budget = Budget(needed, low=conversation.budget.low)
+    if _fits(conversation):
+        yield f"raise the budget to {needed} tokens"
+
+
+def _fits(conversation: Conversation) -> bool:
+    return _comes_to_fit(Draft(Snapshot.of(conversation), conversation.costs))
+
+
+def _comes_to_fit(draft: Draft) -> bool:
+    """Return whether a draft is within the budget once all that may go has gone."""
+    draft.drop_what_is_needed()
+    try:
+        draft.verify()
+    except BudgetError:
+        return False
+    return True
+
+
+def _changed(conversation: Conversation, change: Change) -> Conversation:
+    conversation.apply(change)
+    return conversation
+
+
+def _copied(conversation: Conversation) -> Conversation:
+    """Return a copy that has counted what the conversation has."""
+    twin = conversation.restored(conversation.to_dict())
+    for message_id, logged in conversation.history.messages.items():
+        if logged.tokens is not None:  # a state has no counts of a counter without a name
+            twin.take_counts([(twin.logged(message_id), logged.tokens)])
+    return twin
