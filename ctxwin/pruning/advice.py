@@ -13,8 +13,7 @@ from ctxwin.laws import laws
 from ctxwin.log.changes import Change, Pin, Rewind, SetTools
 from ctxwin.log.conversation import Conversation
 from ctxwin.log.keeper import Keeper
-from ctxwin.pruning.draft import Draft, Snapshot
-from ctxwin.values.budget import Budget
+from ctxwin.pruning.draft import Draft, Snapshot, fitting
 from ctxwin.values.errors import BudgetError, CounterError
 from ctxwin.values.plan import Unit
 from ctxwin.values.wire import SYSTEM_ROLES
@@ -48,7 +47,7 @@ def _shortening(conversation: Conversation, failed: Draft) -> Iterator[str]:
         draft = Draft(Snapshot.of(conversation), conversation.costs)
         draft.protect_as(failed)  # what a plugin protects, no plan may shorten
         limit = _limit(draft, question=question)
-        if limit and _fits_clamped(draft, limit, question=question):
+        if limit and _fits_clamped(draft, conversation, limit, question=question):
             options = f"max_message_tokens={limit}{', clamp_question=True' if question else ''}"
             also = "" if allowed or not question else " and allow_question_edit=True"
             yield f"shorten it, with ClampOversized({options}) among the strategies{also}"
@@ -70,17 +69,18 @@ def _limit(draft: Draft, *, question: bool) -> int:
             for unit in kept
             for message, tokens in zip(unit.messages, unit.message_tokens, strict=True)
         )
-        fits = context.base_tokens + sum(costs) <= context.max_tokens
+        fits = context.cost(sum(costs)) <= context.max_tokens
         low, high = (middle, high) if fits else (low, middle - 1)
     return low
 
 
-def _fits_clamped(draft: Draft, limit: int, *, question: bool) -> bool:
+def _fits_clamped(draft: Draft, conversation: Conversation, limit: int, *, question: bool) -> bool:
     # Not at the top: it stands above this room, and only whoever is over the budget needs it.
     from ctxwin_plugins.clamp_oversized import ClampOversized  # noqa: PLC0415
 
     plan = ClampOversized(limit, clamp_question=question).ctxwin_prune(draft.request())
-    return plan is not None and draft.accept("clamp-oversized", plan) and _comes_to_fit(draft)
+    accepted = plan is not None and draft.accept("clamp-oversized", plan)
+    return accepted and _comes_to_fit(draft, conversation)
 
 
 def _unpinning(conversation: Conversation) -> Iterator[str]:
@@ -115,24 +115,23 @@ def _rewinding(copy: Callable[[], Conversation]) -> Iterator[str]:
 
 
 def _raising(conversation: Conversation) -> Iterator[str]:
-    """Yield the budget that suffices."""
-    snapshot = Snapshot.of(conversation)
-    kept = [unit for unit in snapshot.units if laws.protected_by_law(unit, snapshot.context)]
-    needed = snapshot.context.base_tokens + sum(unit.tokens for unit in kept)
-    conversation.budget = Budget(needed, low=conversation.budget.low)
-    if _fits(conversation):
-        yield f"raise the budget to {needed} tokens"
+    """Yield the budget that suffices: what must be kept costs that, as it stands."""
+    draft = Draft(Snapshot.of(conversation), conversation.costs)
+    draft.units = tuple(unit for unit in draft.units if laws.protected_by_law(unit, draft.context))
+    if not conversation.costs.sums_are_exact:
+        draft.ask_true_cost()
+    yield f"raise the budget to {draft.used_tokens} tokens"
 
 
 def _fits(conversation: Conversation) -> bool:
-    return _comes_to_fit(Draft(Snapshot.of(conversation), conversation.costs))
+    return _comes_to_fit(Draft(Snapshot.of(conversation), conversation.costs), conversation)
 
 
-def _comes_to_fit(draft: Draft) -> bool:
+def _comes_to_fit(draft: Draft, conversation: Conversation) -> bool:
     """Return whether a draft is within the budget once all that may go has gone."""
     draft.drop_what_is_needed()
     try:
-        draft.verify()
+        fitting(draft, partial(Snapshot.of, conversation))
     except BudgetError:
         return False
     return True

@@ -15,10 +15,10 @@ tickets may see such ids; receipts, errors and the log never do.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from ctxwin.counting.costs import Costs
 from ctxwin.laws import laws
@@ -113,6 +113,10 @@ def with_one_kept(context: Context, units: Sequence[Unit]) -> Context:
     return replace(context, newest=(talk or units)[-1].ids)
 
 
+Look: TypeAlias = Callable[[Costs | None], Snapshot]
+"""Looks at a window, priced as bills have taught (None) or by the costs given, without that."""
+
+
 def target_of(conversation: Conversation, units: Iterable[Unit], context: Context) -> int:
     """Return what to cut a window down to, in tokens."""
     kept = (unit.tokens for unit in units if laws.protected_by_law(unit, context))
@@ -205,8 +209,8 @@ class Draft:
         self._protect({unit.first for unit in units if unit.ids in known})
 
     def protect_as(self, other: "Draft") -> None:
-        """Protect also what another draft of the same conversation protects."""
-        self._protect(other.context.protected_by_plugin)
+        """Protect also what another draft of the same conversation protected at first."""
+        self._protect(other._ever_protected)  # noqa: SLF001 - a draft too
 
     def reject(self, strategy: str, broken: Broken) -> None:
         """Record a plan that was not applied."""
@@ -301,8 +305,8 @@ class Draft:
         self.context = replace(self.context, protected_by_plugin=frozenset())
         releasable = [u for u in self.units if u.first in protected and self._is_droppable(u)]
         reason = "protected by a plugin, but the rest does not fit"
-        self._drop(releasable, self.context.max_tokens, reason, kind="release")
-        self._protect(protected & {unit.first for unit in self.units})
+        kept = self._drop(releasable, self.context.max_tokens, reason, kind="release")
+        self._protect({unit.first for unit in kept})
 
     def verify(self) -> None:
         """
@@ -436,6 +440,23 @@ class Draft:
             return action
         ids = [self._sources.get(one, (one,)) for one in action.message_ids]
         return replace(action, message_ids=tuple(one for some in ids for one in some))
+
+
+def fitting(draft: Draft, look: Look) -> Draft:
+    """
+    Return a draft that fits, this one or one without what bills have taught.
+
+    Raises `BudgetError`: what must be kept does not fit, whatever bills have taught.
+    """
+    try:
+        draft.verify()
+    except BudgetError:
+        unlearnt = draft.unlearnt()
+        by_count = draft.by_count(look(unlearnt), unlearnt) if unlearnt is not None else None
+        if by_count is None:
+            raise
+        return by_count
+    return draft
 
 
 class _Rewritten:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
-from ctxwin.counting.costs import UNLEARNT, Costs
+from ctxwin.counting.costs import UNLEARNT
 from ctxwin.hooks.chain import Chain, Hook, Strategy
 from ctxwin.hooks.guard import call_hook
 from ctxwin.log.changes import Change, Cut, Learn
@@ -27,7 +27,7 @@ from ctxwin.log.keeper import Keeper
 from ctxwin.pruning.advice import advised
 from ctxwin.pruning.breaker import recorded, resting
 from ctxwin.pruning.chunks import in_chunks
-from ctxwin.pruning.draft import Draft, Snapshot
+from ctxwin.pruning.draft import Draft, Look, Snapshot, fitting
 from ctxwin.pruning.driving import Flow, drive, refuse_model, run_flow
 from ctxwin.values.errors import BudgetError, describe
 from ctxwin.values.plan import Plan, Summarize, Unit, message_tokens
@@ -38,9 +38,6 @@ Reply: TypeAlias = Callable[[Draft, Summarize], Flow[str]]
 
 Done: TypeAlias = Callable[[Receipt], None]
 """Is given the receipt of what was applied."""
-
-Look: TypeAlias = Callable[[Costs | None], Snapshot]
-"""Looks at a window, priced as bills have taught (None) or by the costs given, without that."""
 
 RESTS = Broken("", "rests after three failures in a row, until the log has grown by a fifth")
 
@@ -103,7 +100,7 @@ def can_fit(conversation: Conversation, chain: Chain, look: Look, *, owner: obje
     drive(call_chain(draft, chain, owner, rests, Tally()), refuse_model)
     draft.drop_what_is_needed()
     try:
-        _fitting(draft, look)
+        fitting(draft, look)
     except BudgetError:
         return False
     return True
@@ -198,7 +195,7 @@ def _looked_at(keeper: Keeper, draft: Draft) -> Receipt:
     """Return what a draft would come to, or raise `BudgetError`."""
     conversation = keeper.conversation
     with keeper.lock:
-        return _fitting(draft, partial(Snapshot.of, conversation)).receipt(conversation)
+        return fitting(draft, partial(Snapshot.of, conversation)).receipt(conversation)
 
 
 def _apply(keeper: Keeper, draft: Draft, tally: Tally) -> Receipt:
@@ -210,7 +207,7 @@ def _apply(keeper: Keeper, draft: Draft, tally: Tally) -> Receipt:
         if present is not draft:
             present.drop_what_is_needed()
         try:
-            present = _fitting(present, partial(Snapshot.of, conversation))
+            present = fitting(present, partial(Snapshot.of, conversation))
         except (
             BudgetError
         ) as error:  # the window stays; which strategies failed is kept all the same
@@ -227,23 +224,6 @@ def _apply(keeper: Keeper, draft: Draft, tally: Tally) -> Receipt:
     if isinstance(outcome[0], BudgetError):
         raise outcome[0]
     return outcome[0]
-
-
-def _fitting(draft: Draft, look: Look) -> Draft:
-    """
-    Return a draft that fits, this one or one without what bills have taught.
-
-    Raises `BudgetError`: what must be kept does not fit, whatever bills have taught.
-    """
-    try:
-        draft.verify()
-    except BudgetError:
-        unlearnt = draft.unlearnt()
-        by_count = draft.by_count(look(unlearnt), unlearnt) if unlearnt is not None else None
-        if by_count is None:
-            raise
-        return by_count
-    return draft
 
 
 def _in_chunks(draft: Draft, effect: Summarize) -> Flow[str]:

@@ -147,7 +147,7 @@ def test_budget_error_names_the_culprits() -> None:
         assert isinstance(error.culprits[0], Message)
         assert error.culprits[0].content == "x" * 70
         assert "tools" in error.culprits
-        assert "clamp-oversized" in str(error)
+        assert "raise the budget to 100 tokens" in str(error)
         assert manager.to_dict() == before
     with pytest.raises(BudgetError):
         manager.plan()

@@ -1,5 +1,6 @@
 """What a `BudgetError` advises: following it helps, whatever the case is."""
 
+import json
 import pickle
 import re
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from ctxwin_plugins.clamp_oversized import ClampOversized
 from ctxwin_plugins.keep_pinned import KeepPinned
 
 LOG = "".join(f"{number} connection refused\n" for number in range(1000))
-TOOLS = [{"type": "function", "function": {"name": "f", "description": "word " * 90}}]
+TOOLS = [{"type": "function", "function": {"name": "f", "description": "word " * 50}}]
 CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 ANSWERED: list[dict[str, Any]] = [
     {"role": "user", "content": "Why?"},
@@ -57,7 +58,16 @@ CHAINS: list[list[object]] = [
 ]
 
 
-@given(strategies.cases(), st.sampled_from(CHAINS), st.sampled_from([0, 0, 1]), st.integers(1, 60))
+LONG = st.sampled_from(["word " * 60, "您好。" * 40, json.dumps(list(range(90))), LOG[:900], "ok"])
+PASTED = strategies.cases(histories=strategies.histories(texts=LONG, min_size=1, max_size=4))
+
+
+@given(
+    st.one_of(strategies.cases(), PASTED, PASTED),
+    st.sampled_from(CHAINS),
+    st.sampled_from([0, 0, 0, 1]),
+    st.sampled_from([1, 10, 30, 60, 90]),
+)
 def test_following_the_advice_helps(
     case: Case, chain: list[object], tools: int, percent: int
 ) -> None:
@@ -101,6 +111,12 @@ def test_a_pasted_text() -> None:
     assert pickle.loads(pickle.dumps(error)).advice == error.advice  # noqa: S301 - our own bytes
 
 
+def test_what_a_plugin_protects_is_not_to_be_shortened() -> None:
+    """No plan may edit it, so no strategy would help."""
+    ctx = chat({"role": "user", "content": LOG}, strategies=[KeepPinned(first_turns=1)])
+    assert [advice[:4] for advice in told(ctx).advice] == ["take", "rais"]
+
+
 def test_a_tools_output() -> None:
     """It may be shortened by a strategy; the question need not be."""
     ctx = chat(*ANSWERED, {"role": "tool", "tool_call_id": "a", "content": LOG})
@@ -114,7 +130,7 @@ def test_pins_tools_and_what_stands_alone() -> None:
     question = {"role": "user", "content": "Why?"}
     ctx = chat(pinned, pinned, question)
     assert told(ctx).advice == ("unpin 1", "raise the budget to 100 tokens")
-    ctx = chat(question, tools=TOOLS)
+    ctx = chat(question, tools=TOOLS * 2)
     assert told(ctx).advice[0] == "set fewer or shorter tools (without any it fits)"
     ctx = chat({"role": "system", "content": "word " * 90}, question)
     assert told(ctx).advice == ("raise the budget to 102 tokens",)
@@ -130,6 +146,22 @@ def test_a_dry_run_advises_too_and_nothing_changes() -> None:
         ctx.plan()
     assert told(ctx).advice == caught.value.advice
     assert ctx.to_dict() == before
+
+
+def test_a_request_that_costs_more_than_its_messages() -> None:
+    """The budget that is named is the true cost of the whole."""
+
+    class Dear(WordCounter):
+        additive = False
+
+        def count_request(self, messages: Any, tools: Any = ()) -> int:
+            return super().count_request(messages, tools) + 5 * len(messages)
+
+    ctx = ContextManager(20, counter=Dear())
+    ctx.add_message("user", "hi")
+    ctx.add_message("user", "word " * 30)
+    assert told(ctx).advice[-1] == "raise the budget to 42 tokens"
+    assert follow(told(ctx).advice[-1], ctx, ["drop-oldest"], counter=Dear())
 
 
 def test_a_counter_that_fails_gives_no_advice() -> None:
