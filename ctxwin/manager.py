@@ -30,7 +30,7 @@ from ctxwin.values.errors import CounterError, MessageError, quoted
 from ctxwin.values.message import Message, read_message, to_dicts
 from ctxwin.values.receipt import Preview, Receipt
 from ctxwin.values.usage import input_tokens
-from ctxwin.values.wire import RESULT_ROLES, SYSTEM_ROLES, Content, DraftRole, Role
+from ctxwin.values.wire import RESULT_ROLES, SYSTEM_ROLES, Content, DraftRole, Role, Wire
 
 
 class Options(TypedDict, total=False):
@@ -145,29 +145,39 @@ class ContextManager:
         tool_calls: Sequence[Mapping[str, Any]] | None = None,
         tool_call_id: str | None = None,
         pinned: bool = False,
+        incomplete: bool = False,
         **extra: Any,
     ) -> Message:
         """
         Append one message; O(1), and it cannot fail for lack of room.
 
-        Raises `MessageError`: it is malformed; nothing has changed.
+        Raises `MessageError`, and takes what is `incomplete`, as `append` does.
         """
         optional = {"name": name, "tool_calls": tool_calls, "tool_call_id": tool_call_id}
         given = {key: value for key, value in optional.items() if value is not None}
-        return self.append({"role": role, "content": content, **given, **extra}, pinned=pinned)
+        message = {"role": role, "content": content, **given, **extra}
+        return self.append(message, pinned=pinned, incomplete=incomplete)
 
-    def append(self, message: object, *, pinned: bool = False) -> Message:
+    def append(self, message: object, *, pinned: bool = False, incomplete: bool = False) -> Message:
         """
         Append one message as it is sent.
 
+        A mapping comes back from `messages` key for key, but without `tool_calls` that are empty.
+        Of an SDK's object everything that is set is taken, also what its class does not declare
+        (reasoning, signatures), but what only replies have (`annotations`, `parsed`, the data of
+        audio). A reply without content and calls joins the log and `left_out`, and no window.
+
         Args:
-            message: a mapping, or an SDK object with `model_dump` (its request fields are taken).
+            message: a mapping, or an SDK object with `model_dump`.
             pinned: whether it is kept whatever happens.
+            incomplete: whether it is an assistant's message from a stream that broke off: what a
+                reader has seen is taken, and none of its calls, not even into the log.
 
         Raises:
-            MessageError: it is malformed; nothing has changed.
+            MessageError: it is malformed, or of another API's form, or has no content; the text
+                says what to give instead. Nothing has changed.
         """
-        wire = read_message(message)
+        wire = read_message(message, incomplete=incomplete)
         refuse_inside_hook(self, "append")
         pinned = pinned or wire["role"] in SYSTEM_ROLES
         return self._keeper.change(lambda log: (Append(log.next_id, wire, pinned),))[0]
@@ -176,9 +186,14 @@ class ContextManager:
         """
         Append messages, all or none.
 
-        Raises `MessageError`: one is malformed; nothing has changed.
+        Raises `MessageError`, as `append` does, saying which message; nothing has changed.
         """
-        wires = [read_message(message) for message in messages]
+        wires: list[Wire] = []
+        for message in messages:
+            try:
+                wires.append(read_message(message))
+            except MessageError as error:
+                raise MessageError(f"messages[{len(wires)}]: {error}") from error
 
         def appended(conversation: Conversation) -> Sequence[Change]:
             numbered = enumerate(wires, conversation.next_id)
@@ -463,7 +478,11 @@ class ContextManager:
 
     @property
     def left_out(self) -> tuple[Message, ...]:
-        """Messages that no window may hold: open tool exchanges, and results without their call."""
+        """
+        Messages that no window may hold.
+
+        They are open tool exchanges, results without their call, and replies that say nothing.
+        """
         with self._keeper.lock:
             left_out = self._keeper.conversation.history.left_out()
             return tuple(message.clone() for message in left_out)

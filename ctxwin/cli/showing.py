@@ -166,9 +166,8 @@ def shortened(text: str) -> str:
 
 def _reasons(manager: ContextManager) -> dict[int, tuple[str, str]]:
     """Return message id -> what was done with it, and why."""
-    left_out = {
-        message.id: ("leave-out", "its tool exchange is incomplete") for message in manager.left_out
-    }
+    why = "its tool exchange is incomplete, or it says nothing"
+    left_out = {message.id: ("leave-out", why) for message in manager.left_out}
     receipt = manager.last_receipt
     done = {
         message_id: (action.kind, f"{action.strategy}: {action.reason}")

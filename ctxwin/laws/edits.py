@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ctxwin.laws.graphemes import ceil_boundary, floor_boundary, is_boundary
-from ctxwin.values.wire import Content
-
-REASONING_TYPES = frozenset({"reasoning", "redacted_thinking", "thinking"})
+from ctxwin.values.wire import REASONING_TYPES, Content
 
 
 def edit_faults(old: Content, new: Content) -> Iterator[str]:

@@ -22,7 +22,7 @@ from itertools import pairwise
 
 from ctxwin.laws.edits import edit_faults
 from ctxwin.values.budget import billed_tokens
-from ctxwin.values.message import Message, answer_key, call_keys
+from ctxwin.values.message import Message, answer_key, call_keys, says_nothing
 from ctxwin.values.plan import Drop, Edit, Plan, Replace, Unit
 from ctxwin.values.receipt import Broken
 from ctxwin.values.wire import RESULT_ROLES
@@ -169,7 +169,8 @@ def silent_edits(outcome: Outcome) -> Iterator[str]:
     """
     L6: content changes only as the plan declares, and every edit is a good one.
 
-    Graphemes stay whole, JSON stays JSON, and reasoning is kept whole or dropped whole.
+    Graphemes stay whole, JSON stays JSON, and reasoning is kept whole or dropped whole. What is
+    left says something: APIs refuse a message without content.
     """
     declared = {
         step.message.id: step.content for step in outcome.plan.steps if isinstance(step, Edit)
@@ -183,6 +184,8 @@ def silent_edits(outcome: Outcome) -> Iterator[str]:
             yield f"message {after.id} was changed, and the plan declares no such edit"
         elif old.sources:
             yield f"message {after.id} was written by a strategy: replace it, do not edit it"
+        elif says_nothing(after):
+            yield f"message {after.id} would have no content, which APIs refuse: drop its unit"
         else:
             yield from (
                 f"message {after.id}: {fault}" for fault in edit_faults(old.content, after.content)
@@ -230,7 +233,7 @@ def summaries_shrink(outcome: Outcome) -> Iterator[str]:
             yield f"written message {message.id} does not name all its sources"
             continue
         replaced = sum(source.tokens for source in step.units)
-        if not str(message.content).strip():
+        if says_nothing(message) or not str(message.content).strip():
             yield "a summary must not be blank"
         if unit.tokens >= replaced:
             yield f"the summary costs {unit.tokens} tokens, what it replaces costs {replaced}"

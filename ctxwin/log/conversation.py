@@ -33,7 +33,7 @@ from ctxwin.log.changes import (
     SetTools,
     Written,
 )
-from ctxwin.log.history import History, LogMessage, LogUnit
+from ctxwin.log.history import SAYS_NOTHING, History, LogMessage, LogUnit
 from ctxwin.log.window import Window
 from ctxwin.values.budget import Budget, billed_tokens
 from ctxwin.values.errors import MessageError, StateError, quoted
@@ -243,7 +243,8 @@ class Conversation:
         return [logged.message for logged in cut]
 
     def _cut(self, change: Cut) -> list[Message]:
-        gone = {first: self._droppable(first) for first in change.gone}
+        named = [first for first in change.gone if not self._says_nothing(first)]
+        gone = {first: self._droppable(first) for first in named}
         written = self._written(change.written)
         edits = [self._edit(edit, gone) for edit in change.edits]
         if change.request_gap and self.costs.sums_are_exact:
@@ -332,6 +333,11 @@ class Conversation:
 
     # Checks of a cut.
 
+    def _says_nothing(self, first: int) -> bool:
+        """Return whether a message says nothing: an older release had it in windows, and cut it."""
+        logged = self.history.messages.get(first)
+        return logged is not None and logged.unit.unfit == SAYS_NOTHING
+
     def _droppable(self, first: int) -> LogUnit | None:
         """Return the unit of the log that a cut names, None for a written one, or raise."""
         if first in self.window.written:
@@ -340,7 +346,7 @@ class Conversation:
         if unit.first != first:
             raise StateError(f"message {first} is a part of the unit {unit.first}, and cannot go")
         question = self.history.question
-        kept = unit.pinned or unit.missing or unit.orphan
+        kept = unit.pinned or unit.missing or unit.unfit
         if kept or (question is not None and question.unit is unit):
             raise StateError(f"message {first} must be kept: no cut can have dropped it")
         return unit

@@ -7,8 +7,10 @@ result without an id joins the newest unit that waits for any, since such result
 position. Ids of calls may be reused, within one message or across turns.
 
 A unit is *complete*; or *pending*, when it lacks results and is the last unit; or *open*, when it
-lacks results and is not the last, though what followed it may have been released from memory. A
-result without a call is an *orphan*, which is open for ever. No window may hold what is open.
+lacks results and is not the last, though what followed it may have been released from memory. Two
+kinds are *unfit*, which is open for ever: a result without a call, and a message that says nothing,
+such as an empty reply. Both stand aside: what comes before and behind them is grouped as if they
+were not there. No window may hold what is open.
 
 Appending is O(1), and `rewind` is its exact inverse, so that no message is ever grouped twice.
 Nothing here walks over open units: a long run of dead calls costs a later call nothing.
@@ -17,9 +19,12 @@ Whether a unit is *gone* (a cut dropped it) is recorded here too. Which units th
 the business of `window.py`; `dirty` tells it which ones to look at again.
 """
 
-from ctxwin.values.message import Message, answer_key, call_keys
+from ctxwin.values.message import Message, answer_key, call_keys, says_nothing
 from ctxwin.values.plan import Unit
 from ctxwin.values.wire import RESULT_ROLES, SYSTEM_ROLES
+
+LACKS_CALL = "a result without its call"
+SAYS_NOTHING = "it has neither content nor calls, and APIs refuse that"
 
 
 class LogMessage:
@@ -44,20 +49,20 @@ class LogUnit:
         missing: how many results it lacks.
         opens: the unit before it, if that lacked results when this one came.
         followed: the id of the first unit that followed it and was released; 0 for none.
-        orphan: whether it is a result without a call.
+        unfit: why no window may ever hold it, `""` if one may.
         gone: whether a cut dropped it.
         dirty: whether its place in the window must be looked at again.
         shown: its unit in the window, None where it is not there.
     """
 
-    __slots__ = ("dirty", "followed", "gone", "messages", "missing", "opens", "orphan", "shown")
+    __slots__ = ("dirty", "followed", "gone", "messages", "missing", "opens", "shown", "unfit")
 
-    def __init__(self, *, missing: int = 0, orphan: bool = False) -> None:
+    def __init__(self, *, missing: int = 0, unfit: str = "") -> None:
         self.messages: list[LogMessage] = []
         self.missing = missing
         self.opens: LogUnit | None = None
         self.followed = 0
-        self.orphan = orphan
+        self.unfit = unfit
         self.gone = False
         self.dirty = False
         self.shown: Unit | None = None
@@ -96,7 +101,7 @@ class History:
         self.open: dict[int, LogUnit] = {}
         self.gone: dict[int, LogUnit] = {}
         self.dirty: list[LogUnit] = []
-        self._units: dict[int, LogUnit] = {}  # first id -> unit, orphans apart, oldest first
+        self._units: dict[int, LogUnit] = {}  # first id -> unit, unfit ones apart, oldest first
         self._last: LogUnit | None = None  # the last of these
         self._users: dict[int, LogMessage] = {}
         self._waiting: dict[str, list[LogUnit]] = {}
@@ -115,7 +120,7 @@ class History:
     @property
     def newest(self) -> LogUnit | None:
         """
-        The last unit, apart from system messages and orphans.
+        The last unit, apart from system messages and unfit ones.
 
         An exchange that a system message interrupted stays the newest unit, though it is open: no
         older unit takes its place, since its own results may still come.
@@ -177,11 +182,12 @@ class History:
         self.messages[message.id] = logged
         self.appended += 1
         self.touch(unit)
+        if unit.unfit:
+            self.open[unit.first] = unit
+            return logged
         if message.role == "user":
             self._users[message.id] = logged
-        if unit.orphan:
-            self.open[unit.first] = unit
-        elif len(unit.messages) == 1:
+        if len(unit.messages) == 1:
             last = self._last
             if last is not None and last.missing:  # no longer the last, so it is open now
                 self.open[last.first] = last
@@ -235,6 +241,8 @@ class History:
     def _unit_for(self, message: Message) -> LogUnit:
         """Return the unit that the message joins, or a new one."""
         if message.role not in RESULT_ROLES:
+            if says_nothing(message):
+                return LogUnit(unfit=SAYS_NOTHING)
             calls = call_keys(message)
             unit = LogUnit(missing=len(calls))
             for call in calls:
@@ -242,7 +250,7 @@ class History:
             return unit
         waiting = self._stop_waiting(answer_key(message))
         if waiting is None:
-            return LogUnit(orphan=True)
+            return LogUnit(unfit=LACKS_CALL)
         waiting.missing -= 1
         return waiting
 
@@ -260,7 +268,7 @@ class History:
         """Undo the grouping of the newest message, in a rewind down to an id."""
         unit, first = logged.unit, logged.unit.first
         del unit.messages[-1]
-        if unit.orphan:
+        if unit.unfit:
             del self.open[first]
             return
         self.touch(unit)

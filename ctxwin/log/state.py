@@ -17,7 +17,8 @@ from ctxwin.counting.costs import BOUNDS
 from ctxwin.log.changes import Append, Cut, Edited, Written
 from ctxwin.log.history import LogMessage
 from ctxwin.values.errors import CounterError, MessageError, StateError, describe, quoted
-from ctxwin.values.message import Message, read_message
+from ctxwin.values.message import Message
+from ctxwin.values.wire import read_stored
 
 if TYPE_CHECKING:
     from ctxwin.log.conversation import Conversation
@@ -141,7 +142,7 @@ def _load_log(fields: "Fields", conversation: "Conversation", *, known: bool) ->
         message_id = reader.get("id", int)
         if message_id < conversation.next_id:
             raise StateError(f"{reader.path}: ids must ascend, {quoted(message_id)} does not")
-        wire = read_message(reader.get("message", dict))
+        wire = read_stored(reader.get("message", dict))
         tokens = reader.get("tokens", int, optional=True)
         pinned = reader.get("pinned", bool)
         conversation.apply(Append(message_id, wire, pinned, tokens if known else None))
@@ -174,7 +175,7 @@ def _load_written(fields: "Fields", *, known: bool) -> tuple[Written, ...]:
         tokens = reader.get("tokens", int, optional=True)
         written = Written(
             reader.get("id", int),
-            read_message(reader.get("message", dict)),
+            read_stored(reader.get("message", dict)),
             tuple(sources),
             digest,
             tokens if known else None,

@@ -27,10 +27,10 @@ from ctxwin.log.changes import Cut, Edited, Written
 from ctxwin.log.conversation import Conversation
 from ctxwin.log.state import ID_LIMIT
 from ctxwin.values.errors import BudgetError, describe, quoted
-from ctxwin.values.message import Message, hash_of, read_message
+from ctxwin.values.message import Message, hash_of
 from ctxwin.values.plan import Drop, Edit, Plan, PruneRequest, Replace, Step, Unit, make_unit
 from ctxwin.values.receipt import Action, Broken, Receipt, Rejection
-from ctxwin.values.wire import SYSTEM_ROLES
+from ctxwin.values.wire import SYSTEM_ROLES, read_stored
 
 MAX_CULPRITS = 5
 UNLEARN = "what bills had taught alone left no room for what must be kept, so it is forgotten"
@@ -518,7 +518,7 @@ class _Rewritten:
         sources = laws.sources_of(step.units)
         if not sources:
             raise BrokenPlanError("L15", "a summary of nothing")
-        wire = read_message({"role": step.role, "content": step.content})
+        wire = read_stored({"role": step.role, "content": step.content})
         covered = hash_of(message for unit in step.units for message in unit.messages)
         message = Message(self.next_id, wire, False, sources, covered)
         self.tokens[message.id] = self._costs.message(message)
@@ -599,7 +599,7 @@ def _left_out_actions(conversation: Conversation) -> list[Action]:
     actions = []
     for unit in sorted(conversation.history.open.values(), key=lambda unit: unit.first):
         lacks = f"{unit.missing} of its calls lack a result"
-        reason = "a result without its call" if unit.orphan else lacks
+        reason = unit.unfit or lacks
         ids = tuple(logged.message.id for logged in unit.messages)
         actions.append(Action("leave-out", CORE, reason, ids, 0))
     return actions

@@ -8,7 +8,7 @@ from ctxwin.log.conversation import Conversation
 from ctxwin.log.keeper import Keeper
 from ctxwin.pruning.draft import Snapshot, newest_shown, target_of, with_one_kept
 from ctxwin.pruning.prune import can_fit
-from ctxwin.values.message import Message
+from ctxwin.values.message import Message, says_nothing
 from ctxwin.values.plan import Unit, make_unit
 from ctxwin.values.receipt import Preview
 from ctxwin.values.wire import SYSTEM_ROLES, Wire
@@ -21,16 +21,20 @@ def preview(keeper: Keeper, chain: Chain, wire: Wire, *, owner: object) -> Previ
     def look(unlearnt: Costs | None) -> Snapshot:
         costs = unlearnt or conversation.costs
         with keeper.lock:
+            if nothing:
+                return Snapshot.of(conversation, unlearnt)
             return _with(conversation, make_unit([message], [costs.scaled(tokens)]), unlearnt)
 
     with keeper.lock:
         message = Message(conversation.next_id, wire, wire["role"] in SYSTEM_ROLES)
-        tokens = conversation.costs.message(message)
+        nothing = says_nothing(message)  # no window will hold it
+        tokens = 0 if nothing else conversation.costs.message(message)
         snapshot = look(None)
     max_tokens, total = conversation.budget.max_tokens, snapshot.total_tokens
     over = total > max_tokens
     fits = not over or can_fit(conversation, chain, look, owner=owner)
-    return Preview(snapshot.units[-1].tokens, total, max_tokens - total, over, fits)
+    drafted = 0 if nothing else snapshot.units[-1].tokens
+    return Preview(drafted, total, max_tokens - total, over, fits)
 
 
 def _with(conversation: Conversation, draft: Unit, unlearnt: Costs | None) -> Snapshot:

@@ -544,7 +544,9 @@ class Journal:
         same_question = question is not None and question.message.id < message_id
         kept = [one for one in history.messages.values() if one.message.id < message_id]
         asked = [
-            one for one in kept if one.message.role == "user" and one.message.id > self.forgotten
+            one
+            for one in kept
+            if one.message.role == "user" and not one.unit.unfit and one.message.id > self.forgotten
         ]
         told = any(self._stays_whole(one, message_id) for one in kept)
         return not told or not (same_question or asked)
@@ -553,7 +555,7 @@ class Journal:
         """Return whether its unit may be the newest once everything from that id on is cut."""
         unit = logged.unit
         last = unit.messages[-1].message.id
-        complete = not unit.missing and not unit.orphan and last < message_id
+        complete = not unit.missing and not unit.unfit and last < message_id
         newer = unit.first > self.forgotten
         return complete and newer and logged.message.role not in SYSTEM_ROLES
 

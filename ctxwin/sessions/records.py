@@ -28,8 +28,8 @@ from ctxwin.log.changes import Append, Change, Cut, Edited, Learn, Pin, Restore,
 from ctxwin.log.state import Fields
 from ctxwin.sessions.stores.protocol import Page, Position, SessionStore
 from ctxwin.values.errors import MessageError, RecordError, SessionDeletedError, describe, quoted
-from ctxwin.values.message import Message, read_message
-from ctxwin.values.wire import SYSTEM_ROLES, Wire
+from ctxwin.values.message import Message
+from ctxwin.values.wire import SYSTEM_ROLES, Wire, read_stored
 
 VERSION = 1
 KINDS = frozenset(
@@ -158,7 +158,7 @@ class Reader:
     def message(self, number: int, record: Record) -> Wire:
         """Return the message of a record."""
         try:
-            return read_message(record.fields["message"])
+            return read_stored(record.fields["message"])
         except (KeyError, MessageError) as error:
             raise self.error(number, f"it holds no message: {error}") from error
 
@@ -190,13 +190,13 @@ def change_of(
 
 
 def _read_append(number: int, fields: Fields, counter: str) -> Append:
-    wire = read_message(fields.get("message", dict))
+    wire = read_stored(fields.get("message", dict))
     pinned = fields.get("pinned", bool) or wire["role"] in SYSTEM_ROLES
     return Append(number, wire, pinned, _tokens(fields, counter))
 
 
 def _read_written(number: int, fields: Fields, counter: str) -> Written:
-    wire = read_message(fields.get("message", dict))
+    wire = read_stored(fields.get("message", dict))
     sources = tuple(map(_whole, fields.get("sources", list)))
     return Written(number, wire, sources, fields.get("source_hash", str), _tokens(fields, counter))
 

@@ -100,9 +100,11 @@ class Session(Closing, ContextManager):
         """Do what `add_message` does."""
         return await asyncio.to_thread(self.add_message, role, content, **rest)
 
-    async def aappend(self, message: object, *, pinned: bool = False) -> Message:
+    async def aappend(
+        self, message: object, *, pinned: bool = False, incomplete: bool = False
+    ) -> Message:
         """Do what `append` does."""
-        return await asyncio.to_thread(self.append, message, pinned=pinned)
+        return await asyncio.to_thread(self.append, message, pinned=pinned, incomplete=incomplete)
 
     async def aextend(self, messages: Iterable[object]) -> list[Message]:
         """Do what `extend` does."""

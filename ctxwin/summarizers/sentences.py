@@ -255,7 +255,9 @@ def _texts(message: Message) -> Iterator[str]:
         yield extra["refusal"]
     calls = [call.get("function") or call.get("custom") or {} for call in message.tool_calls]
     for call in [*calls, *([extra["function_call"]] if extra.get("function_call") else [])]:
-        yield f"{call.get('name')}({call.get('arguments') or call.get('input') or ''})"
+        given = call.get("arguments") or call.get("input") or ""
+        shown = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+        yield f"{call.get('name')}({shown})"
 
 
 def _records(text: str) -> Iterator[str]:

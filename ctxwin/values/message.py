@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ctxwin.values.wire import FIELDS, Content, Wire, copy_json, read_wire
+from ctxwin.values.wire import FIELDS, Content, Wire, copy_json, read_stored, read_wire
+from ctxwin.values.wire import says_nothing as wire_says_nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Message:
 
     def with_content(self, content: Content) -> "Message":
         """Return the message with other content; raises `MessageError` if that is malformed."""
-        wire = read_message({**self._wire, "content": content})
+        wire = read_stored({**self._wire, "content": content})
         return Message(self.id, wire, self.pinned, self.sources, self.source_hash)
 
 
@@ -153,10 +154,16 @@ def answer_key(message: Message) -> str:
     return f"id:{message.tool_call_id}" if message.tool_call_id else ""
 
 
-def read_message(message: object) -> Wire:
+def says_nothing(message: Message) -> bool:
+    """Return whether a message has neither calls nor content, so that APIs refuse it."""
+    return wire_says_nothing(message._wire)  # noqa: SLF001 - read only, as above
+
+
+def read_message(message: object, *, incomplete: bool = False) -> Wire:
     """
     Copy a caller's message (a `Message`, a mapping or an SDK object) into a wire dict of our own.
 
-    Raises `MessageError`: it is malformed; the text names the field.
+    Raises `MessageError`, as `read_wire` does; `incomplete` as there.
     """
-    return message.to_dict() if isinstance(message, Message) else read_wire(message)
+    given = message.to_dict() if isinstance(message, Message) else message
+    return read_wire(given, incomplete=incomplete)

@@ -2,14 +2,16 @@
 Wire dicts: a message as it is sent, copied from whatever the caller gave and checked once.
 
 `read_wire` is the door for mappings and SDK objects. What comes out is plain JSON values that
-nobody else holds, so that later code may trust it without looking again.
+nobody else holds, so that later code may trust it without looking again. `read_stored` is the side
+door for what was let in before: an older release may have admitted what this one refuses.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
-from ctxwin.values.errors import MessageError, describe, quoted
+from ctxwin.values import foreign, replies
+from ctxwin.values.errors import MessageError, quoted
 
 Wire: TypeAlias = dict[str, Any]
 """A message as it is sent: JSON values only, keys as the caller gave them."""
@@ -29,13 +31,12 @@ RESULT_ROLES = frozenset({"tool", "function"})
 
 ROLES = SYSTEM_ROLES | RESULT_ROLES | {"user", "assistant"}
 
+# What an assistant message may say beside its content.
+SAYS_MORE = ("tool_calls", "function_call", "refusal", "audio")
+
 FIELDS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
 
-# The fields of a reply that a request may have too. An SDK object also holds fields that only
-# replies have, such as annotations and parsed output, and an API may refuse those.
-REQUEST_FIELDS = (*sorted(FIELDS), "audio", "function_call", "refusal")
-
-CALL_FIELDS = ("id", "type", "function", "custom", "extra_content")
+REASONING_TYPES = frozenset({"reasoning", "redacted_thinking", "thinking"})
 
 _ATOMS = (str, bool, int)
 
@@ -56,52 +57,76 @@ def copy_json(value: Any) -> Any:
     return value
 
 
-def read_wire(message: object) -> Wire:
+def read_wire(message: object, *, incomplete: bool = False) -> Wire:
     """
-    Copy a caller's message into a wire dict of our own.
+    Copy a caller's message into a wire dict of our own, to be sent to an API.
 
     Args:
-        message: a mapping, copied key for key (tuples in it become lists); or an SDK object with
-            `model_dump`, of which only the request fields are copied.
+        message: a mapping, copied key for key (tuples in it become lists, and empty `tool_calls`
+            are left away, which APIs refuse); or an SDK object with `model_dump`, of which all
+            that is set is taken but what only replies have.
+        incomplete: whether it is from a stream that broke off. Then its calls are left away.
 
     Raises:
-        MessageError: it is malformed; the text names the field.
+        MessageError: it is malformed, of another API's form, or of no use to any API; the text
+            names the field, and says what to do.
     """
-    if message.__class__ is dict or isinstance(message, Mapping):  # most are dicts: ask that first
-        given: Mapping[Any, Any] = message
-    elif hasattr(message, "model_dump"):
-        try:
-            given = _request_fields(message.model_dump())
-        except Exception as error:
-            kind = type(message).__name__
-            raise MessageError(
-                f"model_dump() of {kind} does not give a chat message: {describe(error)}"
-            ) from error
-    else:
-        raise MessageError(
-            "a message must be a mapping or an SDK object with model_dump(), "
-            f"not {type(message).__name__}"
-        )
+    if message.__class__ is dict and not incomplete and _is_plain(message):
+        return message.copy()
+    given = message if isinstance(message, Mapping) else replies.fields_of(message)
     wire: Wire = read_json(given, "message")
+    if incomplete:
+        wire = replies.without_calls(wire)
     _check(wire)
+    if not wire.get("tool_calls", True):
+        del wire["tool_calls"]
+    _check_new(wire)
     return wire
 
 
-def _request_fields(dumped: Mapping[str, Any]) -> Wire:
-    """Return the request fields of a dumped SDK object, without those that are None."""
-    wire = {key: dumped[key] for key in REQUEST_FIELDS if dumped.get(key) is not None}
-    wire.setdefault("content", None)
-    if "tool_calls" in wire:
-        wire["tool_calls"] = [
-            {key: call[key] for key in CALL_FIELDS if call.get(key) is not None}
-            for call in wire["tool_calls"]
-        ]
-        for call in wire["tool_calls"]:
-            if "function" in call:
-                call["function"] = {key: call["function"].get(key) for key in ("name", "arguments")}
-    if "audio" in wire:
-        wire["audio"] = {"id": wire["audio"]["id"]}
+def read_stored(message: Mapping[Any, Any]) -> Wire:
+    """
+    Copy a message that was let in before into a wire dict of our own.
+
+    Raises `MessageError`: it is malformed; the text names the field.
+    """
+    wire: Wire = read_json(message, "message")
+    if not _is_plain(wire):
+        _check(wire)
     return wire
+
+
+def says_nothing(wire: Wire) -> bool:
+    """
+    Return whether a message has neither calls nor content, so that APIs refuse it.
+
+    That is content of None or `[]`. For an assistant message it is also `""`, and a list without
+    any text but reasoning. A refusal and audio are content; a result may be empty text.
+    """
+    content = wire.get("content")
+    if content.__class__ is str and content:
+        return False
+    role = wire["role"]
+    if role == "assistant":
+        return not any(wire.get(key) for key in SAYS_MORE) and not _has_content(content)
+    return not content and not isinstance(content, str) and role != "function"
+
+
+def _has_content(content: Content) -> bool:
+    if not isinstance(content, list):
+        return bool(content)
+    return any(part.get("text") != "" and part["type"] not in REASONING_TYPES for part in content)
+
+
+def _is_plain(wire: Any) -> bool:
+    """Return whether a message is a role and a text, as most are: nothing can be wrong with it."""
+    role = wire.get("role")
+    return (
+        len(wire) == 2
+        and wire.get("content").__class__ is str
+        and role.__class__ is str
+        and role in ROLES
+    )
 
 
 def read_json(value: object, path: str, depth: int = 0) -> Any:
@@ -136,15 +161,8 @@ def read_json(value: object, path: str, depth: int = 0) -> Any:
 def _check(wire: Wire) -> None:
     """Raise `MessageError` for the first field that no chat API would accept."""
     role = wire.get("role")
-    if (
-        len(wire) == 2
-        and wire.get("content").__class__ is str
-        and role.__class__ is str
-        and role in ROLES
-    ):
-        return  # plain text, which most messages are
     if not isinstance(role, str) or role not in ROLES:
-        raise MessageError(f"role must be one of {', '.join(sorted(ROLES))}, not {quoted(role)}")
+        raise MessageError(_role_said(wire, role))
     _check_content(wire, role)
     for key in ("name", "tool_call_id"):
         _expect(wire.get(key) is None or isinstance(wire[key], str), key, "a string", wire.get(key))
@@ -167,11 +185,13 @@ def _check(wire: Wire) -> None:
 def _check_content(wire: Wire, role: str) -> None:
     content = wire.get("content")
     if "content" not in wire:  # an assistant may do without, if it says something in another way
-        says_more = any(
-            wire.get(key) for key in ("tool_calls", "function_call", "refusal", "audio")
-        )
+        says_more = any(wire.get(key) for key in SAYS_MORE)
         if role != "assistant" or not says_more:
-            raise MessageError(f"content is missing from a message of role {role!r}")
+            found = foreign.whole_said(wire)
+            raise MessageError(
+                f"content is missing from a message of role {role!r}"
+                + (f"; it looks like {found}" if found else "")
+            )
     _expect(
         content is None or isinstance(content, str | list),
         "content",
@@ -181,7 +201,11 @@ def _check_content(wire: Wire, role: str) -> None:
     for i, part in enumerate(content if isinstance(content, list) else ()):
         path = f"content[{i}]"
         _expect(isinstance(part, dict), path, "a mapping", part)
-        _expect(isinstance(part.get("type"), str), f"{path}['type']", "a string", part.get("type"))
+        if "type" not in part and (found := foreign.part_said(part)):
+            raise MessageError(f"{path} is {found}")
+        kind = part.get("type")
+        wanted = 'a string, as in {"type": "text", "text": ...}'
+        _expect(isinstance(kind, str), f"{path}['type']", wanted, kind)
         if part["type"] == "text":
             _expect(
                 isinstance(part.get("text"), str), f"{path}['text']", "a string", part.get("text")
@@ -200,16 +224,43 @@ def _check_call(call: object, path: str) -> None:
     if call.get("function") is None and call.get("custom") is not None:
         _check_function(call["custom"], f"{path}['custom']", "input")
     else:
+        if call.get("function") is None and (found := foreign.call_said(call)):
+            raise MessageError(f"{path} has no 'function'{found}")
         _check_function(call.get("function"), f"{path}['function']", "arguments")
 
 
 def _check_function(function: object, path: str, payload: str) -> None:
     if not isinstance(function, dict):
         raise MessageError(f"{path} must be a mapping, not {quoted(function)}")
-    for key in ("name", payload):
-        _expect(
-            isinstance(function.get(key), str), f"{path}[{key!r}]", "a string", function.get(key)
+    name, given = function.get("name"), function.get(payload)
+    _expect(isinstance(name, str), f"{path}['name']", "a string", name)
+    if payload == "arguments":  # chat templates and Ollama have the arguments as a mapping
+        _expect(isinstance(given, str | dict), f"{path}[{payload!r}]", "text or a mapping", given)
+    else:
+        _expect(isinstance(given, str), f"{path}[{payload!r}]", "a string", given)
+
+
+def _check_new(wire: Wire) -> None:
+    """Raise `MessageError` for what is well formed, and still of no use to the API."""
+    content = wire.get("content")
+    for i, part in enumerate(content if isinstance(content, list) else ()):
+        if found := foreign.part_said(part):
+            raise MessageError(f"content[{i}] is {found}")
+    if wire.get("type") == "message" and "stop_reason" in wire:
+        raise MessageError(f"it is {foreign.whole_said(wire)}")
+    role = wire["role"]
+    if role != "assistant" and says_nothing(wire):
+        instead = 'say "" for an empty result' if role == "tool" else "leave the message away"
+        raise MessageError(
+            f"content of a {role} message is {content}, which APIs refuse: {instead}"
         )
+
+
+def _role_said(wire: Wire, role: object) -> str:
+    """Return the text of an error about a role that is missing or unknown."""
+    known = f"role must be one of {', '.join(sorted(ROLES))}, not {quoted(role)}"
+    found = foreign.whole_said(wire)
+    return f"{known}; this is {found}" if found else f"{known}{foreign.role_said(role)}"
 
 
 def _expect(condition: bool, path: str, kind: str, value: object) -> None:  # noqa: FBT001 - reads as an assertion

@@ -138,7 +138,7 @@ def snapshot(history: History) -> Any:
         history.appended,
         sorted(history.open),
         {
-            id_: (logged.unit.first, logged.unit.missing, logged.unit.orphan)
+            id_: (logged.unit.first, logged.unit.missing, logged.unit.unfit)
             for id_, logged in history.messages.items()
         },
         {key: [unit.first for unit in units] for key, units in history._waiting.items()},

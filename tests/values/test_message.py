@@ -85,7 +85,7 @@ def test_endless_nesting_is_refused() -> None:
         {"role": "assistant", "content": None},
         {"role": "assistant", "tool_calls": [CALL]},
         {"role": "assistant", "refusal": "no"},
-        {"role": "assistant", "content": "", "tool_calls": None},
+        {"role": "assistant", "content": "", "function_call": None},
         {
             "role": "assistant",
             "tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "f", "input": "x"}}],
@@ -114,7 +114,7 @@ class Reply:
         return copy.deepcopy(self.fields)
 
 
-def test_sdk_object_is_taken_with_its_request_fields() -> None:
+def test_sdk_object_is_taken_without_what_only_replies_have() -> None:
     """Fields that only replies have are left out; an absent field is not sent as null."""
     call = {**CALL, "index": 0, "function": {**CALL["function"], "parsed_arguments": {"a": 1}}}  # type: ignore[dict-item]
     reply = Reply(
@@ -141,7 +141,8 @@ def test_sdk_object_is_taken_with_its_request_fields() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"role": "assistant", "tool_calls": [7]}, {"role": "assistant", "audio": {}}]
+    "fields",
+    [{"role": "assistant", "tool_calls": [7]}, {"role": "assistant", "tool_calls": {"a": 1}}],
 )
 def test_odd_sdk_object_is_refused(fields: dict[str, Any]) -> None:
     """If an object does not dump a message, the error names its type."""

@@ -187,8 +187,11 @@ def tools_called(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def payload_of(function: Mapping[str, Any]) -> str:
     """Return the text that a call passes: the arguments of a function, the input of a tool."""
-    given = (function.get("arguments"), function.get("input"))
-    return next((payload for payload in given if isinstance(payload, str)), "")
+    arguments = function.get("arguments")
+    text = next((one for one in (arguments, function.get("input")) if isinstance(one, str)), None)
+    if text is None and isinstance(arguments, Mapping):  # as chat templates and Ollama have them
+        return compact(arguments)
+    return text or ""
 
 
 def compact(value: object) -> str:

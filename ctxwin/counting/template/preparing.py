@@ -179,12 +179,12 @@ def _call(call: Mapping[str, Any], wants: Wants) -> Wire:
     if wants.short_ids:
         wire["id"] = _short(wire.get("id"))
     function = wire.get("function")
-    if (
-        wants.mappings
-        and isinstance(function, Mapping)
-        and isinstance(function.get("arguments"), str)
-    ):
-        wire["function"] = {**function, "arguments": _parse(function["arguments"])}
+    if isinstance(function, Mapping):
+        given = function.get("arguments")
+        if wants.mappings and isinstance(given, str):
+            wire["function"] = {**function, "arguments": _parse(given)}
+        elif not wants.mappings and isinstance(given, Mapping):
+            wire["function"] = {**function, "arguments": json.dumps(given, ensure_ascii=False)}
     return wire
 
 

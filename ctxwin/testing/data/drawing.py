@@ -66,7 +66,7 @@ _PARTS: tuple[Wire, ...] = (
 )
 # The form of a message, beyond role and text; most are plain.
 PLAIN = ("plain",)
-FORMS = (*(PLAIN * 12), *(["list"] * 5), "none", "named", "metadata")
+FORMS = (*(PLAIN * 12), *(["list"] * 5), "none", "reasoning", "named", "metadata")
 
 # The ids of a message's calls (None: no id, paired by position; "()": a legacy call), and what
 # happens to the results.
@@ -80,6 +80,7 @@ IDS = (
     (None, None),
     ("()",),
     ("custom",),
+    ("mapping",),
 )
 FATES = (
     *(["in place"] * 6),
@@ -144,22 +145,28 @@ def messages(
 
 def _message(draw: st.DrawFn, form: str, role: str, text: st.SearchStrategy[str]) -> Wire:
     """Draw a message of a role and a form."""
-    wire: Wire = {"role": role, "content": None if form == "none" else _content(draw, form, text)}
-    if form == "named":
+    mute = role == "assistant"
+    empty = mute and form in ("none", "reasoning")
+    wire: Wire = {"role": role, "content": None if empty else _content(draw, form, text, mute=mute)}
+    if form == "reasoning":
+        wire["reasoning_content"] = "first this then that"
+    elif form == "named":
         wire["name"] = "ada"
     elif form == "metadata":
         wire["metadata"] = {"seen": [1, 2.5, None]}
     return wire
 
 
-def _content(draw: st.DrawFn, form: str, text: st.SearchStrategy[str]) -> Any:
-    """Draw text, or a list of parts for the form `list`."""
+def _content(
+    draw: st.DrawFn, form: str, text: st.SearchStrategy[str], *, mute: bool = False
+) -> Any:
+    """Draw text, or a list of parts for the form `list`; empty only if the message may be mute."""
     if form != "list":
         return draw(text)
     parts = st.sampled_from(_PARTS).map(copy_json) | text.map(
         lambda value: {"type": "text", "text": value}
     )
-    return draw(st.lists(parts, max_size=3))
+    return draw(st.lists(parts, min_size=0 if mute else 1, max_size=3))
 
 
 @st.composite
@@ -205,9 +212,13 @@ def _call(call_id: str | None) -> Wire:
     """Return a call; the id decides its kind and arguments."""
     if call_id == "custom":
         return {"id": call_id, "type": "custom", "custom": {"name": "run", "input": "print('é')"}}
-    arguments = {"b": '{"query": {"é": [1, "two"]}}', "c": "not JSON", "d": "[1]", None: ""}.get(
-        call_id, "{}"
-    )
+    arguments = {
+        "b": '{"query": {"é": [1, "two"]}}',
+        "c": "not JSON",
+        "d": "[1]",
+        "mapping": {"query": {"é": [1, "two"]}},  # as chat templates and Ollama have it
+        None: "",
+    }.get(call_id, "{}")
     name = "find" if call_id == "b" else "look"
     call = {"function": {"name": name, "arguments": arguments}}
     return call if call_id is None else {"id": call_id, "type": "function", **call}

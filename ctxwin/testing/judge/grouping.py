@@ -21,7 +21,11 @@ AnyMessage: TypeAlias = Mapping[str, Any]
 
 @dataclass
 class LogUnit:
-    """A message and all results that answer it, as positions in the history."""
+    """
+    A message and all results that answer it, as positions in the history.
+
+    An orphan stands in no window: a result without its call, or a message that says nothing.
+    """
 
     positions: list[int]
     lacks: Counter[str]
@@ -50,11 +54,14 @@ def kept_messages(
 
 
 def units_of(before: Sequence[AnyMessage]) -> list[LogUnit]:
-    """Group a history into units, orphans (results without a call) first."""
+    """Group a history into units, orphans first."""
     # A result answers the nearest call before it that still lacks one with its id.
     units: list[LogUnit] = []
     orphans: list[LogUnit] = []
     for position, wire in enumerate(before):
+        if is_mute(wire):
+            orphans.append(LogUnit([position], Counter(), orphan=True))
+            continue
         if wire["role"] not in RESULT:
             units.append(LogUnit([position], Counter(wanted(wire))))
             continue
@@ -131,11 +138,29 @@ def _current(
     sent, because a system message follows a call without results, no older unit takes its place.
     """
     apart = (*SYSTEM, *RESULT)
-    heads = [position for position, wire in enumerate(before) if wire["role"] not in apart]
+    heads = [
+        position
+        for position, wire in enumerate(before)
+        if wire["role"] not in apart and not is_mute(wire)
+    ]
     talk = [unit for unit in units if unit.positions[0] in heads]
     users = [unit for unit in talk if before[unit.positions[0]]["role"] == "user"]
     newest = talk[-1] if talk and talk[-1].positions[0] == heads[-1] else None
     return users[-1] if users else None, newest
+
+
+def is_mute(wire: AnyMessage) -> bool:
+    """
+    Return whether it is an assistant's message without calls that says nothing to anybody.
+
+    Reasoning alone is nothing said; a refusal, audio, an image or a file is.
+    """
+    if wire["role"] != "assistant" or wanted(wire) or wire.get("refusal") or wire.get("audio"):
+        return False
+    content = wire.get("content") or ()
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    hidden = ("thinking", "redacted_thinking", "reasoning")
+    return all(part["type"] in hidden or part.get("text") == "" for part in parts)
 
 
 def wanted(wire: AnyMessage) -> list[str]:
