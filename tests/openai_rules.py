@@ -64,7 +64,8 @@ def _message_faults(wire: Wire) -> Iterator[str]:
     if role not in ("assistant", "function") and content is None:
         yield f"content of {wire}: expected a string, got null"
     if TYPED:
-        yield from _type_faults(json.dumps(wire, default=str).encode("ascii", "replace").decode())
+        text = json.dumps(wire, ensure_ascii=False)  # lone surrogates, which no type takes, go
+        yield from _type_faults(text.encode("utf-8", "replace").decode())
 
 
 @cache
@@ -74,7 +75,7 @@ def _type_faults(text: str) -> tuple[str, ...]:
     from pydantic import ValidationError
 
     try:
-        _exhaust(_adapter(ChatCompletionMessageParam).validate_python(_decoded(text)))
+        _exhaust(_adapter(ChatCompletionMessageParam).validate_python(json.loads(text)))
     except ValidationError as error:
         return (f"{text[:200]}: {error}",)
     return ()
@@ -85,11 +86,6 @@ def _adapter(kind: Any) -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)
-
-
-def _decoded(text: str) -> Any:
-    """Read JSON; lone surrogates, which no type takes, stand as question marks."""
-    return json.loads(text.replace("\\ud8", "?d8"))
 
 
 def _exhaust(value: object) -> None:
@@ -118,6 +114,7 @@ def _as_openai(wire: Wire) -> dict[str, Any]:
         if role == "function" and content:
             plain["content"] = str(content)
     if plain.get("tool_calls"):
+        plain["content"] = plain.get("content") or None  # Mistral has an empty list beside calls
         plain["tool_calls"] = [_call(call) for call in plain["tool_calls"]]
     if role == "tool":
         plain.setdefault("tool_call_id", "")

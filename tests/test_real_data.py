@@ -11,6 +11,7 @@ from ctxwin import BudgetError, ContextManager
 from ctxwin.counting import CallableCounter, counter_for
 from ctxwin.testing.judge.grouping import kept_messages
 from ctxwin.testing.judge.windows import marked_faults, window_faults
+from openai_rules import refusals
 
 FILES = ["tau_bench", "agentdojo", "swe_agent", "crosswoz", "aider_chat"]
 STEPS = 5
@@ -63,6 +64,8 @@ def test_every_window_keeps_the_laws(name: str, data: Path) -> None:
                     window_faults(messages, window, budget, counter, edits=len(chain) > 1)
                 )
                 assert not faults, faults
+                refused = refusals(window)
+                assert not refused, refused
                 windows += 1
         manager = ContextManager(least - 1, counter=counter)
         manager.extend(messages)
@@ -100,6 +103,7 @@ def test_summaries_of_real_conversations(name: str, budget: int, data: Path) -> 
             marked = [(wire, bool(shown.sources)) for wire, shown in zip(window, ctx, strict=True)]
             faults = marked_faults(log, marked, budget, counter)
             assert not faults, faults
+            assert not refusals(window)
             assert ctx.last_receipt is not None
             summaries += any(action.kind == "replace" for action in ctx.last_receipt.actions)
             assert not ctx.last_receipt.rejected

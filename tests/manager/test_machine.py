@@ -9,6 +9,7 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 from ctxwin import ContextManager, Plan, PruneRequest, Summarize, hookimpl
 from ctxwin.testing import HistoryMachine, HostilePlugin, HostileStrategy
 from ctxwin_plugins.summarize_history import SummarizeHistory
+from openai_rules import refusals
 
 
 class Summarizer:
@@ -37,20 +38,29 @@ class Summarizer:
         return Plan.replace(units, text, reason="older turns")
 
 
-class EditorsMachine(HistoryMachine):
+class RequestsMachine(HistoryMachine):
+    """Each window is a request that OpenAI takes."""
+
+    def _check_window(self, window: Any) -> None:
+        super()._check_window(window)
+        faults = refusals(window)
+        assert not faults, faults
+
+
+class EditorsMachine(RequestsMachine):
     """With strategies that shorten."""
 
     def strategies(self) -> list[object]:
         return ["clamp-oversized", "clear-tool-results"]
 
 
-class PlainMachine(HistoryMachine):
+class PlainMachine(RequestsMachine):
     """With drop-oldest alone: every message is byte for byte of the log, and counted once."""
 
     edits = False
 
 
-class SummariesMachine(HistoryMachine):
+class SummariesMachine(RequestsMachine):
     """With tool results cleared and older turns quoted by the digest."""
 
     def strategies(self) -> list[object]:
@@ -60,7 +70,7 @@ class SummariesMachine(HistoryMachine):
         ]
 
 
-class HostileMachine(HistoryMachine):
+class HostileMachine(RequestsMachine):
     """With a strategy that writes, a model that sometimes fails, and hostile strategies."""
 
     deterministic = False
