@@ -182,7 +182,7 @@ def test_a_broken_record_of_each_kind_is_named(store: MemoryStore, kind: str) ->
     number = max(n for n, record in records(store).items() if kind_of(record) == kind)
     whole = json.loads(records(store)[number][9:])
     bare = {key: whole[key] for key in ("v", "by", "kind")}
-    unknown = {"id": 7777, "gone": [7777], "sources": [7777], "offset": -1, "message": {}}
+    unknown = {"id": 7777, "gone": [7777], "sources": [7777], "correction": -1, "message": {}}
     wrong = {**whole, **{key: value for key, value in unknown.items() if key in whole}}
     if kind == "state":
         wrong["state"] = {**whole["state"], "schema": 7}
