@@ -327,7 +327,8 @@ class ContextManager:
     @property
     def tools(self) -> list[Any]:
         """The tool schemas sent with each request (copies); may be set."""
-        return self._keeper.conversation.costs.tools
+        with self._keeper.lock:
+            return self._keeper.conversation.costs.tools
 
     @tools.setter
     def tools(self, tools: Sequence[Mapping[str, Any]]) -> None:

@@ -19,10 +19,10 @@ def preview(keeper: Keeper, chain: Chain, wire: Wire, *, owner: object) -> Previ
     conversation = keeper.conversation
 
     def look(unlearnt: Costs | None) -> Snapshot:
-        costs = unlearnt or conversation.costs
         with keeper.lock:
             if nothing:
                 return Snapshot.of(conversation, unlearnt)
+            costs = unlearnt or conversation.costs
             return _with(conversation, make_unit([message], [costs.scaled(tokens)]), unlearnt)
 
     with keeper.lock:
@@ -32,7 +32,7 @@ def preview(keeper: Keeper, chain: Chain, wire: Wire, *, owner: object) -> Previ
         snapshot = look(None)
     max_tokens, total = conversation.budget.max_tokens, snapshot.total_tokens
     over = total > max_tokens
-    fits = not over or can_fit(conversation, chain, look, owner=owner)
+    fits = not over or can_fit(keeper, chain, look, owner=owner)
     drafted = 0 if nothing else snapshot.units[-1].tokens
     return Preview(drafted, total, max_tokens - total, over, fits)
 

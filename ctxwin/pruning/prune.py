@@ -89,14 +89,16 @@ def prune(keeper: Keeper, chain: Chain, owner: object, done: Done | None) -> Flo
     return receipt
 
 
-def can_fit(conversation: Conversation, chain: Chain, look: Look, *, owner: object) -> bool:
+def can_fit(keeper: Keeper, chain: Chain, look: Look, *, owner: object) -> bool:
     """
     Return whether the chain, without any summary, gets a window within the budget.
 
     The window has one message more than the conversation's, so the log is longer by one, too.
     """
-    draft = Draft(look(None), conversation.costs)
-    rests = resting(conversation.failures, conversation.history.appended + 1)
+    with keeper.lock:
+        conversation = keeper.conversation
+        draft = Draft(look(None), conversation.costs)
+        rests = resting(conversation.failures, conversation.history.appended + 1)
     drive(call_chain(draft, chain, owner, rests, Tally()), refuse_model)
     draft.drop_what_is_needed()
     try:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
+from ctxwin.counting.costs import Costs
 from ctxwin.hooks.chain import Chain, Hook
 from ctxwin.log.changes import Change, Cut
 from ctxwin.log.conversation import Conversation
@@ -138,8 +139,8 @@ def prepare(keeper: Keeper, chain: Chain, *, owner: object) -> Ticket | None:
         snapshot = Snapshot.of(conversation)
         rests = resting(conversation.failures, conversation.history.appended)
         last_id = next(reversed(conversation.history.messages), 0)
-        scale = conversation.costs.scale
-    draft, tally = Draft(snapshot, conversation.costs), Tally()
+        costs, scale = conversation.costs, conversation.costs.scale
+    draft, tally = Draft(snapshot, costs), Tally()
     flow = call_chain(draft, chain, owner, rests, tally, _whole)
     try:
         effect = next(flow)
@@ -180,9 +181,10 @@ def commit(keeper: Keeper, chain: Chain, ticket: Ticket, owner: object, done: Do
     try:
         with keeper.lock:
             hook = _hook_for(conversation, ticket, chain)
-            present = Draft(Snapshot.of(conversation), conversation.costs)
+            costs = conversation.costs
+            present = Draft(Snapshot.of(conversation), costs)
         protect_all(present, chain, owner)
-        proposed = _proposed(conversation, ticket, hook, owner)
+        proposed = _proposed(costs, ticket, hook, owner)
         proposed.protect_as(present)
         receipt = _apply(keeper, chain, ticket, proposed)
     except BrokenPlanError as error:
@@ -288,7 +290,7 @@ def _facts(message: Message) -> tuple[int, Wire]:
     return message.id, message.to_dict()
 
 
-def _proposed(conversation: Conversation, ticket: Ticket, hook: Hook, owner: object) -> Draft:
+def _proposed(costs: Costs, ticket: Ticket, hook: Hook, owner: object) -> Draft:
     """
     Call the strategy again, with the request that it was shown and the text for an answer.
 
@@ -296,7 +298,7 @@ def _proposed(conversation: Conversation, ticket: Ticket, hook: Hook, owner: obj
     something else now.
     """
     basis = ticket._basis  # noqa: SLF001 - this module owns it
-    draft = Draft(basis.snapshot, conversation.costs.scaled_by(basis.scale))
+    draft = Draft(basis.snapshot, costs.scaled_by(basis.scale))
     expected = _asked(ticket)
     others: list[Summarize] = []
 

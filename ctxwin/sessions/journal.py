@@ -23,6 +23,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from secrets import token_hex
@@ -34,6 +35,7 @@ from ctxwin.log.changes import Append, Change, Forget, Pin, Restore, Rewind, Wri
 from ctxwin.log.conversation import Conversation
 from ctxwin.log.history import LogMessage
 from ctxwin.log.keeper import WorkOut
+from ctxwin.log.state import Fields
 from ctxwin.sessions.records import (
     Reader,
     Record,
@@ -41,10 +43,12 @@ from ctxwin.sessions.records import (
     change_of,
     encode,
     killed_by,
+    merged,
     read_log,
     records_of,
 )
 from ctxwin.sessions.stores.protocol import NOWHERE, Page, Position, SessionStore
+from ctxwin.sessions.threads import in_thread
 from ctxwin.values.errors import (
     CounterError,
     SessionDeletedError,
@@ -57,9 +61,11 @@ from ctxwin.values.wire import RESULT_ROLES, SYSTEM_ROLES
 
 MIN_TAIL = 32  # records; a checkpoint for fewer would not pay
 MAX_BLANKS = 1_000_000  # numbers without a message that a saved conversation may bring along
-MALFORMED = (KeyError, TypeError, AttributeError, IndexError, ValueError, StopIteration)
 
 T = TypeVar("T")
+
+counted: ContextVar[bool] = ContextVar("counted", default=False)
+"""Whether the call that leads to a change was counted already when it was made."""
 
 
 class Gate:
@@ -147,6 +153,7 @@ class Journal:
         dead: numbers of records that hold no message of the log, by the record that made them so:
             each range ends with that one. Those up to the floor are no longer in the store.
         closed: whether it takes no more changes.
+        begun: how many changes have been begun.
     """
 
     releases = True
@@ -176,6 +183,7 @@ class Journal:
         self.conversation = conversation
         self.reader = Reader(session)
         self.closed = False
+        self.begun = 0
         self.position, self.floor, self.forgotten = NOWHERE, 0, 0
         self.dead: list[range] = []
         self._gate = Gate(refuses_loops=refuses_loops)
@@ -194,22 +202,16 @@ class Journal:
         Raises:
             StoreError: the store failed, or the session was closed; nothing has changed here.
         """
+        if not counted.get():
+            self.begun += 1
         with self._gate:
             while True:
                 with suppress(_MovedError):
                     return self._make(work_out(self.conversation))
 
     async def run(self, step: Callable[..., T], *args: Any) -> T:
-        """Run a step in a thread; a cancellation waits for it, so none of it goes on unseen."""
-        task = asyncio.ensure_future(asyncio.to_thread(step, *args))
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            while not task.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([task])
-            _ = task.cancelled() or task.exception()  # seen, or asyncio would say it was not
-            raise
+        """Run a step in a thread; a cancellation waits for it."""
+        return await in_thread(step, *args)
 
     def log(self) -> tuple[Message, ...]:
         """Return the whole log, oldest first, read from the store and held by nobody."""
@@ -439,10 +441,8 @@ class Journal:
     def _read(
         self, number: int, record: Record, written: Sequence[Written]
     ) -> Change | Written | None:
-        try:
+        with self.reader.reading(number):
             return change_of(number, record, self.conversation.costs.name, written)
-        except MALFORMED as error:
-            raise self.reader.error(number, f"it cannot be read: {error}") from error
 
     def _take_in(
         self, position: Position, change: Change | None, records: Sequence[Record]
@@ -462,20 +462,15 @@ class Journal:
 
     def _apply(self, number: int | None, change: Change) -> None:
         prepared = self.conversation.prepared  # this process's own: no record tells of it
-        try:
+        with self.reader.reading(number, "it contradicts what was before"):
             self.conversation.apply(change)
-        except MALFORMED as error:
-            reason = f"it contradicts what was before: {error}"
-            raise self.reader.error(number, reason) from error
         self.conversation.supersede(prepared)
 
     def _checkpoint(self, record: Record) -> tuple[dict[str, Any], int]:
         """Return the state of a checkpoint, and what was forgotten by then."""
-        try:
-            state, forgotten = record.fields["state"], record.fields["forgotten"] + 0
-        except MALFORMED as error:
-            raise self.reader.error(None, f"it cannot be read: {error!r}") from error
-        return state, forgotten
+        with self.reader.reading(None):
+            fields = Fields(record.fields, record.kind)
+            return fields.get("state", dict), fields.get("forgotten", int)
 
     def _forget(self) -> list[Message]:
         """Release from memory what has left the window, and return it."""
@@ -501,7 +496,7 @@ class Journal:
             return
         record = Record("checkpoint", self._dump(self.conversation, self.forgotten))
         checkpoint = encode(record, self._writer)
-        dropped = dict.fromkeys((number for dead in self.dead for number in dead), None)
+        dropped = dict.fromkeys((number for dead in merged(self.dead) for number in dead), None)
         session = self.reader.session
         try:
             with self._gate.outside():

@@ -1,6 +1,5 @@
 """`open_store`: from a URL to sessions; and what can be done with sessions as a whole."""
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -11,6 +10,7 @@ from ctxwin.manager import Options
 from ctxwin.sessions.records import PAGE, Reader, as_message, read_log, survey
 from ctxwin.sessions.session import Closing, Session
 from ctxwin.sessions.stores.protocol import SessionStore
+from ctxwin.sessions.threads import in_thread
 from ctxwin.values.budget import Budget
 from ctxwin.values.errors import quoted
 from ctxwin.values.message import Message
@@ -84,7 +84,7 @@ class Sessions(Closing):
         the loop.
         """
         options = {"refuses_loops": True, **options}
-        with await asyncio.to_thread(Session, self.store, session, max_tokens, **options) as opened:
+        with await in_thread(Session, self.store, session, max_tokens, **options) as opened:
             yield opened
 
     def read(self, session: str, start: int = 0, limit: int = 100) -> list[Message]:
@@ -111,7 +111,7 @@ class Sessions(Closing):
 
     async def aread(self, session: str, start: int = 0, limit: int = 100) -> list[Message]:
         """Return what `read` returns."""
-        return await asyncio.to_thread(self.read, session, start, limit)
+        return await in_thread(self.read, session, start, limit)
 
     def delete(self, session: str) -> bool:
         """
@@ -123,7 +123,7 @@ class Sessions(Closing):
 
     async def adelete(self, session: str) -> bool:
         """Do what `delete` does."""
-        return await asyncio.to_thread(self.delete, session)
+        return await in_thread(self.delete, session)
 
     def list(self) -> Iterator[str]:
         """

@@ -20,7 +20,8 @@ Keys are those of schema 1, whatever the attributes of a change are called today
 
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,7 @@ KINDS = frozenset(
     )
 )
 PAGE = 500  # records that are read at once
+MALFORMED = (KeyError, TypeError, AttributeError, IndexError, ValueError, StopIteration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,14 @@ class Reader:
         except (KeyError, MessageError) as error:
             raise self.error(number, f"it holds no message: {error}") from error
 
+    @contextmanager
+    def reading(self, number: int | None, claim: str = "it cannot be read") -> Iterator[None]:
+        """Have a `RecordError` name the record where it does not hold what it should."""
+        try:
+            yield
+        except MALFORMED as error:
+            raise self.error(number, f"{claim}: {describe(error)}") from error
+
     def error(self, number: int | None, reason: str) -> RecordError:
         """Return the error that names a record."""
         return RecordError(self.session, number, reason)
@@ -283,6 +293,7 @@ def read_log(
     Raises:
         SessionDeletedError: the session has been deleted.
     """
+    gone, at = merged(dead), 0
     while start <= position.number:
         found = store.read(reader.session, start, page)
         if found.position.life != position.life:
@@ -290,10 +301,24 @@ def read_log(
                 f"session {quoted(reader.session)} was deleted, or expired, while it was read"
             )
         for number, data in found.records:
-            if number <= position.number and not any(number in numbers for numbers in dead):
+            while at < len(gone) and gone[at].stop <= number:
+                at += 1
+            alive = at == len(gone) or number < gone[at].start
+            if alive and number <= position.number:
                 yield number, reader.decode(number, data)
         full = len(found.records) == page
         start = found.records[-1][0] + 1 if full else position.number + 1
+
+
+def merged(ranges: Iterable[range]) -> list[range]:
+    """Return ranges with the same numbers that ascend and do not touch each other."""
+    found: list[range] = []
+    for one in sorted(filter(None, ranges), key=lambda one: one.start):
+        if found and one.start <= found[-1].stop:
+            found[-1] = range(found[-1].start, max(found[-1].stop, one.stop))
+        else:
+            found.append(one)
+    return found
 
 
 def as_message(reader: Reader, number: int, record: Record, pinned: Mapping[int, bool]) -> Message:
@@ -302,23 +327,39 @@ def as_message(reader: Reader, number: int, record: Record, pinned: Mapping[int,
 
 
 def survey(reader: Reader, page: Page) -> tuple[list[range], dict[int, bool]]:
-    """Return, as a page from a checkpoint tells, which numbers are dead and what is pinned."""
+    """
+    Return, as a page from a checkpoint tells, which numbers are dead and what is pinned.
+
+    Raises `RecordError`: one of its records cannot be read.
+    """
     dead: list[range] = []
     pinned: dict[int, bool] = {}
     if page.checkpoint is not None:
-        pinned = _pins(reader.decode(None, page.checkpoint))
+        record = reader.decode(None, page.checkpoint)
+        with reader.reading(None):
+            pinned = _pins(record)
     for number, data in page.records:
         record = reader.decode(number, data)
-        dead.append(killed_by(number, record))
-        if record.kind == "append":
-            system = reader.message(number, record)["role"] in SYSTEM_ROLES
-            pinned[number] = record.fields["pinned"] or system
-        elif record.kind in ("pin", "unpin"):
-            pinned[record.fields["id"]] = record.kind == "pin"
-        elif record.kind == "state":
-            pinned = _pins(record)
+        with reader.reading(number):
+            dead.append(killed_by(number, record))
+            pinned = _pinned_after(number, record, pinned)
     return dead, pinned
 
 
+def _pinned_after(number: int, record: Record, pinned: dict[int, bool]) -> dict[int, bool]:
+    """Return what is pinned after a record, changing what was before it."""
+    fields = Fields(record.fields, record.kind)
+    if record.kind == "append":
+        system = read_message(fields.get("message", dict))["role"] in SYSTEM_ROLES
+        pinned[number] = fields.get("pinned", bool) or system
+    elif record.kind in ("pin", "unpin"):
+        pinned[fields.get("id", int)] = record.kind == "pin"
+    elif record.kind == "state":
+        return _pins(record)
+    return pinned
+
+
 def _pins(record: Record) -> dict[int, bool]:
-    return {entry["id"]: entry["pinned"] for entry in record.fields["state"]["log"]}
+    state = Fields(Fields(record.fields, record.kind).get("state", dict), "state")
+    entries = [Fields(entry, "log") for entry in state.get("log", list)]
+    return {entry.get("id", int): entry.get("pinned", bool) for entry in entries}
