@@ -52,6 +52,12 @@ def commit(ctx: ContextManager) -> None:
     ctx.commit(ticket.run(sum_up))
 
 
+def observe(ctx: ContextManager) -> None:
+    ctx.messages()
+    ctx.observe({"prompt_tokens": 70})
+    ctx.messages()
+
+
 ACTS: dict[str, Callable[[ContextManager], object]] = {
     "add": lambda ctx: ctx.add_message("user", "hi"),
     "extend": lambda ctx: ctx.extend([{"role": "user", "content": "hi"}] * 2),
@@ -61,14 +67,14 @@ ACTS: dict[str, Callable[[ContextManager], object]] = {
     "rewind after a cut": lambda ctx: (ctx.messages(), ctx.rewind(6)),
     "forget": lambda ctx: (ctx.messages(), ctx.forget()),
     "messages": lambda ctx: (ctx.messages(), ctx.messages()),
-    "amessages": lambda ctx: asyncio.run(ctx.amessages()),  # type: ignore[arg-type]
+    "amessages": lambda ctx: asyncio.run(ctx.amessages()),
     "prune": lambda ctx: (ctx.prune_history(), ctx.prune_history()),
     "plan": lambda ctx: ctx.plan(),
     "should prepare": lambda ctx: ctx.should_prepare,
     "commit": commit,
     "tools": lambda ctx: setattr(ctx, "tools", ctx.tools),
     "register": lambda ctx: ctx.register(SummarizeHistory(), name="mine"),
-    "observe": lambda ctx: (ctx.messages(), ctx.observe({"prompt_tokens": 70}), ctx.messages()),
+    "observe": observe,
     "state": lambda ctx: ctx.to_dict(),
     "meters": lambda ctx: (repr(ctx), len(ctx), list(ctx), ctx.total_tokens, ctx.left_out),
     "history": lambda ctx: ctx.conversation_history,

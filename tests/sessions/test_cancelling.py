@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from functools import partial
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from ctxwin import MessageError
-from ctxwin.sessions import MemoryStore, Session, Sessions, open_store
+from ctxwin.sessions import Session, Sessions, open_store
 from ctxwin.testing import WordCounter
 from ctxwin_plugins.summarize_history import SummarizeHistory
 
@@ -67,7 +67,10 @@ ACTS: dict[str, tuple[Prepare, Act]] = {
 }
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgresql", "redis"])
+STORES = ["memory", "sqlite", "postgresql", "redis"]
+
+
+@pytest.fixture
 def sessions(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sessions]:
     url = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path / 'chats.db'}"}.get(request.param)
     server = {"postgresql": "postgresql", "redis": "redis_server"}.get(request.param, "")
@@ -151,14 +154,16 @@ async def played(sessions: Sessions, act: str, at: int | None, how: str = "") ->
     return cancelled, (log, window)
 
 
-@pytest.mark.parametrize("how", ["once", "late", "again"])
+@pytest.mark.parametrize(
+    ("sessions", "how"),
+    [("memory", "again"), *product(STORES, ("once", "late"))],
+    indirect=["sessions"],
+)
 @pytest.mark.parametrize("act", ACTS)
 def test_a_cancelled_method_that_is_tried_again_is_done_once(
     sessions: Sessions, act: str, how: str
 ) -> None:
     """Wherever it was cancelled: no message is lost or doubled, and the window is the same."""
-    if how == "again" and not isinstance(sessions.store, MemoryStore):
-        pytest.skip("it waits for a thread in the same way whatever the store")
 
     async def play() -> int:
         _, wanted = await played(sessions, act, None)
