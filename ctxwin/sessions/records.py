@@ -350,7 +350,7 @@ def _pinned_after(number: int, record: Record, pinned: dict[int, bool]) -> dict[
     """Return what is pinned after a record, changing what was before it."""
     fields = Fields(record.fields, record.kind)
     if record.kind == "append":
-        system = read_message(fields.get("message", dict))["role"] in SYSTEM_ROLES
+        system = read_stored(fields.get("message", dict))["role"] in SYSTEM_ROLES
         pinned[number] = fields.get("pinned", bool) or system
     elif record.kind in ("pin", "unpin"):
         pinned[fields.get("id", int)] = record.kind == "pin"
