@@ -106,6 +106,8 @@ def says_nothing(wire: Wire) -> bool:
     content = wire.get("content")
     if content.__class__ is str and content:
         return False
+    if wire.get("tool_calls"):
+        return False
     role = wire["role"]
     if role == "assistant":
         return not any(wire.get(key) for key in SAYS_MORE) and not _has_content(content)

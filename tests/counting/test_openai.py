@@ -206,6 +206,19 @@ def test_payloads_of_odd_shapes() -> None:
     assert GPT4O.count_message(_calls({**call, "custom": {**custom, "input": None}})) > 0
 
 
+@pytest.mark.parametrize("arguments", ["{}", '{"city":"Zürich","days":[1,2]}'])
+def test_arguments_as_a_mapping_count_as_their_json(arguments: str) -> None:
+    """Chat templates and Ollama have them so: alone, in parallel, and in a legacy call."""
+    call, mapped = _call("f", arguments), _call("f", json.loads(arguments))
+    assert GPT4O.count_message(_calls(mapped)) == GPT4O.count_message(_calls(call))
+    assert GPT4O.count_message(_calls(mapped, mapped)) == GPT4O.count_message(_calls(call, call))
+    legacy, old = (
+        {"role": "assistant", "content": None, "function_call": one["function"]}
+        for one in (mapped, call)
+    )
+    assert GPT4O.count_message(legacy) == GPT4O.count_message(old)
+
+
 def test_text_beside_a_call() -> None:
     """The text is rendered as a message of its own."""
     call = _call("f", "{}")

@@ -387,6 +387,16 @@ def test_arguments_become_a_mapping(arguments: str, parsed: Wire) -> None:
     assert prepare(custom, Wants(mappings=True)) == custom
 
 
+@pytest.mark.parametrize("mappings", [False, True])
+def test_arguments_that_are_a_mapping_become_what_the_template_wants(mappings: bool) -> None:
+    """As text they are the JSON that the model wrote."""
+    text, given_ = '{"day": "Montag, 1. März"}', {"day": "Montag, 1. März"}
+    (as_text,) = prepare(calls("a", arguments=text), Wants(mappings=mappings))["tool_calls"]
+    wire = calls("a", arguments=given_)  # type: ignore[arg-type]
+    assert prepare(wire, Wants(mappings=mappings))["tool_calls"] == [as_text]
+    assert wire == calls("a", arguments=given_)  # type: ignore[arg-type]
+
+
 def test_refusals_are_counter_errors() -> None:
     """The error of a message or a request says what the template said; all else is counted."""
     tokens = counter(ALTERNATING)

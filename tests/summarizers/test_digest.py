@@ -152,6 +152,7 @@ def test_all_that_is_said_is_read() -> None:
         "function": {"name": "look", "arguments": '{"order": 77}'},
     }
     custom = {"id": "b", "type": "custom", "custom": {"name": "run", "input": "print(88)"}}
+    mapped = {"function": {"name": "look", "arguments": {"place": "Zürich 55"}}}
     wires: list[Wire] = [
         {
             "role": "user",
@@ -161,6 +162,7 @@ def test_all_that_is_said_is_read() -> None:
         {"role": "assistant", "content": None, "tool_calls": [call, custom]},
         {"role": "assistant", "content": None, "function_call": {"name": "get", "arguments": ""}},
         {"role": "assistant", "content": None, "refusal": "I will not do 99."},
+        {"role": "assistant", "content": None, "tool_calls": [mapped]},
     ]
     text = Digest(len)([Message(number, wire) for number, wire in enumerate(wires, 1)], None, 2000)
     assert text.split("\n")[1:] == [
@@ -168,6 +170,7 @@ def test_all_that_is_said_is_read() -> None:
         'assistant: look({"order": 77}) run(print(88))',
         "assistant: get()",
         "assistant: I will not do 99.",
+        'assistant: look({"place": "Zürich 55"})',
     ]
 
 

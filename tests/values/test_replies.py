@@ -58,7 +58,9 @@ def validated(fields: dict[str, Any]) -> Any:
 
 
 def litellm_object(fields: dict[str, Any]) -> Any:
-    return pytest.importorskip("litellm.types.utils").Message(**fields)
+    with pytest.MonkeyPatch.context() as patch:  # or it asks the network for prices on import
+        patch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+        return pytest.importorskip("litellm.types.utils").Message(**fields)
 
 
 MADE = pytest.mark.parametrize("made", [Dumps, openai_object, validated, litellm_object])
@@ -67,13 +69,20 @@ MADE = pytest.mark.parametrize("made", [Dumps, openai_object, validated, litellm
 @MADE
 def test_what_is_set_goes_back(made: Any) -> None:
     """Also what the class of the object does not declare, on the message and on its calls."""
-    call = {**CALL, "signature": "c2ln", "function": {**FUNCTION, "thought_signature": "c2ln"}}
-    given = said(**MUST_GO_BACK, tool_calls=[call])
-    assert read_message(made(given)) == said(**MUST_GO_BACK, tool_calls=[call])
+    given = said(**MUST_GO_BACK, tool_calls=[{**CALL, "signature": "c2ln"}])
     ctx = ContextManager(10**6, counter=len)
-    ctx.append(made(given))
+    ctx.append(made(deepcopy(given)))
     ctx.append({"role": "tool", "tool_call_id": "a", "content": "r"})
-    assert ctx.messages()[0] == said(**MUST_GO_BACK, tool_calls=[call])
+    assert ctx.messages()[0] == given
+
+
+@pytest.mark.parametrize("made", [Dumps, openai_object, validated])
+def test_what_is_set_on_a_function_goes_back(made: Any) -> None:
+    """And on a custom tool."""
+    function = {"function": {**FUNCTION, "thought_signature": "c2ln"}}
+    custom = {"custom": {"name": "f", "input": "", "thought_signature": "c2ln"}}
+    calls = [{**CALL, **function}, {"id": "b", "type": "custom", **custom}]
+    assert read_message(made(said(tool_calls=deepcopy(calls)))) == said(tool_calls=calls)
 
 
 @MADE
