@@ -117,12 +117,12 @@ def _as_openai(wire: Wire) -> dict[str, Any]:
         plain["content"] = plain.get("content") or None  # Mistral has an empty list beside calls
         plain["tool_calls"] = [_call(call) for call in plain["tool_calls"]]
     if role == "tool":
-        plain.setdefault("tool_call_id", "")
+        plain["tool_call_id"] = plain.get("tool_call_id") or ""
     return plain
 
 
 def _call(call: Wire) -> dict[str, Any]:
-    plain: dict[str, Any] = {"id": "", "type": "function", **call}
+    plain: dict[str, Any] = {"type": "function", **call, "id": call.get("id") or ""}
     function = plain.get("function")
     if function and not isinstance(function["arguments"], str):
         plain["function"] = {**function, "arguments": json.dumps(function["arguments"])}

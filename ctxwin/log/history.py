@@ -241,7 +241,7 @@ class History:
     def _unit_for(self, message: Message) -> LogUnit:
         """Return the unit that the message joins, or a new one."""
         if message.role not in RESULT_ROLES:
-            if says_nothing(message):
+            if message.role == "assistant" and says_nothing(message):
                 return LogUnit(unfit=SAYS_NOTHING)
             calls = call_keys(message)
             unit = LogUnit(missing=len(calls))

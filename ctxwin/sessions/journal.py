@@ -539,9 +539,7 @@ class Journal:
         same_question = question is not None and question.message.id < message_id
         kept = [one for one in history.messages.values() if one.message.id < message_id]
         asked = [
-            one
-            for one in kept
-            if one.message.role == "user" and not one.unit.unfit and one.message.id > self.forgotten
+            one for one in kept if one.message.role == "user" and one.message.id > self.forgotten
         ]
         told = any(self._stays_whole(one, message_id) for one in kept)
         return not told or not (same_question or asked)

@@ -588,6 +588,9 @@ def test_an_event_loop_never_waits_for_the_store(store: Faulty, sessions: Sessio
         async with sessions.aopen("a", **OPTIONS, strategies=[SummarizeHistory(asummary)]) as ctx:
             await ctx.aadd_message("user", "one", name="Ann")
             await ctx.aappend({"role": "user", "content": "two"}, pinned=True)
+            await ctx.arewind(
+                await ctx.aappend({"role": "assistant", "content": "Let me lo"}, incomplete=True)
+            )
             await ctx.aextend(
                 [{"role": "user", "content": f"message {number} " * 3} for number in range(20)]
             )

@@ -86,6 +86,7 @@ def chat(client: OpenAI, manager: ContextManager) -> None:
         reply = client.chat.completions.create(model="gpt-4o", messages=ctx.messages())
         ctx.observe(reply.usage)
         ctx.append(reply.choices[0].message)
+        ctx.add_message("assistant", "Let me lo", incomplete=True)
 
 
 async def stored_chat(client: AsyncOpenAI, store: Sessions) -> None:
