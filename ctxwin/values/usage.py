@@ -8,7 +8,7 @@ again. `FORMS` is the one table of field names.
 
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from ctxwin.values.errors import quoted
 
@@ -107,8 +107,7 @@ PARTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(NamedTuple):
     """
     Where a provider states its figures: paths, with a dot for what is nested.
 

@@ -462,3 +462,28 @@ def test_an_import_that_exits_is_an_error(install: Callable[[str, str, str], Non
     install("ctxwin-exits", "exits = ctxwin_exits:Quiet", "raise SystemExit(3)")
     with pytest.raises(StrategyError, match="SystemExit: 3"):
         ContextManager(10, strategies=["exits"])
+
+
+def test_chains_of_the_same_objects_are_one() -> None:
+    """By identity, whatever equals what; another name or order is another chain."""
+
+    class Equal(Passive):
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Equal)
+
+        def __hash__(self) -> int:
+            return 7
+
+    one, two, rules = Equal(), Equal(), KeepPinned(roles=("user",))
+    first = ContextManager(10, strategies=[one, "clear-tool-results", rules])
+    assert ContextManager(10, strategies=[one, "clear-tool-results", rules])._chain is first._chain
+    for other in ([two, "clear-tool-results", rules], [rules, one], [one]):
+        chain = ContextManager(10, strategies=other)._chain
+        assert chain is not first._chain
+        assert chain.strategies[0].plugin is other[0]
+    one.name = "renamed"  # type: ignore[attr-defined]
+    again = ContextManager(10, strategies=[one, "clear-tool-results", rules])
+    assert names(again)[0] == "renamed"
+    assert names(first)[0] == "equal"
+    first.register(Passive())
+    assert len(names(ContextManager(10, strategies=[one, "clear-tool-results", rules]))) == 4
