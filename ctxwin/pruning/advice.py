@@ -24,7 +24,11 @@ def advised(error: BudgetError, keeper: Keeper, failed: Draft) -> BudgetError:
     advice: list[str] = []
     # A counter that fails now and then may fail here: then what was found so far is said.
     with keeper.lock, suppress(CounterError):
-        advice.extend(_advice(partial(_copied, keeper.conversation), failed))
+        copies = _Copies(keeper.conversation)
+        try:
+            advice.extend(_advice(copies.make, failed))
+        finally:
+            copies.share_counts()
     return BudgetError(error.required_tokens, error.budget_tokens, error.culprits, advice)
 
 
@@ -142,10 +146,35 @@ def _changed(conversation: Conversation, change: Change) -> Conversation:
     return conversation
 
 
-def _copied(conversation: Conversation) -> Conversation:
-    """Return a copy that has counted what the conversation has."""
-    twin = conversation.restored(conversation.to_dict())
-    for message_id, logged in conversation.history.messages.items():
-        if logged.tokens is not None:  # a state has no counts of a counter without a name
-            twin.take_counts([(twin.logged(message_id), logged.tokens)])
-    return twin
+class _Copies:
+    """
+    Copies of a conversation that count no message twice.
+
+    What one of them has counted, the conversation and later copies know: a rewind may bring back
+    what no window has held yet.
+    """
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._last: Conversation | None = None
+
+    def make(self) -> Conversation:
+        """Return a new copy."""
+        self.share_counts()
+        self._last = self._conversation.restored(self._conversation.to_dict())
+        _share(self._conversation, self._last)  # a nameless counter's are not in the state
+        return self._last
+
+    def share_counts(self) -> None:
+        """Let the conversation know what the last copy has counted."""
+        if self._last is not None:
+            _share(self._last, self._conversation)
+
+
+def _share(source: Conversation, target: Conversation) -> None:
+    known = source.history.messages
+    unknown = (one for one in target.history.messages.values() if one.tokens is None)
+    for logged in list(unknown):
+        counted = known.get(logged.message.id)
+        if counted is not None and counted.tokens is not None:
+            target.take_counts([(logged, counted.tokens)])
