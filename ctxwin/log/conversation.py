@@ -137,11 +137,20 @@ class Conversation:
 
         Raises `StateError`: the state cannot be restored.
         """
-        other = Conversation(
-            self.budget, copy(self.costs), allow_question_edit=self.allow_question_edit
-        )
+        other = self._empty()
         states.load(state, other)
         return other
+
+    def copy(self) -> "Conversation":
+        """Return an equal conversation that shares nothing with this one; counts nothing again."""
+        other = self._empty()
+        states.load(states.dump(self, counts=True), other, counts=True)
+        return other
+
+    def _empty(self) -> "Conversation":
+        """Return a new conversation with the same options."""
+        edits = self.allow_question_edit
+        return Conversation(self.budget, copy(self.costs), allow_question_edit=edits)
 
     # What this process notes.
 

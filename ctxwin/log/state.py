@@ -29,13 +29,15 @@ ID_LIMIT = 1 << 48  # every id of a log is below it; exact in JavaScript's numbe
 DIGEST_LENGTHS = (0, 64)  # of a `source_hash`: none, or a SHA-256 in hexadecimal digits
 
 
-def dump(conversation: "Conversation") -> dict[str, Any]:
+def dump(conversation: "Conversation", *, counts: bool = False) -> dict[str, Any]:
     """
     Return the state: JSON values only, nothing shared with the conversation.
 
-    The keys are those of schema 1, whatever the attributes are called today.
+    The keys are those of schema 1, whatever the attributes are called today. With `counts` it holds
+    the counts of a counter without a name, too, which nobody could know again.
     """
-    costs, named = conversation.costs, bool(conversation.costs.name)
+    costs = conversation.costs
+    named = counts or bool(costs.name)
     written = [unit.messages[0] for unit in conversation.window.units if unit.written]
     return {
         "schema": SCHEMA,
@@ -84,7 +86,7 @@ def _dump_written(message: Message, tokens: int | None) -> dict[str, Any]:
     }
 
 
-def load(state: object, conversation: "Conversation") -> None:
+def load(state: object, conversation: "Conversation", *, counts: bool = False) -> None:
     """
     Fill a new conversation from a state.
 
@@ -92,19 +94,21 @@ def load(state: object, conversation: "Conversation") -> None:
         StateError: it is of another schema, malformed, or contradicts itself; the text says where.
     """
     try:
-        _load(Fields(state, "state"), conversation)
+        _load(Fields(state, "state"), conversation, counts=counts)
     except MessageError as error:
         raise StateError(f"the state holds a malformed message: {error}") from error
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise StateError(f"the state contradicts itself: {describe(error)}") from error
 
 
-def _load(fields: "Fields", conversation: "Conversation") -> None:
+def _load(fields: "Fields", conversation: "Conversation", *, counts: bool) -> None:
     schema = fields.get("schema", int)
     if schema != SCHEMA:
         raise StateError(f"the state is of schema {quoted(schema)}, this release reads {SCHEMA}")
     same_name = fields.get("counter", str) == conversation.costs.name
-    known = same_name and conversation.costs.name != ""  # whether the costs are this counter's
+    known = counts or (
+        same_name and conversation.costs.name != ""
+    )  # whether the costs are this counter's
     hidden_tokens, scale = _load_learnt(fields)
     if same_name:  # what was learnt of one counter says nothing about another
         conversation.costs.learn(hidden_tokens, scale)

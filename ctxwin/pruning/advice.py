@@ -24,11 +24,7 @@ def advised(error: BudgetError, keeper: Keeper, failed: Draft) -> BudgetError:
     advice: list[str] = []
     # A counter that fails now and then may fail here: then what was found so far is said.
     with keeper.lock, suppress(CounterError):
-        copies = _Copies(keeper.conversation)
-        try:
-            advice.extend(_advice(copies.make, failed))
-        finally:
-            copies.share_counts()
+        advice.extend(_advice(keeper.conversation.copy, failed))
     return BudgetError(error.required_tokens, error.budget_tokens, error.culprits, advice)
 
 
@@ -113,7 +109,10 @@ def _rewinding(copy: Callable[[], Conversation]) -> Iterator[str]:
     if history.question:
         firsts.append(history.question.message.id)
     for first in firsts:
-        if _fits(_changed(copy(), Rewind(first))):
+        rewound = _changed(copy(), Rewind(first))
+        if rewound.history.uncounted():
+            continue  # it brings back what no window has held: to say what it costs takes a count
+        if _fits(rewound):
             yield f"take it back, with rewind({first})"
             return
 
@@ -144,37 +143,3 @@ def _comes_to_fit(draft: Draft, conversation: Conversation) -> bool:
 def _changed(conversation: Conversation, change: Change) -> Conversation:
     conversation.apply(change)
     return conversation
-
-
-class _Copies:
-    """
-    Copies of a conversation that count no message twice.
-
-    What one of them has counted, the conversation and later copies know: a rewind may bring back
-    what no window has held yet.
-    """
-
-    def __init__(self, conversation: Conversation) -> None:
-        self._conversation = conversation
-        self._last: Conversation | None = None
-
-    def make(self) -> Conversation:
-        """Return a new copy."""
-        self.share_counts()
-        self._last = self._conversation.restored(self._conversation.to_dict())
-        _share(self._conversation, self._last)  # a nameless counter's are not in the state
-        return self._last
-
-    def share_counts(self) -> None:
-        """Let the conversation know what the last copy has counted."""
-        if self._last is not None:
-            _share(self._last, self._conversation)
-
-
-def _share(source: Conversation, target: Conversation) -> None:
-    known = source.history.messages
-    unknown = (one for one in target.history.messages.values() if one.tokens is None)
-    for logged in list(unknown):
-        counted = known.get(logged.message.id)
-        if counted is not None and counted.tokens is not None:
-            target.take_counts([(logged, counted.tokens)])

@@ -178,3 +178,28 @@ def test_a_counter_that_fails_gives_no_advice() -> None:
     error = told(ctx)
     assert error.advice == ()
     assert "what would help" not in str(error)
+
+
+@pytest.mark.parametrize("name", ["words", ""])
+def test_advice_counts_no_message_again(name: str) -> None:
+    """Nor one for the first time that no window has held: `plan` must change nothing."""
+    counted: list[str] = []
+
+    class Recording(WordCounter):
+        def count_message(self, message: Any) -> int:
+            counted.append(json.dumps(message))
+            return super().count_message(message)
+
+    counter = Recording()
+    counter.name = name
+    ctx = ContextManager(3, counter=counter)
+    ctx.add_message("user", "What is in the first file?")
+    ctx.extend([ANSWERED[1], {"role": "user", "content": "word " * 50}])
+    log = [json.dumps(message.to_dict()) for message in ctx.conversation_history]
+    told(ctx)
+    state = ctx.to_dict()
+    for ask in (ctx.messages, ctx.plan, ctx.prune_history):
+        with pytest.raises(BudgetError):
+            ask()
+    assert [counted.count(wire) for wire in log] == [1, 0, 1]
+    assert ctx.to_dict()["log"] == state["log"]
