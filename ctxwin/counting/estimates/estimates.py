@@ -1,15 +1,16 @@
 """Counts with an embedded vocabulary, scaled and framed as a family of models is billed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ctxwin.counting.estimates.families import VERSION, Family, family_of
-from ctxwin.counting.openai.chat import TEXT_FIELDS, compact, read_part
+from ctxwin.counting.openai.chat import TEXT_FIELDS
 from ctxwin.counting.openai.media import image_size
+from ctxwin.counting.openai.parts import Piece, beside, compact, read_field, read_part
 from ctxwin.counting.openai.tools import definition_of
 from ctxwin.counting.text.text import texts_of
 
-FIELDS = (*TEXT_FIELDS, "name")
+TEXTS = (*TEXT_FIELDS, "name")
 NO_TURN = ("system", "developer", "tool")  # their frames are part of the base, or of the call
 CLAUSES = ("enum", "examples", "const", "default")  # clauses of a schema: the model sees the values
 NAMED = ("properties", "$defs", "definitions")  # mappings from a name to a schema
@@ -62,7 +63,8 @@ class EstimateCounter:
     def count_message(self, message: Mapping[str, Any]) -> int:
         """Return the tokens that the message adds to a request."""
         tokens = 0.0 if message["role"] in NO_TURN else self.family.turn
-        tokens += sum(self._content(message.get(key)) for key in FIELDS)
+        tokens += sum(self._content(message.get(key)) for key in TEXTS)
+        tokens += self._pieces(beside(message))
         return round(tokens + sum(map(self._call, _calls(message))))
 
     def count_request(
@@ -78,10 +80,12 @@ class EstimateCounter:
         return self.family.text * self._texts.count(text)
 
     def _content(self, value: object) -> float:
-        """Return the tokens of a text, or of a list of content parts."""
+        """Return the tokens of a text, a list of content parts, or any other value."""
         if isinstance(value, str):
             return self._text(value)
-        return sum(map(self._part, value)) if isinstance(value, Sequence) else 0
+        if isinstance(value, Sequence):
+            return sum(map(self._part, value))
+        return 0 if value is None else self._pieces(read_field(value))
 
     def _part(self, part: object) -> float:
         """Return the tokens of one content part; Anthropic sends calls and results as parts too."""
@@ -89,10 +93,17 @@ class EstimateCounter:
             return self._call(part)
         if isinstance(part, Mapping) and part.get("type") == "tool_result":
             return self._content(part.get("content"))
-        kind, value = read_part(part)
-        if kind == "image":
-            return self._image(value)
-        return self._text(value) if isinstance(value, str) else value
+        return self._pieces(read_part(part))
+
+    def _pieces(self, pieces: Iterable[Piece]) -> float:
+        """Return the tokens of what was read of parts and fields."""
+        tokens = 0.0
+        for kind, value in pieces:
+            if kind == "image":
+                tokens += self._image(value)
+            else:
+                tokens += self._text(value) if kind == "text" else value
+        return tokens
 
     def _image(self, part: Mapping[str, Any]) -> float:
         """Return the tokens of an image: by its size if known, else the most it can cost."""

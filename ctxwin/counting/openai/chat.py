@@ -6,12 +6,12 @@ OpenAI cookbook's "How to count tokens with tiktoken". The figures for calls and
 ones, for a callable whose model is not known; what OpenAI bills for them is in `openai.py`.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import index
-from typing import Any, Literal
+from typing import Any
 
 from ctxwin.counting.openai import media
+from ctxwin.counting.openai.parts import Piece, beside, compact, read_field, read_part
 from ctxwin.counting.openai.rules import Tiles
 from ctxwin.values.wire import SYSTEM_ROLES
 
@@ -23,8 +23,6 @@ PER_CALL = 3
 PER_PARALLEL_CALL = 8  # measured: 14 to 16 for two calls
 PER_RESULT = 2
 IMAGES = Tiles(85, 170)
-IMAGE_PARTS = frozenset({"image_url", "input_image", "image"})
-FILE_PARTS = frozenset({"file", "input_file", "document"})
 # The text fields that providers read back: beside the content a refusal, and the reasoning of open
 # models.
 TEXT_FIELDS = ("content", "refusal", "reasoning_content", "reasoning")
@@ -99,23 +97,27 @@ class ChatCounter:
         return tokens
 
     def _fields(self, message: Mapping[str, Any]) -> int:
-        """Return the tokens of the message's texts: its content, a refusal, its reasoning."""
-        return sum(self._field(message.get(key)) for key in TEXT_FIELDS)
+        """Return the tokens of all that stands in a message beside name, calls and ids."""
+        tokens = sum(self._field(message.get(key)) for key in TEXT_FIELDS)
+        return tokens + self._pieces(beside(message))
 
     def _field(self, value: object) -> int:
-        """Return the tokens of a string, or of a list of content parts."""
+        """Return the tokens of a string, a list of content parts, or any other value."""
         if isinstance(value, str):
             return self.count_text(value)
         if isinstance(value, Sequence):
-            return sum(self._part(part) for part in value)
-        return 0
+            return sum(self._pieces(read_part(part)) for part in value)
+        return 0 if value is None else self._pieces(read_field(value))
 
-    def _part(self, part: object) -> int:
-        """Return the tokens of one content part."""
-        kind, value = read_part(part)
-        if kind == "image":
-            return self._image(value)
-        return self.count_text(value) if isinstance(value, str) else value
+    def _pieces(self, pieces: Iterable[Piece]) -> int:
+        """Return the tokens of what was read of parts and fields."""
+        tokens = 0
+        for kind, value in pieces:
+            if kind == "image":
+                tokens += self._image(value)
+            else:
+                tokens += self.count_text(value) if kind == "text" else value
+        return tokens
 
     def _image(self, part: Mapping[str, Any]) -> int:
         """Return the tokens of an image."""
@@ -145,34 +147,6 @@ class CallableCounter(ChatCounter):
         return index(self._count_text(text))
 
 
-def read_part(part: object) -> tuple[Literal["text", "image", "tokens"], Any]:
-    """
-    Return what to count of a content part of chat completions, Responses or Anthropic.
-
-    Returns:
-        `text` with a text: the part's own, that of a text file, or the JSON of a part of unknown
-        shape; `image` with the part; or `tokens` with an estimate, for audio and other files.
-    """
-    if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
-        return "text", compact(part)
-    kind = part["type"]
-    if kind in IMAGE_PARTS:
-        return "image", part
-    if kind == "input_audio":
-        return "tokens", media.audio_tokens(part)
-    if kind in FILE_PARTS:
-        content = media.file_content(part)
-        return (
-            ("text", content)
-            if isinstance(content, str)
-            else ("tokens", content * media.PAGE_TOKENS)
-        )
-    # {"type": "text", "text": "..."} or {"type": "refusal", "refusal": "..."}; Responses says
-    # {"type": "input_text", "text": "..."}.
-    text = part.get(kind, part.get("text"))
-    return "text", text if isinstance(text, str) else compact(part)
-
-
 def called(message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield each function or custom tool that a message calls, a legacy `function_call` last."""
     yield from tools_called(message)
@@ -186,14 +160,11 @@ def tools_called(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def payload_of(function: Mapping[str, Any]) -> str:
-    """Return the text that a call passes: the arguments of a function, the input of a tool."""
-    arguments = function.get("arguments")
-    text = next((one for one in (arguments, function.get("input")) if isinstance(one, str)), None)
-    if text is None and isinstance(arguments, Mapping):  # as chat templates and Ollama have them
-        return compact(arguments)
-    return text or ""
+    """
+    Return the text that a call passes: the arguments of a function, the input of a tool.
 
-
-def compact(value: object) -> str:
-    """Return the value as JSON without spaces."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    Arguments that are no text count as their JSON.
+    """
+    given = (function.get("arguments"), function.get("input"))
+    payload = next((payload for payload in given if payload is not None), "")
+    return payload if isinstance(payload, str) else compact(payload)

@@ -18,7 +18,13 @@ COMPRESSED_PER_SECOND = 8_000  # bytes: 64 kbit/s, speech is seldom recorded bel
 # An estimate. A page is sent as its text and as a picture; recorded pages cost 220 tokens (one line
 # of text) to 960 (a full page).
 PAGE_TOKENS = 1_000
+# Estimates, declared as such: no provider whose bills were recorded says what these cost.
+LINKED_TOKENS = 1_000  # audio or video behind a URL
+VIDEO_PER_SECOND = 300  # pictures and sound, as Gemini's documentation has it
+VIDEO_BYTES_PER_SECOND = 125_000  # 1 Mbit/s
+SEALED_BYTES = 16  # for each token: what only its provider can read, and bytes of unknown kind
 PDF_PAGE = re.compile(rb"/Type\s*/Page(?!s)")
+BASE64 = re.compile(r"[A-Za-z0-9+/_\r\n-]*+={0,2}\s*")
 PNG = b"\x89PNG\r\n\x1a\n"
 # Markers that begin a frame, which states the size: SOF0 to SOF15, without DHT, JPG and DAC, which
 # have numbers in the same range.
@@ -26,6 +32,9 @@ JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # Characters of base64 to read. That many, because a JPEG states its size only after its colour
 # profile and thumbnail.
 HEADER = 1 << 18
+
+# Where a part has its image: in chat completions and Responses, Anthropic, MCP, and elsewhere.
+IMAGE_SOURCES = ("image_url", "source", "data", "image", "url")
 
 Part = Mapping[str, Any]
 
@@ -38,7 +47,7 @@ def image_size(part: Part) -> tuple[int, int] | None:
         part: an `image_url` part of chat completions or an `input_image` of Responses with a data
             URL, or an `image` block of Anthropic with a base64 source.
     """
-    source = part.get("image_url") or part.get("source")
+    source = next((part[key] for key in IMAGE_SOURCES if part.get(key)), None)
     stated = (source.get("url") or source.get("data")) if isinstance(source, Mapping) else source
     return size_of(_decoded(stated, HEADER))
 
@@ -78,6 +87,32 @@ def audio_tokens(part: Part) -> int:
     return AUDIO_FRAME - (-size * AUDIO_PER_SECOND // (rate or COMPRESSED_PER_SECOND))
 
 
+def video_tokens(stated: str) -> int:
+    """Return the tokens of a video, given as base64 or a data URL, by its length in seconds."""
+    return -(-_size(stated) * VIDEO_PER_SECOND // VIDEO_BYTES_PER_SECOND) or 1
+
+
+def sealed_tokens(stated: str) -> int:
+    """Return the tokens of bytes that nobody here can read."""
+    return -(-_size(stated) // SEALED_BYTES) or 1
+
+
+def is_base64(text: str) -> bool:
+    """Return whether a text can be base64, in one line or many."""
+    return BASE64.fullmatch(text) is not None
+
+
+def text_of(stated: str) -> str:
+    """Return the text that a data URL or base64 holds."""
+    header, comma, payload = stated.partition(",")
+    if stated.startswith("data:") and not header.endswith(";base64"):
+        # Lone surrogates pass: what is sent must be countable.
+        data = unquote_to_bytes((payload if comma else header).encode("utf-8", "surrogatepass"))
+    else:
+        data = _decoded(stated)
+    return data.decode("utf-8", "replace")
+
+
 def file_content(part: Part) -> str | int:
     """Return the text of a `file`, `input_file` or `document` part, or its number of pages."""
     source = part.get("source")
@@ -87,10 +122,13 @@ def file_content(part: Part) -> str | int:
     given = part.get("file")
     stated = (given if isinstance(given, Mapping) else part).get("file_data")
     if isinstance(stated, str) and stated.startswith("data:text/"):
-        header, _, payload = stated.partition(",")
-        text = _decoded(stated) if header.endswith(";base64") else unquote_to_bytes(payload)
-        return text.decode("utf-8", "replace")
+        return text_of(stated)
     return _pages(stated)
+
+
+def _size(stated: str) -> int:
+    """Return how many bytes base64 stands for."""
+    return len(stated) * 3 // 4
 
 
 def _pages(stated: object) -> int:

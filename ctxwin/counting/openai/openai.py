@@ -15,14 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from ctxwin.counting.openai import media
 from ctxwin.counting.openai.bodies import read_body
-from ctxwin.counting.openai.chat import (
-    PER_MESSAGE,
-    ROLE,
-    ChatCounter,
-    compact,
-    payload_of,
-    tools_called,
-)
+from ctxwin.counting.openai.chat import PER_MESSAGE, ROLE, ChatCounter, payload_of, tools_called
+from ctxwin.counting.openai.parts import compact, read_part
 from ctxwin.counting.openai.rules import COMMON, Rules
 from ctxwin.counting.openai.tools import is_format, render_format, render_tools
 from ctxwin.counting.text.text import Texts
@@ -221,16 +215,19 @@ class TiktokenCounter(ChatCounter):
     def _listed(self, result: Mapping[str, Any]) -> int:
         """Return the tokens of a result of parallel calls, which are sent as one JSON list."""
         content = result.get("content")
-        parts = (
-            [{"type": "text", "text": content}] if isinstance(content, str) else list(content or ())
-        )
-        text = "".join(part["text"] for part in parts if _is_text(part))
+        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content or ()
+        texts, others = [], []
+        for part in parts:
+            first, *rest = read_part(part)
+            text = first[1] if first == ("text", part.get("text")) else None
+            texts += [] if text is None else [text]
+            others += [first, *rest] if text is None else rest
+        text = "".join(texts)
         listed = json.dumps(_json_or_text(text), ensure_ascii=self.rules.ascii_results)
         # In the list each item has a space before it and a comma after it. No token reaches from
         # one item into the next, so each can be counted on its own.
-        return self.count_text(f" {listed},") + sum(
-            self._part(part) for part in parts if not _is_text(part)
-        )
+        beside = self._fields({**result, "content": None})
+        return self.count_text(f" {listed},") + self._pieces(others) + beside
 
     def _image(self, part: Mapping[str, Any]) -> int:
         return self.rules.images.tokens(media.image_size(part), low=media.is_low(part))
@@ -258,7 +255,3 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if len(mapping) < len(pairs):
         raise ValueError("a key occurs twice")
     return mapping
-
-
-def _is_text(part: object) -> bool:
-    return isinstance(part, Mapping) and isinstance(part.get("text"), str)
