@@ -113,12 +113,18 @@ class Costs:
             message: the message.
             call: for a tool result, the message with its call, for counters with `count_result`.
         """
-        if call is None or self._count_result is None:
-            return self._ask("count_message", self.counter.count_message, message.to_dict())
-        known = self._call  # read once: another thread may be counting too
-        if known is None or known[0] is not call:
-            known = self._call = call, call.to_dict()
-        return self._ask("count_result", self._count_result, message.to_dict(), known[1])
+        try:
+            if call is None or self._count_result is None:
+                return self._ask("count_message", self.counter.count_message, message.to_dict())
+            known = self._call  # read once: another thread may be counting too
+            if known is None or known[0] is not call:
+                known = self._call = call, call.to_dict()
+            return self._ask("count_result", self._count_result, message.to_dict(), known[1])
+        except CounterError as error:
+            raise CounterError(
+                f"message {message.id} cannot be counted: {error}. It stays in the log: "
+                f"rewind({message.id}) takes it back"
+            ) from error.__cause__
 
     def request(self, messages: Sequence[Message]) -> int:
         """Return the true cost of a whole request."""

@@ -16,7 +16,7 @@ from ctxwin.pruning.driving import MAX_EFFECTS, Flow
 from ctxwin.values.errors import SummarizerError
 from ctxwin.values.message import Message
 from ctxwin.values.plan import Summarize
-from ctxwin.values.wire import without_media
+from ctxwin.values.wire import told
 
 # What a message of text costs beside its text, if the message cannot tell.
 OVERHEAD_TOKENS = 8
@@ -64,7 +64,8 @@ def chunks_of(effect: Summarize, tokens: Mapping[int, int], count: Count) -> tup
     """
     Return what to summarise, in pieces of at most `max_source_tokens`.
 
-    That includes the summary that goes with each piece.
+    That includes the summary that goes with each piece. What is hidden goes to no summariser:
+    thoughts, signatures, media, and whatever else stands beside the content (`wire.told`).
 
     Args:
         effect: what a strategy asks for.
@@ -76,15 +77,19 @@ def chunks_of(effect: Summarize, tokens: Mapping[int, int], count: Count) -> tup
             many chunks.
     """
     limit = effect.max_source_tokens
+    messages = tuple([_told(message) for message in effect.messages])
     if limit is None:
-        return (effect.messages,)
+        return (messages,)
+    whole = {one.id for one, plain in zip(effect.messages, messages, strict=True) if one is plain}
     costs = [
-        tokens[message.id] if message.id in tokens else count(_text_of(message))
-        for message in effect.messages
+        tokens[message.id]
+        if message.id in tokens and message.id in whole
+        else _cost(message, count)
+        for message in messages
     ]
     previous = count(effect.previous_summary) if effect.previous_summary else 0
     if sum(costs) + previous <= limit:
-        return (effect.messages,)
+        return (messages,)
     room = limit - max(previous, effect.max_tokens)
     if sum(costs) > room * MAX_EFFECTS:
         raise SummarizerError(
@@ -92,9 +97,9 @@ def chunks_of(effect: Summarize, tokens: Mapping[int, int], count: Count) -> tup
         )
     chunks: list[list[Message]] = []
     free = 0
-    for message, cost in zip(effect.messages, costs, strict=True):
-        whole = [(message, cost)]
-        for piece, piece_cost in _pieces(message, cost, room, count) if cost > room else whole:
+    for message, cost in zip(messages, costs, strict=True):
+        alone = [(message, cost)]
+        for piece, piece_cost in _pieces(message, cost, room, count) if cost > room else alone:
             if not chunks or piece_cost > free:
                 chunks.append([])
                 free = room
@@ -125,8 +130,22 @@ def _pieces(message: Message, cost: int, room: int, count: Count) -> Iterator[tu
 
 
 def _text_of(message: Message) -> str:
-    """Return a message's text; if it is more than text, all of it as JSON, without media."""
+    """Return a message's text; if it is more than text, all of it as JSON."""
     content = message.content
     if isinstance(content, str) and not message.tool_calls and not message.extra:
         return content
-    return json.dumps(without_media(message.to_dict()), ensure_ascii=False)
+    return json.dumps(message.to_dict(), ensure_ascii=False)
+
+
+def _told(message: Message) -> Message:
+    """Return what a summariser is told of a message: the message itself if that is all of it."""
+    wire = message.to_dict()
+    plain = told(wire)
+    if plain == wire:
+        return message
+    return replace(message, _wire=plain, _nested=None)
+
+
+def _cost(message: Message, count: Count) -> int:
+    """Return about what a message costs that the window does not hold like this."""
+    return count(_text_of(message)) + OVERHEAD_TOKENS

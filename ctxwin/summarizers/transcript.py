@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ctxwin.values.message import Message
-from ctxwin.values.wire import Wire, without_media
+from ctxwin.values.wire import Wire, told
 
 _OPENS = r"[<\uff1c\ufe64\u2039\u27e8\u3008](?! ?[=\d])"
 # Beside these: lone surrogates, which have no encoding, and Unicode's line ends.
@@ -62,7 +62,7 @@ def transcript(messages: Iterable[Message]) -> str:
     """
     Return messages as a transcript: a line of JSON for each, between tags.
 
-    Of images, audio and files only the type is shown.
+    Of images, audio, files and thoughts only the type is shown.
     """
     return "\n".join(["<transcript>", *map(_line, messages), "</transcript>"])
 
@@ -74,7 +74,5 @@ def read_transcript(text: str) -> list[tuple[int, Wire]]:
 
 
 def _line(message: Message) -> str:
-    line = json.dumps(
-        {"id": message.id, "message": without_media(message.to_dict())}, ensure_ascii=False
-    )
+    line = json.dumps({"id": message.id, "message": told(message.to_dict())}, ensure_ascii=False)
     return _ESCAPED.sub(lambda found: f"\\u{ord(found.group()):04x}", line)

@@ -38,7 +38,23 @@ FIELDS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
 
 REASONING_TYPES = frozenset({"reasoning", "redacted_thinking", "thinking"})
 
-_ATOMS = (str, bool, int)
+# Parts in which a model thinks: no reader is told of them.
+THOUGHTS = frozenset({"reasoning", "redacted_thinking", "thinking"})
+
+# What of a message no reader is told: thoughts, and what only its provider can use.
+HIDDEN_FIELDS = frozenset(
+    {
+        *("reasoning", "reasoning_content", "reasoning_details", "thinking", "thinking_blocks"),
+        *("provider_specific_fields", "extra_content", "signature", "thought_signature"),
+        *("encrypted_content", "audio", "annotations"),
+    }
+)
+# A field beside the content is told as long as it is short: it was never meant to be read.
+LONGEST_TOLD = 1_000  # characters of JSON
+
+# What of a call a reader is told.
+TOLD_CALL_FIELDS = frozenset({"id", "type", "function", "custom"})
+TOLD_FUNCTION_FIELDS = frozenset({"name", "arguments", "input"})
 
 # By default Python refuses to write integers of over 4,300 digits, about 14,284 bits
 # (`sys.set_int_max_str_digits`).
@@ -133,24 +149,20 @@ def _is_plain(wire: Any) -> bool:
 
 def read_json(value: object, path: str, depth: int = 0) -> Any:
     """Copy a JSON value; raise `MessageError`, naming the path, for what JSON cannot hold."""
-    if value is None or isinstance(value, _ATOMS):
-        if value.__class__ is int and value.bit_length() > MAX_BITS:
-            raise MessageError(
-                f"{path} is an integer with more digits than Python can write as JSON"
-            )
+    if value is None or value.__class__ is str or value.__class__ is bool:
         return value
+    if isinstance(value, str):  # what a subclass adds is neither sent nor counted
+        return str.__str__(value)
+    if isinstance(value, int | float):
+        return _read_number(value, path)
     if depth > MAX_DEPTH:
         raise MessageError(f"{path} nests more than {MAX_DEPTH} levels deep")
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise MessageError(f"{path} is {value}, which JSON cannot hold")
-        return value
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
                 raise MessageError(f"{path} has the key {quoted(key)}: keys must be strings")
         return {
-            key: item
+            key if key.__class__ is str else str.__str__(key): item
             if item.__class__ is str
             else read_json(item, f"{path}[{quoted(key)}]", depth + 1)
             for key, item in value.items()
@@ -158,6 +170,19 @@ def read_json(value: object, path: str, depth: int = 0) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
         return [read_json(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
     raise MessageError(f"{path} is of type {type(value).__name__}, which JSON cannot hold")
+
+
+def _read_number(value: Any, path: str) -> int | float:
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise MessageError(f"{path} is {float.__repr__(value)}, which JSON cannot hold")
+        return float.__mul__(value, 1.0)  # a plain float, whatever the subclass
+    if value.__class__ is not int:
+        kind = type(value).__name__
+        raise MessageError(f"{path} is of type {kind}, a subclass of int: give int(value)")
+    if value.bit_length() > MAX_BITS:
+        raise MessageError(f"{path} is an integer with more digits than Python can write as JSON")
+    return value
 
 
 def _check(wire: Wire) -> None:
@@ -270,12 +295,46 @@ def _expect(condition: bool, path: str, kind: str, value: object) -> None:  # no
         raise MessageError(f"{path} must be {kind}, not {type(value).__name__}")
 
 
-def without_media(wire: Wire) -> Wire:
-    """Return a wire dict for readers of text: images, audio and files are named by type only."""
-    parts = wire.get("content")
-    if not isinstance(parts, list):
+def told(wire: Wire) -> Wire:
+    """
+    Return what readers of text, such as summarisers, are told of a message.
+
+    That is its text, its calls and whom it answers, and short fields that stand beside them.
+    Images, audio, files and thoughts are named by type only; hidden reasoning, signatures and long
+    fields are left out: they are no part of what was said, and may be of any size.
+    """
+    if len(wire) == 2 and wire.get("content").__class__ is str:
         return wire
-    return {
-        **wire,
-        "content": [part if "text" in part else {"type": part["type"]} for part in parts],
-    }
+    plain = {key: value for key, value in wire.items() if _is_told(key, value)}
+    if isinstance(plain.get("content"), list):
+        plain["content"] = [_told_part(part) for part in plain["content"]]
+    if plain.get("tool_calls"):
+        plain["tool_calls"] = [_told_call(call) for call in plain["tool_calls"]]
+    if plain.get("function_call"):
+        plain["function_call"] = _only(plain["function_call"], TOLD_FUNCTION_FIELDS)
+    return plain
+
+
+def _is_told(key: str, value: object) -> bool:
+    if key in FIELDS or key in ("function_call", "refusal"):
+        return True
+    return key not in HIDDEN_FIELDS and len(repr(value)) + len(key) <= LONGEST_TOLD
+
+
+def _told_part(part: Mapping[str, Any]) -> Wire:
+    told = {"type": part["type"]}
+    if isinstance(part.get("text"), str) and part["type"] not in THOUGHTS:
+        told["text"] = part["text"]
+    return told
+
+
+def _told_call(call: Mapping[str, Any]) -> Wire:
+    plain = _only(call, TOLD_CALL_FIELDS)
+    for key in ("function", "custom"):
+        if isinstance(plain.get(key), dict):
+            plain[key] = _only(plain[key], TOLD_FUNCTION_FIELDS)
+    return plain
+
+
+def _only(fields: Mapping[str, Any], keys: frozenset[str]) -> Wire:
+    return {key: value for key, value in fields.items() if key in keys}

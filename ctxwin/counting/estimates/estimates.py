@@ -6,12 +6,14 @@ from typing import Any
 from ctxwin.counting.estimates.families import VERSION, Family, family_of
 from ctxwin.counting.openai.chat import TEXT_FIELDS
 from ctxwin.counting.openai.media import image_size
-from ctxwin.counting.openai.parts import Piece, beside, compact, read_field, read_part
+from ctxwin.counting.openai.parts import Piece, beside, compact, read_field, read_fields, read_part
 from ctxwin.counting.openai.tools import definition_of
 from ctxwin.counting.text.text import texts_of
 
 TEXTS = (*TEXT_FIELDS, "name")
 NO_TURN = ("system", "developer", "tool")  # their frames are part of the base, or of the call
+CALL_BLOCK = frozenset({"type", "id", "name", "input", "arguments", "cache_control", "caller"})
+RESULT_BLOCK = frozenset({"type", "tool_use_id", "content", "is_error", "cache_control"})
 CLAUSES = ("enum", "examples", "const", "default")  # clauses of a schema: the model sees the values
 NAMED = ("properties", "$defs", "definitions")  # mappings from a name to a schema
 
@@ -64,7 +66,7 @@ class EstimateCounter:
         """Return the tokens that the message adds to a request."""
         tokens = 0.0 if message["role"] in NO_TURN else self.family.turn
         tokens += sum(self._content(message.get(key)) for key in TEXTS)
-        tokens += self._pieces(beside(message))
+        tokens += self._pieces(beside(self._unsigned(message)))
         return round(tokens + sum(map(self._call, _calls(message))))
 
     def count_request(
@@ -90,10 +92,18 @@ class EstimateCounter:
     def _part(self, part: object) -> float:
         """Return the tokens of one content part; Anthropic sends calls and results as parts too."""
         if isinstance(part, Mapping) and part.get("type") == "tool_use":
-            return self._call(part)
+            return self._call(part) + self._pieces(read_fields(part, CALL_BLOCK))
         if isinstance(part, Mapping) and part.get("type") == "tool_result":
-            return self._content(part.get("content"))
+            rest = self._pieces(read_fields(part, RESULT_BLOCK))
+            return self._content(part.get("content")) + rest
         return self._pieces(read_part(part))
+
+    def _unsigned(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a message without the signatures of its calls, which have a price of their own."""
+        calls = message.get("tool_calls")
+        if not calls or not any(map(_signature, calls)):
+            return message
+        return {**message, "tool_calls": [_unsigned(call) for call in calls]}
 
     def _pieces(self, pieces: Iterable[Piece]) -> float:
         """Return the tokens of what was read of parts and fields."""
@@ -162,6 +172,15 @@ def _signature(call: Mapping[str, Any]) -> str:
     extra = call.get("extra_content")
     google = extra.get("google") if isinstance(extra, Mapping) else None
     return str(google.get("thought_signature") or "") if isinstance(google, Mapping) else ""
+
+
+def _unsigned(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not _signature(call):
+        return call
+    extra = call["extra_content"]
+    google = {key: one for key, one in extra["google"].items() if key != "thought_signature"}
+    others = {key: one for key, one in extra.items() if key != "google"}
+    return {**call, "extra_content": {**others, **({"google": google} if google else {})}}
 
 
 def _read(schema: object, words: list[str]) -> int:

@@ -166,5 +166,6 @@ def payload_of(function: Mapping[str, Any]) -> str:
     Arguments that are no text count as their JSON.
     """
     given = (function.get("arguments"), function.get("input"))
-    payload = next((payload for payload in given if payload is not None), "")
-    return payload if isinstance(payload, str) else compact(payload)
+    text = next((payload for payload in given if isinstance(payload, str)), None)
+    other = next((payload for payload in given if payload is not None), "")
+    return text if text is not None else other and compact(other)

@@ -107,9 +107,15 @@ def read_fields(fields: Mapping[str, Any], known: frozenset[str]) -> Iterator[Pi
 
 def read_field(value: object) -> Iterator[Piece]:
     """Yield what to count of any JSON value: first its JSON without media, then each medium."""
-    found: list[Piece] = []
-    yield "text", compact(_without_media(value, found))
+    rest, found = split_media(value)
+    yield "text", compact(rest)
     yield from found
+
+
+def split_media(value: Any) -> tuple[Any, list[Piece]]:
+    """Return a JSON value with `""` in the place of each medium, and what to count of these."""
+    found: list[Piece] = []
+    return _without_media(value, found), found
 
 
 def beside(message: Mapping[str, Any]) -> Iterator[Piece]:
@@ -134,7 +140,8 @@ def compact(value: object) -> str:
 
 
 def _empty(value: object) -> bool:
-    return value is None or value in ("", [], {})
+    """Return whether a field says nothing: it is null, empty, or a switch that is off."""
+    return value is None or value is False or value in ("", [], {})
 
 
 def _without_media(value: Any, found: list[Piece]) -> Any:

@@ -7,6 +7,9 @@ from os import PathLike
 from threading import Lock
 from typing import Any
 
+from ctxwin.counting.openai.chat import IMAGES
+from ctxwin.counting.openai.media import image_size
+from ctxwin.counting.openai.parts import compact, split_media
 from ctxwin.counting.template.additivity import contents_touch, learn_numbering, sums_hold
 from ctxwin.counting.template.neutral import TOOL, spell
 from ctxwin.counting.template.preparing import around, clean, learn_wants, prepare
@@ -34,9 +37,9 @@ class TransformersCounter:
     neutral ones: that is the most that it adds. The constructor probes the template to find out
     what it does.
 
-    Only text is counted: a picture counts as the marker that the template puts in its place. A
-    special token spelt in a message counts as that token, as in transformers. A lone surrogate
-    counts as U+FFFD. Threads may share a counter.
+    A picture counts as the marker that the template puts in its place; one whose bytes are sent,
+    and other media, count a rough estimate besides. A special token spelt in a message counts as
+    that token, as in transformers. A lone surrogate counts as U+FFFD. Threads may share a counter.
 
     Args:
         tokenizer: a fast tokenizer of transformers with a chat template, or a `TemplateTokenizer`.
@@ -142,9 +145,22 @@ class TransformersCounter:
         Raises:
             CounterError: the template refuses the message.
         """
+        message, media_tokens = self._without_media(message)
         wire = prepare(message, self._wants)
+        return media_tokens + self._cost(wire)
+
+    def _cost(self, wire: Wire) -> int:
+        """Return the most that a prepared message adds to a request."""
         tokens = self._probes.cost(wire)
-        return self.count_request(around(wire)) if tokens is None else tokens
+        if tokens is not None:
+            return tokens
+        request = around(wire)
+        if self._try(self.prepare(request), ()) is not None:
+            return self.count_request(request)
+        # A role that the template takes, with content that it cannot show: as JSON, so that what
+        # was admitted can be counted.
+        plain = {"role": wire["role"], "content": "", "tool_call_id": wire.get("tool_call_id")}
+        return self.count_request(around(plain)) + self.count_text(compact(wire))
 
     def count_request(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
@@ -156,11 +172,28 @@ class TransformersCounter:
             CounterError: the template refuses the request.
         """
         if messages:
-            return self.count_text(self._render(self.prepare(messages), tools))
+            plain = [self._without_media(message) for message in messages]
+            text = self._render(self.prepare([message for message, _ in plain]), tools)
+            return self.count_text(text) + sum(tokens for _, tokens in plain)
         base = self._learnt_base(tools)
         if base is None:
             return self.count_request([{"role": "user", "content": ""}], tools)
         return max(0, base)
+
+    def _without_media(self, message: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
+        """Return a message without the bytes of its media, and what to count of these."""
+        if not isinstance(message.get("content"), list):
+            return message, 0
+        content, found = split_media(message["content"])
+        tokens = sum(
+            self.count_text(value)
+            if kind == "text"
+            else IMAGES.tokens(image_size(value), low=False)
+            if kind == "image"
+            else value
+            for kind, value in found
+        )
+        return {**message, "content": content}, tokens
 
     def _render(self, messages: Sequence[Wire], tools: Sequence[Mapping[str, Any]]) -> str:
         """Return the text of a request."""
