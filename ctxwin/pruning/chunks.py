@@ -80,12 +80,9 @@ def chunks_of(effect: Summarize, tokens: Mapping[int, int], count: Count) -> tup
     messages = tuple([_told(message) for message in effect.messages])
     if limit is None:
         return (messages,)
-    whole = {one.id for one, plain in zip(effect.messages, messages, strict=True) if one is plain}
     costs = [
-        tokens[message.id]
-        if message.id in tokens and message.id in whole
-        else _cost(message, count)
-        for message in messages
+        _cost(message, tokens, count, whole=message is given)
+        for message, given in zip(messages, effect.messages, strict=True)
     ]
     previous = count(effect.previous_summary) if effect.previous_summary else 0
     if sum(costs) + previous <= limit:
@@ -143,9 +140,16 @@ def _told(message: Message) -> Message:
     plain = told(wire)
     if plain == wire:
         return message
+    if isinstance(plain.get("content"), list):  # what has no text is named, and priced as a name
+        plain["content"] = [
+            part if "text" in part else {"type": "text", "text": f"[{part['type']}]"}
+            for part in plain["content"]
+        ]
     return replace(message, _wire=plain, _nested=None)
 
 
-def _cost(message: Message, count: Count) -> int:
-    """Return about what a message costs that the window does not hold like this."""
-    return count(_text_of(message)) + OVERHEAD_TOKENS
+def _cost(message: Message, tokens: Mapping[int, int], count: Count, *, whole: bool) -> int:
+    """Return what a message costs; about that, if the window does not hold it like this."""
+    if message.id not in tokens:
+        return count(_text_of(message))
+    return tokens[message.id] if whole else count(_text_of(message)) + OVERHEAD_TOKENS

@@ -61,6 +61,7 @@ TOLD_FUNCTION_FIELDS = frozenset({"name", "arguments", "input"})
 MAX_BITS = 14_000
 
 MAX_DEPTH = 64  # real messages nest about six levels deep
+LONGEST_PATH = 160  # characters of a path that an error shows
 
 
 def copy_json(value: Any) -> Any:
@@ -156,11 +157,13 @@ def read_json(value: object, path: str, depth: int = 0) -> Any:
     if isinstance(value, int | float):
         return _read_number(value, path)
     if depth > MAX_DEPTH:
-        raise MessageError(f"{path} nests more than {MAX_DEPTH} levels deep")
+        raise MessageError(f"{_short(path)} nests more than {MAX_DEPTH} levels deep")
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise MessageError(f"{path} has the key {quoted(key)}: keys must be strings")
+                raise MessageError(
+                    f"{_short(path)} has the key {quoted(key)}: keys must be strings"
+                )
         return {
             key if key.__class__ is str else str.__str__(key): item
             if item.__class__ is str
@@ -169,20 +172,27 @@ def read_json(value: object, path: str, depth: int = 0) -> Any:
         }
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
         return [read_json(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
-    raise MessageError(f"{path} is of type {type(value).__name__}, which JSON cannot hold")
+    raise MessageError(f"{_short(path)} is of type {type(value).__name__}, which JSON cannot hold")
 
 
 def _read_number(value: Any, path: str) -> int | float:
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise MessageError(f"{path} is {float.__repr__(value)}, which JSON cannot hold")
+            raise MessageError(f"{_short(path)} is {float.__repr__(value)}, which JSON cannot hold")
         return float.__mul__(value, 1.0)  # a plain float, whatever the subclass
     if value.__class__ is not int:
         kind = type(value).__name__
-        raise MessageError(f"{path} is of type {kind}, a subclass of int: give int(value)")
+        raise MessageError(f"{_short(path)} is of type {kind}, a subclass of int: give int(value)")
     if value.bit_length() > MAX_BITS:
-        raise MessageError(f"{path} is an integer with more digits than Python can write as JSON")
+        raise MessageError(
+            f"{_short(path)} is an integer with more digits than Python can write as JSON"
+        )
     return value
+
+
+def _short(path: str) -> str:
+    """Return a path of which a deep one is cut, so that an error stays readable."""
+    return path if len(path) <= LONGEST_PATH else f"{path[:LONGEST_PATH]}..."
 
 
 def _check(wire: Wire) -> None:

@@ -191,7 +191,7 @@ def _overhead(request: PruneRequest) -> int:
         (len(message.content), tokens, message.content)
         for unit in request.droppable
         for message, tokens in zip(unit.messages, unit.message_tokens, strict=True)
-        if isinstance(message.content, str) and not message.tool_calls
+        if isinstance(message.content, str) and not (message.tool_calls or message.extra)
     ]
     if not costs:
         return 16

@@ -15,13 +15,14 @@ pytest.importorskip("jinja2", minversion="3.1.6")
 tokenizers = pytest.importorskip("tokenizers")
 
 # After the lines that may skip the module.
-from ctxwin import BudgetError, ContextManager, CounterError  # noqa: E402
+from counting.hostile import hostile  # noqa: E402
+from ctxwin import BudgetError, ContextManager, CounterError, MessageError  # noqa: E402
 from ctxwin.counting.template import rendering  # noqa: E402
 from ctxwin.counting.template.preparing import Wants, prepare  # noqa: E402
 from ctxwin.counting.template.rendering import TemplateTokenizer  # noqa: E402
 from ctxwin.counting.template.templates import TransformersCounter  # noqa: E402
 from ctxwin.testing.strategies import histories  # noqa: E402
-from ctxwin.values.wire import Wire  # noqa: E402
+from ctxwin.values.wire import Wire, read_wire  # noqa: E402
 
 SPECIAL = [
     "<s>",
@@ -697,3 +698,33 @@ def test_what_a_folder_lacks_is_named(tmp_path: Path) -> None:
         TemplateTokenizer.from_folder(tmp_path)
     with pytest.raises(ValueError, match=r"chat_template\.jinja"):
         TemplateTokenizer.from_folder(save(tmp_path))
+
+
+def test_whatever_is_admitted_is_counted() -> None:
+    """Also what the template cannot show: as JSON, where it takes messages of that role."""
+    tokens = COUNTERS[PLAIN]
+    strict = counter(
+        "{% for m in messages %}{% if m.content is not string %}{{ raise_exception('text only') }}"
+        "{% endif %}{% endfor %}" + PLAIN
+    )
+    for number in range(400):
+        try:
+            wire = read_wire(hostile(number))
+        except MessageError:
+            continue
+        assert tokens.count_message(wire) > 0
+        assert strict.count_message(wire) > 0
+
+
+def test_bytes_of_media_are_no_text() -> None:
+    """A marker of the template, and an estimate besides, in a message and in a request."""
+    tokens = COUNTERS[PLAIN]
+    url = "data:image/png;base64," + "QUJD" * 50_000
+    for part in (
+        {"type": "image_url", "image_url": {"url": url}},
+        {"type": "audio", "data": "QUJD" * 50_000, "mimeType": "audio/wav"},
+        {"type": "zzz", "blob": "SGVsbG8=" * 9, "mime_type": "text/plain"},
+    ):
+        wire: Wire = {"role": "user", "content": [{"type": "text", "text": "so?"}, part]}
+        assert 10 < tokens.count_message(wire) < 2_000
+        assert 10 < tokens.count_request([wire]) <= sums(tokens, [wire])

@@ -23,7 +23,7 @@ FIELDS = frozenset(
         *("refusal", "reasoning_content", "reasoning"),
     }
 )
-CALL_FIELDS = frozenset({"id", "type", "index", "function", "custom"})
+CALL_FIELDS = frozenset({"id", "type", "index"})
 FUNCTION_FIELDS = frozenset({"name", "arguments", "input"})
 # Of a part whose text counts: marks for a provider's cache, and what proves where the text is from.
 PART_MARKS = frozenset({"type", "cache_control", "signature"})
@@ -127,10 +127,11 @@ def beside(message: Mapping[str, Any]) -> Iterator[Piece]:
     yield from read_fields(message, known)
     functions = [message.get("function_call")]
     for call in message.get("tool_calls") or ():
-        yield from read_fields(call, CALL_FIELDS)
-        functions += [call.get("function"), call.get("custom")]
+        key = "function" if call.get("function") else "custom"
+        yield from read_fields(call, CALL_FIELDS | {key})
+        functions.append(call.get(key))
     for function in functions:
-        if function and len(function) > 2:
+        if isinstance(function, Mapping):
             yield from read_fields(function, FUNCTION_FIELDS)
 
 
