@@ -38,9 +38,6 @@ FIELDS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
 
 REASONING_TYPES = frozenset({"reasoning", "redacted_thinking", "thinking"})
 
-# Parts in which a model thinks: no reader is told of them.
-THOUGHTS = frozenset({"reasoning", "redacted_thinking", "thinking"})
-
 # What of a message no reader is told: thoughts, and what only its provider can use.
 HIDDEN_FIELDS = frozenset(
     {
@@ -333,7 +330,7 @@ def _is_told(key: str, value: object) -> bool:
 
 def _told_part(part: Mapping[str, Any]) -> Wire:
     told = {"type": part["type"]}
-    if isinstance(part.get("text"), str) and part["type"] not in THOUGHTS:
+    if isinstance(part.get("text"), str) and part["type"] not in REASONING_TYPES:
         told["text"] = part["text"]
     return told
 

@@ -167,17 +167,17 @@ def test_a_message_that_a_counter_cannot_count_can_be_taken_back() -> None:
     store = Sessions(MemoryStore())
     options: dict[str, Any] = {"max_tokens": 100, "counter": Faulty()}
     worker = store.open("s", **options)
-    for ctx in (ContextManager(**options), worker):
+    found: tuple[ContextManager, ...] = (ContextManager(**options), worker)
+    for ctx in found:
         first = ctx.add_message("user", "hello")
         second = ctx.add_message("user", "poison")
         with pytest.raises(CounterError, match=rf"message {second.id} cannot be .*OSError: away.*"):
             ctx.messages()
         with pytest.raises(CounterError, match=rf"rewind\({second.id}\) takes it back"):
             len(ctx)
-        if ctx is worker:
-            other = store.open("s", **options)
-        else:
-            other = ContextManager.from_dict(ctx.to_dict(), **options)
+        stored = ctx is worker
+        loaded = ContextManager.from_dict(ctx.to_dict(), **options)
+        other = store.open("s", **options) if stored else loaded
         with pytest.raises(CounterError):
             other.messages()
         assert [one.content for one in other.rewind(second)] == ["poison"]

@@ -72,6 +72,8 @@ MEDIA: dict[str, Wire] = {
     "lines": mixed(data=LINES, mime_type="audio/ogg"),
     "format": mixed(data=BLOB, format="mp3"),
     "video": mixed(data=BLOB, format="mp4"),
+    "audio of a reply": {"type": "zzz", "audio": {"id": "a", "data": BLOB}},
+    "no type at all": {"type": "zzz", "images": [{"b64_json": BLOB}]},
     "pdf": mixed(data=BLOB, mime_type="application/pdf"),
 }
 

@@ -167,5 +167,7 @@ def payload_of(function: Mapping[str, Any]) -> str:
     """
     given = (function.get("arguments"), function.get("input"))
     text = next((payload for payload in given if isinstance(payload, str)), None)
-    other = next((payload for payload in given if payload is not None), "")
-    return text if text is not None else other and compact(other)
+    if text is not None:
+        return text
+    other = next((payload for payload in given if payload is not None), None)
+    return "" if other is None else compact(other)

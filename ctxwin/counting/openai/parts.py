@@ -40,6 +40,8 @@ MEDIA_TYPES = (
     *("mime_type", "mimeType", "mimetype", "media_type", "mediaType"),
     *("content_type", "contentType", "type", "format"),
 )
+MEDIA_FIELDS = frozenset({"audio", "image", "video", "media", "input_audio"})
+LONG = 512  # characters of base64 that need no type beside them to be taken for bytes
 # Texts that only their provider can read.
 SEALED = frozenset(
     {
@@ -145,18 +147,27 @@ def _empty(value: object) -> bool:
     return value is None or value is False or value in ("", [], {})
 
 
-def _without_media(value: Any, found: list[Piece]) -> Any:
-    """Return a JSON value with an empty text in the place of each medium, and add it to `found`."""
+def _without_media(value: Any, found: list[Piece], within: str = "") -> Any:
+    """
+    Return a JSON value with an empty text in the place of each medium, and add it to `found`.
+
+    Args:
+        value: the value.
+        found: what to count of the media.
+        within: the field that the value stands in, which may say of what kind its bytes are.
+    """
     if isinstance(value, Mapping):
-        stated = " ".join([str(value[key]) for key in MEDIA_TYPES if _is_short(value.get(key))])
+        stated = " ".join([value[key] for key in MEDIA_TYPES if _is_short(value.get(key))])
+        if not stated and within in MEDIA_FIELDS:
+            stated = within
         return {
             key: _text_or_medium(key, item, stated.lower(), found)
             if isinstance(item, str)
-            else _without_media(item, found)
+            else _without_media(item, found, key)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_without_media(item, found) for item in value]
+        return [_without_media(item, found, within) for item in value]
     return _text_or_medium("", value, "", found) if isinstance(value, str) else value
 
 
@@ -166,7 +177,7 @@ def _text_or_medium(key: str, text: str, stated: str, found: list[Piece]) -> str
         stated = text[5 : text.index(",")].lower()
     elif key in SEALED:
         stated = "sealed"
-    elif key not in BYTES or not stated or not media.is_base64(text):
+    elif key not in BYTES or not (stated or len(text) > LONG) or not media.is_base64(text):
         return text
     if text:
         found.append(_medium(text, stated))
