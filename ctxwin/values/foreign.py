@@ -79,7 +79,11 @@ def _has(*keys: str) -> Callable[[Given], bool]:
 
 
 def _type_in(names: frozenset[str]) -> Callable[[Given], bool]:
-    return lambda given: given.get("type") in names
+    def holds(given: Given) -> bool:
+        kind = given.get("type")  # anything may stand there
+        return isinstance(kind, str) and kind in names
+
+    return holds
 
 
 # From top to bottom: the first that fits names it.
