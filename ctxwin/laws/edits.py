@@ -17,6 +17,12 @@ from ctxwin.values.wire import REASONING_TYPES, Content
 def edit_faults(old: Content, new: Content) -> Iterator[str]:
     """Yield what is wrong with an edit of content from `old` to `new`."""
     old_texts, new_texts = _changed(_texts(old), _texts(new))
+    if len(old_texts) == len(new_texts):
+        pairs = list(zip(old_texts, new_texts, strict=True))
+    else:  # texts came or went, so any of the new ones may come from any of the old ones
+        pairs = [(text, new_text) for text in old_texts for new_text in new_texts]
+    if any(is_json_document(text) and not _is_json(new_text) for text, new_text in pairs):
+        yield "the old text was JSON, the new text is not: it must stay JSON"
     for new_text in new_texts:
         # A plan does not say which text became which: take the one of which most is left.
         origin = max(old_texts, key=lambda text: sum(_kept(text, new_text)), default="")
@@ -25,12 +31,6 @@ def edit_faults(old: Content, new: Content) -> Iterator[str]:
                 "a kept part of the old text ends inside a grapheme of the old or the new text: "
                 "cut with floor_boundary() and ceil_boundary()"
             )
-    if len(old_texts) == len(new_texts):
-        pairs = list(zip(old_texts, new_texts, strict=True))
-    else:  # texts came or went, so any of the new ones may come from any of the old ones
-        pairs = [(text, new_text) for text in old_texts for new_text in new_texts]
-    if any(is_json_document(text) and not _is_json(new_text) for text, new_text in pairs):
-        yield "the old text was JSON, the new text is not: it must stay JSON"
     old_blocks = _reasoning(old)
     if any(block not in old_blocks for block in _reasoning(new)):
         yield "a reasoning block was changed: keep it whole or drop it whole"

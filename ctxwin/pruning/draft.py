@@ -529,7 +529,7 @@ class _Rewritten:
         return unit
 
     def _act(self, kind: str, step: Step, message_ids: tuple[int, ...], freed: int) -> None:
-        reason = step.reason or "no reason given"
+        reason = step.reason if step.reason.strip() else self._strategy
         self.actions.append(Action(kind, self._strategy, reason, message_ids, freed))
 
 

@@ -24,9 +24,9 @@ from ctxwin.testing.data.fakes import (
     FailingSummarizer,
     Folding,
     OddCounter,
+    Protecting,
     ScriptedSummarizer,
     SlowSummarizer,
-    Sparing,
     WordCounter,
 )
 from ctxwin.testing.judge.windows import InvalidWindowError, assert_valid_window
@@ -47,9 +47,9 @@ __all__ = [
     "HostileStrategy",
     "InvalidWindowError",
     "OddCounter",
+    "Protecting",
     "ScriptedSummarizer",
     "SlowSummarizer",
-    "Sparing",
     "StoreContract",
     "StrategyContract",
     "WordCounter",

@@ -176,12 +176,12 @@ def _cases(
     ask_every = draw(st.sampled_from([0, 0, 1, 3] if len(history) <= 12 else [0, 0, 5, 9]))
     free = set(range(len(history))) - current_positions(history, ask_every)
     places = st.integers(0, max(0, len(history) - 1))
-    pinned, spared = (draw(st.frozensets(places, max_size=size)) & free for size in (2, 4))
+    pinned, protected = (draw(st.frozensets(places, max_size=size)) & free for size in (2, 4))
     if draw(st.integers(0, 11)) == 11:
         pinned = frozenset(free)
     low, by_hand = draw(st.sampled_from(lows)), draw(st.integers(0, 3)) == 3
     left, floor = (
-        costs_left(counter, history, pinned | spared),
+        costs_left(counter, history, pinned | protected),
         costs_left(counter, history, pinned)[-1],
     )
     target = left[draw(st.integers(0, 19)) % len(left)] + draw(st.sampled_from(_ASIDE))
@@ -192,7 +192,7 @@ def _cases(
         budget=Budget(max(1, _tokens(target, floor, low)), low=low),
         counter=counter,
         pinned=pinned,
-        spared=frozenset(place + 1 for place in spared),
+        protected=frozenset(place + 1 for place in protected),
         ask_every=ask_every,
         allow_question_edit=draw(st.integers(0, 3)) == 3,
         prune_first=by_hand,

@@ -34,4 +34,4 @@ except ContractError as error:
 #>   id  role  tokens  before  plan  after  content
 #>   1   user  4       yes           -      ''
 #>   2   user  4       yes           yes    ''
-#>   budget 10 tokens: 1 messages
+#>   budget 10 tokens: a window of 1 message

@@ -664,16 +664,6 @@ class Moody:
 # L14.
 
 
-def gives_no_reason(request: PruneRequest) -> Plan | None:
-    units = oldest(request)
-    return Plan.drop(units) if units else None
-
-
-def gives_a_blank_reason(request: PruneRequest) -> Plan | None:
-    units = oldest(request)
-    return Plan.drop(units, "  ") if units else None
-
-
 def edits_what_it_drops(request: PruneRequest) -> Plan | None:
     units = oldest(request)
     return Plan.edit(units[0].messages[0], "", REASON) + Plan.drop(units, REASON) if units else None
@@ -808,7 +798,7 @@ _OF_LAW: dict[str, Sequence[Any]] = {
             LocksTheFirst,
         ),
     ],
-    "L14": [gives_no_reason, gives_a_blank_reason, edits_what_it_drops],
+    "L14": [edits_what_it_drops],
     "L15": [
         *(writes_a_blank, writes_too_much, sums_up_nothing, repeats_in_full),
         *(asks_for_any_length, sums_up_everything_at_once),
@@ -828,6 +818,16 @@ SABOTEURS: dict[str, tuple[str, Any, dict[str, Any]]] = {
 
 
 # Strange, but lawful.
+
+
+def gives_no_reason(request: PruneRequest) -> Plan | None:
+    units = oldest(request)
+    return Plan.drop(units) if units else None
+
+
+def gives_a_blank_reason(request: PruneRequest) -> Plan | None:
+    units = oldest(request)
+    return Plan.drop(units, "  ") if units else None
 
 
 def never_helps(request: PruneRequest) -> None:
@@ -1069,6 +1069,8 @@ ODDITIES: dict[str, object] = {
     function.__name__: Behaves(function)
     for function in (
         *(
+            gives_no_reason,
+            gives_a_blank_reason,
             never_helps,
             drops_all_it_may,
             drops_newest_first,

@@ -31,7 +31,7 @@ from ctxwin.values.errors import StrategyError
 from ctxwin.values.message import read_message
 from ctxwin.values.wire import Wire
 from plants import PLANTS, uproot
-from saboteurs import Alternates, gives_no_reason, made, off_by_one
+from saboteurs import Alternates, edits_what_it_drops, made, off_by_one
 
 pytest_plugins = ["pytester"]
 QUICK = settings(
@@ -107,7 +107,7 @@ def test_cases_reach_pins_and_odd_counters() -> None:
     """Cases vary everything that matters: pins, protected units, summaries, budgets, counters."""
     conditions: list[Callable[[Any], bool]] = [
         lambda case: bool(case.pinned) and max(case.pinned) < len(case.history) - 1,
-        lambda case: bool(case.spared),
+        lambda case: bool(case.protected),
         lambda case: case.ask_every == 1,
         lambda case: case.prune_first,
         lambda case: case.folded,
@@ -215,7 +215,9 @@ def test_bad_subjects_are_refused_at_once() -> None:
 def test_expected_failures_of_check_strategy() -> None:
     """A known breach passes if it has a reason; one that no longer happens fails."""
     check_strategy(
-        made(gives_no_reason), expected_failures={"L14": "they are all the same"}, max_examples=20
+        made(edits_what_it_drops),
+        expected_failures={"L14": "they are all the same"},
+        max_examples=20,
     )
     with pytest.raises(AssertionError, match="L9, which the strategy no longer breaks: remove it"):
         check_strategy("drop-oldest", expected_failures={"L9": "it used to"}, max_examples=5)
@@ -271,7 +273,9 @@ def test_a_finding_names_law_table_and_snippet() -> None:
         "after",
         "content",
     ]
-    assert "strategies=[Behaves(off_by_one)]" in finding.snippet
+    assert (
+        "check_strategy(Behaves(off_by_one), cases=[case], reaches_target=True)" in finding.snippet
+    )
     for part in ("off-by-one breaks L1 budget", finding.reason, "Repeat it:"):
         assert part in str(caught.value)
 

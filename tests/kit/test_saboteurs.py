@@ -3,9 +3,10 @@
 import pytest
 from hypothesis import settings
 
+import saboteurs
 from ctxwin.laws.laws import LAWS
 from ctxwin.pruning import driving
-from ctxwin.testing import check_strategy
+from ctxwin.testing import ContractError, check_strategy
 from ctxwin.testing.trials import spy
 from ctxwin.testing.trials.search import CHECKS, search
 from ctxwin.testing.trials.subjects import Capabilities, Subject
@@ -13,12 +14,14 @@ from saboteurs import ODDITIES, SABOTEURS, made
 
 # Some saboteurs break their law in one case of forty: a hundred fresh cases can miss them. A search
 # ends with the first breach, so a high limit costs nothing.
+# What these do depends on chance, or on what they were asked before the case that is shown.
+REMEMBER = {"Moody", "SharesItsLimit", "believes_old_costs", "drops_at_random"}
 MANY = max(2000, settings().max_examples)
 
 
 @pytest.mark.parametrize("name", SABOTEURS)
 def test_saboteurs_are_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kit finds each by its own law and no other, on a history of a few messages."""
+    """Each is found by its own law and no other, on a few messages, and again when pasted."""
     for module in (driving, spy):
         monkeypatch.setattr(module, "MAX_EFFECTS", 50)  # one saboteur yields as many as it may
     law, saboteur, claims = SABOTEURS[name]
@@ -27,6 +30,12 @@ def test_saboteurs_are_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None
     assert finding is not None
     assert finding.law == law
     assert len(finding.case.history) <= 12
+    if name in REMEMBER:
+        return
+    with pytest.raises(ContractError) as caught:
+        exec(finding.snippet, dict(vars(saboteurs)))  # noqa: S102 - our own code
+    again = {one.law: one.reason for one in caught.value.violations}
+    assert again[law] == finding.reason or law == "L10"  # the two answers may come in either order
     others = [other for other in CHECKS if other != law]
     assert search(subject, others, max_examples=max(5, settings().max_examples // 10)) is None
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from ctxwin import Budget, BudgetError, ContextManager, Message, TokenCounter
+from ctxwin import Budget, ContextManager, Message, TokenCounter, testing
 from ctxwin.testing import InvalidWindowError, WordCounter, assert_valid_window
 from ctxwin.testing.data.cases import Case
 from ctxwin.testing.judge.grouping import kept_messages
@@ -161,18 +161,18 @@ def test_what_must_be_kept_is_a_valid_window_of_its_own(
 
 
 @given(cases())
-def test_cases_can_be_repeated(case: Case) -> None:
-    """A snippet is Python code that ends with the same window."""
-    code = case.snippet(["clear-tool-results"])
-    assert code.count("ctx.append(") == len(case.history)
-    namespace: dict[str, Any] = {}
-    try:
-        exec(code.removesuffix("print(ctx.last_receipt)"), namespace)  # noqa: S102 - our own code
-    except BudgetError:
-        return
-    manager = case.manager(["clear-tool-results"])
-    case.play(manager)
-    assert namespace["ctx"].messages() == manager.messages()
+def test_cases_can_be_written_as_code(case: Case) -> None:
+    """The code makes a case that plays alike."""
+    names = vars(testing) | {"Budget": Budget}
+    again = eval(case.code(), names)  # noqa: S307 - our own code
+    assert again.code() == case.code()
+    assert again.history == case.history
+    windows = []
+    for one in (case, again):
+        manager = one.manager(["clear-tool-results"])
+        one.play(manager)
+        windows.append([message.to_dict() for message in manager])
+    assert windows[0] == windows[1]
 
 
 def test_summaries_are_known_by_their_sources() -> None:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 
 from ctxwin.counting import TokenCounter
 from ctxwin.manager import ContextManager
-from ctxwin.testing.data.fakes import Folding, Sparing
+from ctxwin.testing.data.code import code_of
+from ctxwin.testing.data.fakes import Folding, Protecting
 from ctxwin.values.budget import Budget
 from ctxwin.values.errors import BudgetError
 from ctxwin.values.wire import Wire, copy_json
@@ -22,7 +23,7 @@ class Case:
         budget: the budget.
         counter: the counter.
         pinned: positions of the messages that are pinned when they are appended.
-        spared: ids of messages whose units another plugin asks to protect (the first message
+        protected: ids of messages whose units another plugin asks to protect (the first message
             appended has id 1).
         ask_every: `messages()` is called each time this many messages were appended, and at the
             end; with 0, only at the end.
@@ -36,13 +37,13 @@ class Case:
     budget: Budget
     counter: TokenCounter
     pinned: frozenset[int] = frozenset()
-    spared: frozenset[int] = frozenset()
+    protected: frozenset[int] = frozenset()
     ask_every: int = 0
     allow_question_edit: bool = False
     prune_first: bool = False
     folded: bool = False
 
-    # Hypothesis prints it, and a history can be long; `snippet` shows everything.
+    # Hypothesis prints it, and a history can be long; `code` shows everything.
     def __repr__(self) -> str:
         size = f"{len(self.history)} messages, {self.budget.max_tokens} tokens"
         return f"<Case of {size}, {self.counter!r}>"
@@ -60,7 +61,7 @@ class Case:
 
     def _plugins(self) -> list[object]:
         return [
-            *([Sparing(self.spared)] if self.spared else []),
+            *([Protecting(self.protected)] if self.protected else []),
             *([Folding()] if self.folded else []),
         ]
 
@@ -89,34 +90,17 @@ class Case:
         kept = range(length)
         return replace(self, history=self.history[:length], pinned=self.pinned.intersection(kept))
 
-    def snippet(self, strategies: Sequence[object]) -> str:
-        """Return Python that repeats the case."""
-        plugins = self._plugins()
-        names = [_shown(strategy) for strategy in (*plugins, *strategies)]
-        fakes = {type(fake).__name__ for fake in (self.counter, *plugins)}
-        budget = f"Budget({self.budget.max_tokens}, low={self.budget.low})"
-        options = [
-            f"budget={budget}",
-            f"counter={self.counter!r}",
-            f"strategies=[{', '.join(names)}]",
-        ]
-        if self.allow_question_edit:
-            options.append("allow_question_edit=True")
+    def code(self) -> str:
+        """Return Python that makes an equal case."""
+        history = "".join(f"        {wire!r},\n" for wire in self.history)
         lines = [
-            "from ctxwin import Budget, ContextManager",
-            f"from ctxwin.testing import {', '.join(sorted(fakes))}",
-            "",
-            f"ctx = ContextManager({', '.join(options)})",
+            f"history=(\n{history}    )",
+            f"budget=Budget({self.budget.max_tokens}, low={self.budget.low})",
+            f"counter={code_of(self.counter) or repr(self.counter)}",
+            *(
+                f"{knob.name}={getattr(self, knob.name)!r}"
+                for knob in fields(self)
+                if knob.default is not MISSING and getattr(self, knob.name) != knob.default
+            ),
         ]
-        for place, wire, asks in self.steps():
-            lines.append(f"ctx.append({wire!r}{', pinned=True' if place in self.pinned else ''})")
-            if asks:
-                lines += ["ctx.prune_history()"] * self.prune_first + ["ctx.messages()"]
-        return "\n".join([*lines, "print(ctx.last_receipt)"])
-
-
-def _shown(strategy: object) -> str:
-    """Return a strategy as code: its own `repr`, or else its class called with `...`."""
-    if isinstance(strategy, str) or type(strategy).__repr__ is not object.__repr__:
-        return repr(strategy)
-    return f"{type(strategy).__name__}({'...' if getattr(strategy, '__dict__', True) else ''})"
+        return "".join(["Case(\n", *(f"    {line},\n" for line in lines), ")"])

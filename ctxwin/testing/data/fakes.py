@@ -199,7 +199,7 @@ class SlowSummarizer(ScriptedSummarizer):
         return super().__call__(messages, previous_summary, max_tokens)
 
 
-class Sparing:
+class Protecting:
     """
     A plugin that asks to protect the units of some messages.
 
@@ -207,13 +207,13 @@ class Sparing:
         ids: the ids of the messages.
     """
 
-    name = "testing-sparing"
+    name = "testing-protecting"
 
     def __init__(self, ids: Collection[int]) -> None:
         self.ids = frozenset(ids)
 
     def __repr__(self) -> str:
-        return f"Sparing({sorted(self.ids)})"
+        return f"Protecting({sorted(self.ids)})"
 
     @hookimpl
     def ctxwin_protect(self, request: PruneRequest) -> Iterable[Unit]:

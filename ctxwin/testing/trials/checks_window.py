@@ -15,7 +15,7 @@ from ctxwin.testing.judge.grouping import RESULT, kept_messages
 from ctxwin.testing.judge.windows import count_request
 from ctxwin.testing.trials.trials import Ask, Trial
 from ctxwin.values.message import Message
-from ctxwin.values.plan import Plan, Summarize
+from ctxwin.values.plan import Summarize
 from ctxwin.values.wire import Wire
 
 LONGEST_FILL = 2000  # the most words of a summary, where a strategy asks for more
@@ -136,13 +136,9 @@ def progress(trial: Trial) -> Breaches:
 
 
 def explained(trial: Trial) -> Breaches:
-    """L14: a plan gives a reason for each step, and a receipt names everything that is gone."""
+    """L14: a receipt names everything that is gone, with a strategy and a reason."""
     yield from _judged(trial, "L14")
     for ask in trial.asks:
-        for asked in ask.asked:
-            steps = asked.answer.steps if isinstance(asked.answer, Plan) else ()
-            if any(not str(step.reason).strip() for step in steps):
-                yield Breach("a step of its plan gives no reason", ask)
         if ask.receipt is None:
             continue
         gone = {message.id for message in ask.before} - {message.id for message in ask.after}

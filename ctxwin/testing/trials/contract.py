@@ -6,14 +6,18 @@ The contract of a strategy: a search finds no history on which it breaks a law.
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from hypothesis import strategies as st
 
 from ctxwin.testing.data.cases import Case
 from ctxwin.testing.strategies import cases as default_cases
 from ctxwin.testing.trials.reports import STATEMENTS, ContractError, Finding
-from ctxwin.testing.trials.search import CHECKS, search
+from ctxwin.testing.trials.search import search_all
 from ctxwin.testing.trials.subjects import Capabilities, Subject, adapted, fresh
+
+# What was found of each class of tests.
+_FOUND: WeakKeyDictionary[type, Mapping[str, Finding]] = WeakKeyDictionary()
 
 
 def check_strategy(
@@ -23,7 +27,7 @@ def check_strategy(
     reaches_target: bool = False,
     bounds_summaries: bool = False,
     max_source_tokens: int | None = None,
-    cases: st.SearchStrategy[Case] | None = None,
+    cases: st.SearchStrategy[Case] | Sequence[Case] | None = None,
     max_examples: int | None = None,
     expected_failures: Mapping[str, str] | None = None,
 ) -> None:
@@ -39,7 +43,8 @@ def check_strategy(
         bounds_summaries: a claim: its plan is valid whatever text of at most `max_tokens` a
             summariser returns.
         max_source_tokens: a claim: it never has more than this summarised at once.
-        cases: what it is tried on; the default is `ctxwin.testing.strategies.cases()`.
+        cases: what it is tried on: a generator, or the very cases, as a finding has them. The
+            default is `ctxwin.testing.strategies.cases()`.
         max_examples: the number of histories; the default is that of the loaded Hypothesis profile.
         expected_failures: law -> why the strategy is known to break it. If it no longer breaks the
             law, that is an error.
@@ -59,12 +64,8 @@ def check_strategy(
         before=before,
         capabilities=Capabilities(reaches_target, bounds_summaries, max_source_tokens),
     )
-    laws = list(CHECKS)
-    found: dict[str, Finding] = {}
-    while (finding := search(subject, laws, cases, max_examples)) is not None:
-        laws.remove(finding.searched)
-        found.setdefault(finding.law, finding)
-    unexpected = [found[law] for law in CHECKS if law in found and law not in expected]
+    found = search_all(subject, cases, max_examples)
+    unexpected = [finding for law, finding in found.items() if law not in expected]
     if unexpected:
         raise ContractError(unexpected)
     missing = expected.keys() - found
@@ -95,6 +96,8 @@ class StrategyContract:
     """
     The contract of a strategy as tests, one per law; subclass it and define `strategy()`.
 
+    One search serves all tests of a class: each history is checked for every law.
+
     Attributes:
         before: strategies earlier in the chain, names or objects, so that it sees what they leave.
         reaches_target: a claim: it frees `excess_tokens` whenever the droppable units cost that
@@ -104,7 +107,7 @@ class StrategyContract:
         max_source_tokens: a claim: it never has more than this summarised at once.
         expected_failures: law -> why the strategy is known to break it. The test fails once it no
             longer does.
-        max_examples: the number of histories per law; the default is that of the loaded Hypothesis
+        max_examples: the number of histories; the default is that of the loaded Hypothesis
             profile.
     """
 
@@ -192,7 +195,7 @@ class StrategyContract:
         self._prove("L13")
 
     def test_l14_explained(self) -> None:
-        """L14: each step of its plans gives a reason, and no message is named twice."""
+        """L14: its plans name no message twice, and reasons are texts."""
         self._prove("L14")
 
     def test_l15_summaries_shrink(self) -> None:
@@ -204,18 +207,11 @@ class StrategyContract:
         self._prove("L16")
 
     def _prove(self, law: str) -> None:
-        """Search for a history on which the law is broken."""
+        """Fail if a history was found on which the law is broken."""
         __tracebackhide__ = True
         import pytest  # noqa: PLC0415 - check_strategy works without it
 
-        subject = Subject(
-            make=self.strategy,
-            before=self.before,
-            capabilities=Capabilities(
-                self.reaches_target, self.bounds_summaries, self.max_source_tokens
-            ),
-        )
-        finding = search(subject, [law], self.cases(), self.max_examples)
+        finding = self._findings().get(law)
         reason = self.expected_failures.get(law)
         if reason is None and finding is not None:
             raise ContractError([finding])
@@ -226,3 +222,18 @@ class StrategyContract:
                 f"{law} was expected to fail ({reason}) and no longer does: remove it",
                 pytrace=False,
             )
+
+    def _findings(self) -> Mapping[str, Finding]:
+        """Return what is found of all laws: searched by the class's first test, for all of them."""
+        cls = type(self)
+        if cls not in _FOUND:
+            subject = Subject(
+                make=self.strategy,
+                before=self.before,
+                capabilities=Capabilities(
+                    self.reaches_target, self.bounds_summaries, self.max_source_tokens
+                ),
+                contract=cls,
+            )
+            _FOUND[cls] = search_all(subject, self.cases(), self.max_examples)
+        return _FOUND[cls]

@@ -99,7 +99,12 @@ def table_of(ask: Ask | None, trial: Trial) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True))
         for row in rows
     ]
-    outcome = "BudgetError" if ask.error else f"{len(ask.after)} messages"
+    size = len(ask.after)
+    outcome = (
+        f"no window, since what must be kept costs {ask.error.required_tokens}"
+        if ask.error
+        else f"a window of {size} message{'s' * (size != 1)}"
+    )
     return "\n".join(
         [
             *(line.rstrip() for line in lines),

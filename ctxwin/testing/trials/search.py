@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 import hypothesis
 from hypothesis import strategies as st
@@ -23,6 +23,7 @@ from ctxwin.testing.data.cases import Case
 from ctxwin.testing.strategies import cases as default_cases
 from ctxwin.testing.trials import checks_manager, checks_window
 from ctxwin.testing.trials.reports import Finding, table_of
+from ctxwin.testing.trials.snippets import snippet_of
 from ctxwin.testing.trials.subjects import Subject
 from ctxwin.testing.trials.trials import Trial
 from ctxwin.values.errors import describe
@@ -54,13 +55,28 @@ class _Broken(Exception):  # noqa: N818 - never leaves this module
     """A law is broken; raised through Hypothesis, so that it shrinks the case."""
 
 
+Cases: TypeAlias = st.SearchStrategy[Case] | Sequence[Case] | None
+"""What a strategy is tried on: generated cases, given ones, or those of the kit."""
+
+
+def search_all(
+    subject: Subject, cases: Cases = None, max_examples: int | None = None
+) -> dict[str, Finding]:
+    """Return a finding for each law that is broken; what keeps all laws is searched only once."""
+    laws = list(CHECKS)
+    found: dict[str, Finding] = {}
+    while (finding := search(subject, laws, cases, max_examples)) is not None:
+        laws.remove(finding.searched)
+        found.setdefault(finding.law, finding)
+    return {law: found[law] for law in CHECKS if law in found}
+
+
 def search(
-    subject: Subject,
-    laws: Sequence[str],
-    cases: st.SearchStrategy[Case] | None = None,
-    max_examples: int | None = None,
+    subject: Subject, laws: Sequence[str], cases: Cases = None, max_examples: int | None = None
 ) -> Finding | None:
     """Return the smallest case found on which one of the laws is broken, or None."""
+    if cases is not None and not isinstance(cases, st.SearchStrategy):
+        return _search_given(subject, laws, cases)
     wanted = list(laws)
     broken: list[Finding] = []
 
@@ -86,6 +102,18 @@ def search(
             )
         except _Broken:
             return _shrunk(proof, broken)
+    return None
+
+
+def _search_given(subject: Subject, laws: Sequence[str], cases: Sequence[Case]) -> Finding | None:
+    """Return the first finding on the given cases, none of which is shrunk."""
+    with _quiet():
+        for case in cases:
+            for law in laws:
+                trial = Trial(case, subject)  # as at the end of a search, which looks at one law
+                breach = _first_breach(law, trial)
+                if breach is not None:
+                    return _finding(law, breach, trial)
     return None
 
 
@@ -158,13 +186,12 @@ def _first_breach(law: str, trial: Trial) -> checks_window.Breach | None:
 
 
 def _finding(law: str, breach: checks_window.Breach, trial: Trial) -> Finding:
-    snippet = trial.case.snippet([*trial.before, trial.strategy.plugin])
     return Finding(
         law,
         trial.name,
         breach.reason,
         trial.case,
         table_of(breach.ask, trial),
-        snippet,
+        snippet_of(trial),
         searched=law,
     )

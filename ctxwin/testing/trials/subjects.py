@@ -41,12 +41,14 @@ class Subject:
         make: returns a new strategy for each trial.
         before: strategies earlier in the chain, names or objects.
         capabilities: what it claims.
+        contract: the class that tests it, if one does.
         shared: what its class and its module hold before the first trial.
     """
 
     make: Callable[[], object]
     before: Sequence[object] = ()
     capabilities: Capabilities = field(default_factory=Capabilities)
+    contract: type | None = None
     shared: list["Shared"] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
