@@ -15,7 +15,11 @@ from saboteurs import ODDITIES, SABOTEURS, made
 # Some saboteurs break their law in one case of forty: a hundred fresh cases can miss them. A search
 # ends with the first breach, so a high limit costs nothing.
 # What these do depends on chance, or on what they were asked before the case that is shown.
-REMEMBER = {"Moody", "SharesItsLimit", "believes_old_costs", "drops_at_random"}
+REMEMBER = {
+    *("Moody", "SharesItsLimit", "believes_old_costs", "drops_at_random", "drops_by_address"),
+    *("drops_by_the_clock", "drops_by_an_imported_clock", "drops_by_the_date", "HasAClock"),
+    *("drops_by_the_calendar", "tells_the_time", "gives_up_after_a_while", "ServesOneAtATime"),
+}
 MANY = max(2000, settings().max_examples)
 
 
