@@ -10,8 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ctxwin import ContextManager, MessageError
+from ctxwin.counting import counter_for
 from ctxwin.values.message import read_message
 
 MESSAGE = {"role": "assistant", "content": "hi"}
@@ -225,6 +228,37 @@ def test_calls_of_frameworks(call: dict[str, Any]) -> None:
     """A call that is not wrapped in `function`, as LangChain has it."""
     with pytest.raises(MessageError, match=r"tool_calls\[0\] .*function.*name.*arguments"):
         read_message({"role": "assistant", "content": "", "tool_calls": [call]})
+
+
+KEYS = [
+    *("role", "content", "name", "tool_calls", "tool_call_id", "function_call", "audio", "refusal"),
+    *("type", "text", "choices", "delta", "message", "children", "author", "mapping", "messages"),
+    *("conversations", "from", "value", "candidates", "stop_reason", "output", "parts", "blocks"),
+    *("additional_kwargs", "lc", "tool_use", "functionCall", "toolResult", "id", "function"),
+    *("arguments", "annotations", "parsed", "index", "incomplete", "data", "signature"),
+]
+ATOMS = st.sampled_from(
+    [None, True, 0, 1.5, "", "hi", "user", "assistant", "tool", "model", "text", "thinking", "ai"]
+)
+JSON: st.SearchStrategy[Any] = st.recursive(
+    ATOMS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner),
+    max_leaves=12,
+)
+
+
+@given(JSON, st.booleans(), st.booleans())
+def test_whatever_is_given_is_taken_or_refused(given_: Any, dumped: bool, incomplete: bool) -> None:
+    """A `MessageError`, short and of one line, or a message that every counter can count."""
+    try:
+        wire = read_message(Dumps(given_) if dumped else given_, incomplete=incomplete)
+    except MessageError as error:
+        assert len(str(error)) < 600
+        assert "\n" not in str(error)
+        return
+    assert counter_for("gpt-4o").count_message(wire) > 0
+    assert counter_for("claude-sonnet-4-5").count_message(wire) > 0
+    assert read_message(wire) == wire
 
 
 def test_what_is_quoted_is_short() -> None:
