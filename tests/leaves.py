@@ -1,7 +1,11 @@
-"""A JSON value with something else in one of its places, for each place."""
+"""A JSON value with something odd in one place, for each place; and what an error says of it."""
 
 from collections.abc import Iterator
 from typing import Any
+
+from ctxwin.values.errors import LONGEST_QUOTE
+
+SECRET = " ".join(f"{number:05x}" for number in range(20_000))  # no part of it comes twice
 
 
 def replaced(value: Any, other: Any) -> Iterator[Any]:
@@ -18,3 +22,9 @@ def replaced(value: Any, other: Any) -> Iterator[Any]:
         for place, item in enumerate(value):
             for copy in replaced(item, other):
                 yield [*value[:place], copy, *value[place + 1 :]]
+
+
+def quotes_too_much(text: str) -> bool:
+    """Whether more than eighty characters of the secret stand in a row in a text."""
+    longer = LONGEST_QUOTE + 1
+    return any(text[start : start + longer] in SECRET for start in range(len(text) - longer + 1))

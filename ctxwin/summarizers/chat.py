@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Generator, Sequence
 from typing import Any
 
 from ctxwin.summarizers.transcript import prompt
-from ctxwin.values.errors import SummarizerError
+from ctxwin.values.errors import SummarizerError, quoted
 from ctxwin.values.message import Message
 
 
@@ -92,7 +92,9 @@ def _text_of(reply: Any) -> str:
     choice = reply.choices[0]
     refusal = getattr(choice.message, "refusal", None)
     if refusal or choice.finish_reason == "content_filter":
-        raise SummarizerError(f"the model refused: {refusal or 'content filter'}")
+        raise SummarizerError(
+            f"the model refused: {quoted(refusal) if refusal else 'content filter'}"
+        )
     if choice.finish_reason == "length":
         raise SummarizerError("the model's summary was cut off: it wrote more than its limit")
     text = choice.message.content

@@ -1,6 +1,5 @@
 """Units: every shape of a tool exchange, and that a rewind undoes an append exactly."""
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from ctxwin.testing.judge.grouping import sendable, units_of
 from ctxwin.testing.strategies import histories
 from ctxwin.values.message import Message
 from ctxwin.values.wire import Wire
+from steps import lines_run
 
 
 def user(text: str = "hi") -> Wire:
@@ -145,24 +145,6 @@ def snapshot(history: History) -> Any:
         list(history._units),
         history.question.message.id if history.question else None,
     )
-
-
-def lines_run(function: Callable[[], object]) -> int:
-    """How many lines of Python a call runs: what it does, whatever the machine is busy with."""
-    count = 0
-
-    def trace(frame: Any, event: str, _: object) -> Any:
-        nonlocal count
-        count += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        function()
-    finally:
-        sys.settrace(before)
-    return count
 
 
 def behind_dead_calls(pairs: int) -> ContextManager:

@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from ctxwin import ContextManager
 from ctxwin.sessions import MemoryStore, RecordError, Sessions, journal
 from ctxwin.testing import Folding, WordCounter
 from ctxwin_plugins.clamp_oversized import ClampOversized
+from leaves import SECRET, quotes_too_much, replaced
 
 CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 OPTIONS: dict[str, Any] = {
@@ -140,6 +142,28 @@ def junk() -> st.SearchStrategy[Any]:
         st.just({"role": "villain"}),
         st.just(1.5),
     )
+
+
+ODD: dict[str, object] = {"text": SECRET, "list": [SECRET], "mapping": {SECRET: 1}, "none": None}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_odd_record_is_named_and_hardly_quoted(store: MemoryStore, kind: str, odd: str) -> None:
+    """Whatever stands in one of its places, for opening a session and for reading its log."""
+    number = next(n for n, record in records(store).items() if kind_of(record) == kind)
+    whole = json.loads(records(store)[number][9:])
+    if kind == "state":  # its messages are many, and alike
+        whole["state"]["log"] = whole["state"]["log"][:2]
+    for fields in replaced(whole, ODD[odd]):
+        broken = until(store, change_around(store, number)[1])
+        records(broken)[number] = sealed(fields)
+        sessions = Sessions(broken)
+        for ask in (partial(sessions.open, "a", **OPTIONS), partial(sessions.read, "a")):
+            try:
+                ask()
+            except RecordError as error:
+                assert not quotes_too_much(str(error)), str(error)
 
 
 @given(data=st.data(), kind=st.sampled_from(KINDS))

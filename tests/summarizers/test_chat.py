@@ -52,7 +52,7 @@ def test_a_summary_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (reply(refusal="I would rather not"), "refused: I would rather not"),
+        (reply(refusal="I would rather not"), "refused: 'I would rather not'"),
         (reply(reason="content_filter"), "refused: content filter"),
         (reply(reason="length"), "cut off"),
         (reply(None), "said nothing"),

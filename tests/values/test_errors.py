@@ -9,10 +9,9 @@ import pytest
 
 from ctxwin import ContextManager, Message, MessageError, StateError
 from ctxwin.testing import Folding, WordCounter
-from ctxwin.values.errors import LONGEST_QUOTE, LONGEST_REPORT, describe, quoted
-from leaves import replaced
+from ctxwin.values.errors import LONGEST_REPORT, describe, quoted
+from leaves import SECRET, quotes_too_much, replaced
 
-SECRET = " ".join(f"{number:05x}" for number in range(20_000))  # no part of it comes twice
 ODD: dict[str, object] = {
     "text": SECRET,
     "list": [SECRET],
@@ -28,12 +27,6 @@ MESSAGES: list[dict[str, Any]] = [
     {"role": "assistant", "content": "a", "function_call": CALL["function"]},
     {"role": "tool", "content": "r", "tool_call_id": "1"},
 ]
-
-
-def quotes_too_much(text: str) -> bool:
-    """Whether more than eighty characters of the secret stand in a row in a text."""
-    longer = LONGEST_QUOTE + 1
-    return any(text[start : start + longer] in SECRET for start in range(len(text) - longer + 1))
 
 
 def state() -> dict[str, Any]:
