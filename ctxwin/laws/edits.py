@@ -6,33 +6,34 @@ functions compare the old content with the new: nobody tells them where a strate
 """
 
 import json
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from ctxwin.laws.graphemes import ceil_boundary, floor_boundary, is_boundary
 from ctxwin.values.wire import REASONING_TYPES, Content
+
+FEW = 16  # texts that have changed: so many are all compared with each new one
 
 
 def edit_faults(old: Content, new: Content) -> Iterator[str]:
     """Yield what is wrong with an edit of content from `old` to `new`."""
     old_texts, new_texts = _changed(_texts(old), _texts(new))
     if len(old_texts) == len(new_texts):
-        pairs = list(zip(old_texts, new_texts, strict=True))
+        pairs = zip(old_texts, new_texts, strict=True)
+        broken = any(is_json_document(text) and not _is_json(new_text) for text, new_text in pairs)
     else:  # texts came or went, so any of the new ones may come from any of the old ones
-        pairs = [(text, new_text) for text in old_texts for new_text in new_texts]
-    if any(is_json_document(text) and not _is_json(new_text) for text, new_text in pairs):
+        broken = any(map(is_json_document, old_texts)) and not all(map(_is_json, new_texts))
+    if broken:
         yield "the old text was JSON, the new text is not: it must stay JSON"
+    origin_of = _origins(old_texts)
     for new_text in new_texts:
-        # A plan does not say which text became which: take the one of which most is left.
-        origin = max(old_texts, key=lambda text: sum(_kept(text, new_text)), default="")
-        if not _ends_on_graphemes(origin, new_text):
+        if not _ends_on_graphemes(origin_of(new_text), new_text):
             yield (
                 "a kept part of the old text ends inside a grapheme of the old or the new text: "
                 "cut with floor_boundary() and ceil_boundary()"
             )
-    old_blocks = _reasoning(old)
-    if any(block not in old_blocks for block in _reasoning(new)):
+    if not set(_reasoning(new)) <= set(_reasoning(old)):
         yield "a reasoning block was changed: keep it whole or drop it whole"
 
 
@@ -49,16 +50,47 @@ def _texts(content: Content) -> list[str]:
 
 def _changed(old: list[str], new: list[str]) -> tuple[list[str], list[str]]:
     """Return the texts of each side without those that both sides have."""
-    old, new = list(old), list(new)
-    for text in (Counter(old) & Counter(new)).elements():
-        old.remove(text)
-        new.remove(text)
-    return old, new
+    common = Counter(old) & Counter(new)
+    return _without(old, common), _without(new, common)
 
 
-def _reasoning(content: Content) -> list[dict[str, Any]]:
+def _without(texts: list[str], common: Counter[str]) -> list[str]:
+    left, rest = Counter(common), []
+    for text in texts:
+        if left[text]:
+            left[text] -= 1
+        else:
+            rest.append(text)
+    return rest
+
+
+def _origins(texts: list[str]) -> Callable[[str], str]:
+    """
+    Return what finds the text that a new one was made of: the one of which most is left.
+
+    A plan does not say which text became which. Of many texts only those are looked at that stand
+    beside the new one in alphabetical order, read forwards and backwards: one of them has the
+    longest head in common with it, and one the longest tail.
+    """
+    forwards, backwards = sorted(texts), sorted(text[::-1] for text in texts)
+
+    def origin(new: str) -> str:
+        near = {*_beside(forwards, new), *(text[::-1] for text in _beside(backwards, new[::-1]))}
+        found = texts if len(texts) <= FEW else sorted(near)
+        return max(found, key=lambda text: sum(_kept(text, new)), default="")
+
+    return origin
+
+
+def _beside(texts: list[str], text: str) -> list[str]:
+    place = bisect_left(texts, text)
+    return texts[max(0, place - 1) : place + 1]
+
+
+def _reasoning(content: Content) -> list[str]:
     parts = content if isinstance(content, list) else ()
-    return [part for part in parts if part["type"] in REASONING_TYPES or "signature" in part]
+    reasoning = [p for p in parts if p["type"] in REASONING_TYPES or "signature" in p]
+    return [json.dumps(part, sort_keys=True) for part in reasoning]
 
 
 def _is_json(text: str) -> bool:

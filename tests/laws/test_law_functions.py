@@ -1,5 +1,7 @@
 """Each law of kind W as a pure function: changes that keep it, and changes that break it."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from ctxwin.laws import laws
 from ctxwin.laws.edits import edit_faults
 from ctxwin.laws.laws import Context, Outcome, check_plan
 from ctxwin.values.plan import make_unit
+from steps import work_done
 
 CALLS = [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
 
@@ -207,6 +210,57 @@ TEXT = {"type": "text", "text": "long text"}
 def test_edits(old: Any, new: Any, lawful: bool) -> None:
     """Graphemes stay whole, JSON stays JSON, and reasoning is kept whole or dropped whole."""
     assert (list(edit_faults(old, new)) == []) is lawful
+
+
+def parts(texts: list[str]) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": text} for text in texts]
+
+
+EDITS: dict[str, Callable[[int], tuple[Any, Any]]] = {
+    "all are cut": lambda size: (
+        parts([f"{n:09} long text" for n in range(size)]),
+        parts([f"{n:09}" for n in range(size)]),
+    ),
+    "all are cut, and one is gone": lambda size: (
+        parts([f"{n:09} long text" for n in range(size)]),
+        parts([f"{n:09}" for n in range(1, size)]),
+    ),
+    "JSON, and one is gone": lambda size: (
+        parts([f'{{"a": {n}, "b": 1}}' for n in range(size)]),
+        parts([f'{{"a": {n}}}' for n in range(1, size)]),
+    ),
+    "nothing changes": lambda size: (
+        parts([f"{n}" for n in range(size)]),
+        parts([f"{n}" for n in range(size)]),
+    ),
+    "all go": lambda size: (parts([f"{n}" for n in range(size)]), []),
+    "reasoning": lambda size: (
+        [{**THINKING, "signature": f"{n}"} for n in range(size)],
+        [{**THINKING, "signature": f"{n}"} for n in reversed(range(size))],
+    ),
+    "long texts": lambda size: ("word " * 40 * size, "word " * 20 * size + "[...]"),
+    "marks": lambda size: ("a" + "\u0301" * 20 * size, "a[...]"),
+}
+
+
+def judged(old: Any, new: Any) -> list[str]:
+    return list(edit_faults(old, new))
+
+
+@pytest.mark.parametrize("kind", EDITS)
+def test_judging_an_edit_grows_with_it_and_not_faster(kind: str) -> None:
+    """Eight times the parts are at most eleven times the work; no clock is used."""
+    work = [work_done(partial(judged, *EDITS[kind](size))) for size in (20, 160)]
+    assert work[1] <= 11 * work[0] + 1_000
+
+
+def test_the_text_that_was_cut_is_found_among_many() -> None:
+    """By what is left of it at either end."""
+    old = [f"{n:04} family 👨‍👩‍👧 at home {n:04}" for n in range(200)]
+    cuts = {"0007 family [...]": True, "0007 family 👨‍": False, "👧 at home 0007": False}
+    new = [f"{n:04} fam" for n in range(8, 200)]
+    for cut, lawful in cuts.items():
+        assert (judged(parts(old), parts([cut, *new])) == []) is lawful
 
 
 def test_editable_is_what_the_laws_leave_room_for() -> None:
