@@ -1,5 +1,5 @@
 """
-What a window must be: the sixteen laws as pure functions, and what makes an edit a good one.
+What a window must be: the seventeen laws as pure functions, and what makes an edit a good one.
 
 Public are `LAWS`, and three helpers for strategies that edit text: `ceil_boundary` and
 `floor_boundary` (where text may be cut) and `is_json_document` (what must stay JSON).

@@ -2,11 +2,12 @@
 The laws of a window, as pure functions.
 
 The *log* is every message appended, oldest first. The *window* is what `messages()` returns. `LAWS`
-lists all sixteen laws:
+lists all seventeen laws:
 
 - Laws of kind W are about one window. Each has a function that takes an `Outcome` (the window
   before and after a plan) and yields what is wrong with it. The manager applies these functions to
-  every plan before it takes effect; the law about the budget, only to the final window.
+  every plan before it takes effect; the laws about the budget and about the first turn, only to
+  the final window.
 - Laws of kind M are about the manager over a sequence of calls. They have no function: tests prove
   them.
 
@@ -15,7 +16,7 @@ would be after, and does not care how it came about.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -25,7 +26,7 @@ from ctxwin.values.budget import billed_tokens
 from ctxwin.values.message import Message, answer_key, call_keys, says_nothing
 from ctxwin.values.plan import Drop, Edit, Plan, Replace, Unit
 from ctxwin.values.receipt import Broken
-from ctxwin.values.wire import RESULT_ROLES
+from ctxwin.values.wire import RESULT_ROLES, SYSTEM_ROLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,9 @@ class Context:
             window stands for it, since a cut must leave something to send.
         allow_question_edit: True if a declared edit may shorten the question.
         hidden_tokens: what bills were above the count, or below it if negative.
-        protected_by_plugin: the units that plugins asked to protect and that were not released
-            since, each by the id of its first message.
+        protected: the units that plugins asked to protect, and the user message of the first turn
+            that must stay; without those released since; each by the id of its first message.
+        cut_before: whether the window has lost units to an earlier cut.
     """
 
     base_tokens: int
@@ -54,7 +56,8 @@ class Context:
     newest: tuple[int, ...] = ()
     allow_question_edit: bool = False
     hidden_tokens: int = 0
-    protected_by_plugin: frozenset[int] = frozenset()
+    protected: frozenset[int] = frozenset()
+    cut_before: bool = False
 
     def cost(self, unit_tokens: int) -> int:
         """Return what a request costs whose units count so many tokens."""
@@ -121,14 +124,14 @@ def tool_units(outcome: Outcome) -> Iterator[str]:
 
 def pins(outcome: Outcome) -> Iterator[str]:
     """
-    L3: units that are pinned, or protected by a plugin, stay as they are.
+    L3: units that are pinned or protected stay as they are.
 
     A pin on one message of an exchange keeps the whole exchange.
     """
-    protected = outcome.context.protected_by_plugin
+    protected = outcome.context.protected
     for unit in outcome.gone:
         if (unit.pinned or unit.first in protected) and unit not in outcome.after:
-            kept = "pinned" if unit.pinned else "protected by a plugin"
+            kept = "pinned" if unit.pinned else "protected"
             yield f"messages {_ids(unit)} are {kept} and must stay as they are"
 
 
@@ -239,6 +242,70 @@ def summaries_shrink(outcome: Outcome) -> Iterator[str]:
             yield f"the summary costs {unit.tokens} tokens, what it replaces costs {replaced}"
 
 
+def first_turn(outcome: Outcome) -> Iterator[str]:
+    """
+    L17: a window that was cut begins, behind its system messages, with a user message.
+
+    A summary written as a user message will do. Only units that are pinned or protected may stand
+    before the first user message, as long as the user message of their own turn does not fit. A log
+    without a user message has no first turn.
+    """
+    context = outcome.context
+    after = {unit.first for unit in outcome.after}
+    cut = context.cut_before or any(unit.first not in after for unit in outcome.before)
+    if not cut or context.question is None:
+        return
+    tokens = sum(unit.tokens for unit in outcome.after)
+    for unit in before_first_user(outcome.after):
+        own = own_user_message(unit, outcome.before, outcome.after)
+        if not (unit.pinned or unit.first in context.protected):
+            yield f"messages {_ids(unit)} stand before the first user message"
+        elif own is not None and context.cost(tokens + own.tokens) <= context.max_tokens:
+            yield f"messages {_ids(unit)} must stay, and their user message {own.first} would fit"
+
+
+def first_summary(outcome: Outcome) -> Iterator[str]:
+    """L17, of a plan: no summary that it writes as a model's message would begin the window."""
+    if outcome.context.question is None:
+        return
+    new = {unit.first for unit in outcome.new if unit.written}
+    for unit in before_first_user(outcome.after) if new else ():
+        if unit.first in new:
+            yield f"the summary would begin the window, so its role must be user, not {unit.role}"
+
+
+def before_first_user(units: Sequence[Unit]) -> tuple[Unit, ...]:
+    """
+    Return the units, system messages apart, that stand before the first user message.
+
+    A summary written as a user message counts as one. Without any, nothing stands before it.
+    """
+    found: list[Unit] = []
+    for unit in units:
+        if unit.role == "user":
+            return tuple(found)
+        if unit.role not in SYSTEM_ROLES:
+            found.append(unit)
+    return ()
+
+
+def own_user_message(unit: Unit, left: Iterable[Unit], window: Sequence[Unit]) -> Unit | None:
+    """
+    Return the user message of a unit's turn, if it is among those that have left the window.
+
+    Not if a summary in the window tells of it.
+    """
+    present = {other.first for other in window}
+    told = set(sources_of(tuple(other for other in window if other.written)))
+    users = [
+        other
+        for other in left
+        if other.role == "user" and other.place < unit.place and other.first not in present
+    ]
+    own = max(users, key=lambda other: other.place, default=None)
+    return None if own is None or told.intersection(sources_of((own,))) else own
+
+
 def sources_of(units: tuple[Unit, ...]) -> tuple[int, ...]:
     """
     Return the ids of the log's messages that units stand for, ascending.
@@ -263,7 +330,7 @@ def editable(units: tuple[Unit, ...], context: Context) -> tuple[Message, ...]:
     found: list[Message] = []
     for unit in units:
         first = unit.first
-        if unit.pinned or unit.written or first in context.protected_by_plugin:
+        if unit.pinned or unit.written or first in context.protected:
             continue
         if first == context.question or first in context.newest:
             found += [message for message in unit.messages if _may_edit(message, context)]
@@ -292,7 +359,7 @@ class Law:
     One law.
 
     Attributes:
-        id: `L1` to `L16`.
+        id: `L1` to `L17`.
         title: one to three words.
         kind: `W` (about one window) or `M` (about the manager over a sequence of calls).
         statement: the law in a sentence.
@@ -387,17 +454,22 @@ LAWS = (
         summaries_shrink,
     ),
     Law("L16", "no lost update", "M", "Two writers on one conversation lose nothing."),
+    Law(
+        "L17",
+        "first turn",
+        "W",
+        "A window that was cut begins, behind its system messages, with a user message.",
+        first_turn,
+    ),
 )
 
 # L1 is missing: a plan need not reach the budget alone, since the next strategy goes on from there.
-# L7 comes last: if a plan breaks another law as well, that one tells its author more.
-PLAN_LAWS = ("L2", "L3", "L4", "L5", "L6", "L14", "L15", "L7")
-_PLAN_CHECKS = [
-    (law.id, law.check)
-    for name in PLAN_LAWS
-    for law in LAWS
-    if law.id == name and law.check is not None
-]
+# Of L17, only what a plan writes is checked: what the prune leaves before the first user message,
+# the manager drops itself. L7 comes last: if a plan breaks another law as well, that one tells its
+# author more.
+PLAN_LAWS = ("L2", "L3", "L4", "L5", "L6", "L14", "L15", "L17", "L7")
+_CHECKS = {law.id: law.check for law in LAWS if law.check is not None} | {"L17": first_summary}
+_PLAN_CHECKS = [(name, _CHECKS[name]) for name in PLAN_LAWS]
 
 
 def check_plan(outcome: Outcome) -> Iterator[Broken]:

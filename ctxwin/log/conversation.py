@@ -87,6 +87,11 @@ class Conversation:
         return self.total_tokens > self.budget.max_tokens and bool(self.window.units)
 
     @property
+    def was_cut(self) -> bool:
+        """Whether the window lacks what a cut took, be that still in memory or not."""
+        return bool(self.history.gone) or self.history.appended > len(self.history.messages)
+
+    @property
     def nothing_new(self) -> bool:
         """Whether a prune would do what the last one did: nothing more."""
         return self.settled == self.version and not self.over_budget
@@ -355,7 +360,8 @@ class Conversation:
         if unit.first != first:
             raise StateError(f"message {first} is a part of the unit {unit.first}, and cannot go")
         question = self.history.question
-        kept = unit.pinned or unit.missing or unit.unfit
+        pending = unit.missing and first not in self.history.open
+        kept = unit.pinned or pending or unit.unfit
         if kept or (question is not None and question.unit is unit):
             raise StateError(f"message {first} must be kept: no cut can have dropped it")
         return unit

@@ -91,7 +91,7 @@ class History:
         messages: id -> message of the log, oldest first.
         appended: how many messages the log has, including those released from memory.
         open: first id -> unit, for the units that no window may hold.
-        gone: first id -> unit, for the units that a cut dropped.
+        gone: first id -> unit, for the units that a cut dropped; some of them may be open.
         dirty: units whose place in the window must be looked at again, each once.
     """
 
@@ -214,10 +214,11 @@ class History:
         """
         Release the messages of every unit that is gone, and return them, oldest first.
 
-        The last unit stays: that something came after a call is what makes it open, not pending.
+        The last unit stays: that something came after a call is what makes it open, not pending. An
+        exchange that is open stays: its results may still come.
         """
         last = self._last
-        units = [unit for unit in self.gone.values() if unit is not last]
+        units = [unit for unit in self.gone.values() if unit is not last and not unit.missing]
         released = [logged for unit in units for logged in unit.messages]
         for unit in units:
             del self.gone[unit.first], self._units[unit.first]
@@ -276,13 +277,14 @@ class History:
             self._take_back_head(logged, first, down_to)
             return
         unit.missing += 1
-        unit.gone = False  # without this result it is no longer the unit that was dropped
-        self.gone.pop(first, None)
         self._waiting.setdefault(answer_key(logged.message), []).append(unit)
         if unit is self._last:
             _unfollow(unit, down_to)
         if unit is not self.pending:
             self.open[first] = unit
+            return
+        unit.gone = False  # it is pending again: not the unit that was dropped
+        self.gone.pop(first, None)
 
     def _take_back_head(self, logged: LogMessage, first: int, down_to: int) -> None:
         """Undo the grouping of the newest unit, whose only message this was."""

@@ -26,7 +26,7 @@ from ctxwin.laws.laws import Context, Outcome
 from ctxwin.log.changes import Cut, Edited, Written
 from ctxwin.log.conversation import Conversation
 from ctxwin.log.state import ID_LIMIT
-from ctxwin.values.errors import BudgetError, describe, quoted
+from ctxwin.values.errors import BudgetError, CounterError, describe, quoted
 from ctxwin.values.message import Message, hash_of
 from ctxwin.values.plan import Drop, Edit, Plan, PruneRequest, Replace, Step, Unit, make_unit
 from ctxwin.values.receipt import Action, Broken, Receipt, Rejection
@@ -89,6 +89,7 @@ class Snapshot:
             newest=newest_shown(conversation),
             allow_question_edit=conversation.allow_question_edit,
             hidden_tokens=costs.hidden_tokens,
+            cut_before=conversation.was_cut,
         )
         context = with_one_kept(context, units)
         target = target_of(conversation, units, context)
@@ -158,6 +159,7 @@ class Draft:
         self._ever_protected: frozenset[int] = frozenset()  # by plugins, also what was released
         self._costs = costs
         self._sources: dict[int, tuple[int, ...]] = {}  # of every message written, also if replaced
+        self._left: dict[int, Unit] = {}  # what has left the window, as it was then
 
         def count(text: str) -> int:  # a bound method would give away the costs as `__self__`
             return costs.text(text)
@@ -212,6 +214,24 @@ class Draft:
         """Protect also what another draft of the same conversation protected at first."""
         self._protect(other._ever_protected)  # noqa: SLF001 - a draft too
 
+    def protect_first_turn(self) -> None:
+        """
+        Protect the user message of the first turn of which something must stay, softly.
+
+        A pinned answer could not begin a window (L17), so its user message is kept with it.
+        """
+        own: Unit | None = None
+        for unit in self.units:
+            stays = unit.role not in SYSTEM_ROLES and not self._is_droppable(unit)
+            if stays and unit.role == "user":
+                return
+            if stays and own is not None:
+                # A summary may be replaced by another, which begins the window as well.
+                self._protect(() if own.written else {own.first})
+                return
+            if unit.role == "user":
+                own = unit
+
     def reject(self, strategy: str, broken: Broken) -> None:
         """Record a plan that was not applied."""
         reason = _DRAFT_ID.sub(_name_of_written, broken.reason)
@@ -233,6 +253,7 @@ class Draft:
             self.reject(strategy, Broken("L8", describe(error)))
             return False
         self.accepted.append(Accepted(strategy, plan, self.next_id))
+        self._left |= {unit.first: unit for unit in checked.gone}
         self.units, self.next_id = after.units, after.next_id
         self.tokens |= after.tokens
         self._sources |= after.sources
@@ -247,7 +268,7 @@ class Draft:
         """
         draft = Draft(snapshot, costs)
         present = {unit.first for unit in snapshot.units}
-        draft._protect(self.context.protected_by_plugin & present)
+        draft._protect(self.context.protected & present)
         draft.rejected = list(self.rejected)
         for accepted in self.accepted:
             draft.next_id = accepted.first_id
@@ -293,20 +314,56 @@ class Draft:
 
         Units of the log go before written ones, down to the target. Units that a plugin protects
         go last, and only until the rest fits the budget. This is what makes a `BudgetError` honest
-        whatever strategies are installed.
+        whatever strategies are installed. What then stands before the first user message goes too.
         """
-        if not self.over_budget:
-            return
+        if self.over_budget:
+            self._drop_to_fit()
+        self.begin_with_user_message()
+
+    def _drop_to_fit(self) -> None:
         droppable = [unit for unit in self.units if self._is_droppable(unit)]
         ordinary = sorted(droppable, key=lambda unit: unit.written)
-        reason = "the chain left the window over the budget"
-        self._drop(ordinary, self.snapshot.target_tokens, reason)
-        protected = self.context.protected_by_plugin
-        self.context = replace(self.context, protected_by_plugin=frozenset())
+        needed = self._needed(ordinary, self.snapshot.target_tokens)
+        self._drop(needed, "the chain left the window over the budget")
+        protected = self.context.protected
+        self.context = replace(self.context, protected=frozenset())
         releasable = [u for u in self.units if u.first in protected and self._is_droppable(u)]
-        reason = "protected by a plugin, but the rest does not fit"
-        kept = self._drop(releasable, self.context.max_tokens, reason, kind="release")
-        self._protect({unit.first for unit in kept})
+        released = self._needed(releasable, self.context.max_tokens)
+        self._drop(released, "protected, but the rest does not fit", kind="release")
+        self._protect({unit.first for unit in releasable[len(released) :]})
+
+    def begin_with_user_message(self) -> None:
+        """
+        Have a window that was cut begin with a user message, as L17 demands.
+
+        Whole units leave, and they only make the window cheaper. Where a unit that must stay stands
+        before the first user message, that of its own turn comes back if it fits.
+        """
+        if not self._needs_first_turn:
+            return
+        leading = laws.before_first_user(self.units)
+        ordinary = [unit for unit in leading if self._is_droppable(unit)]
+        self._drop(ordinary, "it stood before the first user message")
+        for unit in laws.before_first_user(self.units):
+            own = laws.own_user_message(unit, self._left.values(), self.units)
+            if own is not None and self._fits(own):
+                self._bring_back(own)
+                return
+
+    def _fits(self, unit: Unit) -> bool:
+        """Return whether there is room for a unit more."""
+        return self.context.cost(self._unit_tokens + unit.tokens) <= self.context.max_tokens
+
+    @property
+    def _was_cut(self) -> bool:
+        """Whether the window has lost units, now or before."""
+        kept = {unit.first for unit in self.units}
+        return self.context.cut_before or any(u.first not in kept for u in self.snapshot.units)
+
+    @property
+    def _needs_first_turn(self) -> bool:
+        """Whether L17 binds the window: it was cut, and the log has a user message."""
+        return self.context.question is not None and self._was_cut
 
     def verify(self) -> None:
         """
@@ -322,7 +379,7 @@ class Draft:
         while True:
             units = self.units
             if not self._costs.sums_are_exact:
-                self.ask_true_cost()
+                self.go_by_true_cost()
             true_tokens = self.used_tokens
             if not self.over_budget:
                 return
@@ -330,11 +387,44 @@ class Draft:
             if self.units == units:
                 raise BudgetError(true_tokens, self.context.max_tokens, self._culprits())
 
-    def ask_true_cost(self) -> None:
-        """Count the request as a whole, and go by that from now on."""
-        true_tokens = self._costs.request([m for unit in self.units for m in unit.messages])
+    def go_by_true_cost(self) -> None:
+        """
+        Count the request as a whole, and go by that from now on.
+
+        A counter may refuse a sequence of messages, as a chat template does that wants roles to
+        alternate. Then smaller cuts are tried: whole turns leave from the head, one, two more, four
+        more, and so on. If the counter takes none of these either, the sum of the messages stands.
+        """
+        units, actions = self.units, self.actions
+        turns, count = self._droppable_turns() if self._was_cut else [], 1
+        while not self._ask_true_cost():
+            if not turns:
+                self.units, self.actions = units, actions
+                return
+            leaving = [unit for turn in turns[:count] for unit in turn]
+            self._drop(leaving, "the counter refuses the request with it")
+            turns, count = turns[count:], count * 2
+
+    def _ask_true_cost(self) -> bool:
+        """Count the request as a whole; returns False if the counter refuses it."""
+        messages = [message for unit in self.units for message in unit.messages]
+        try:
+            true_tokens = self._costs.request(messages)
+        except CounterError:
+            return False
         gap = true_tokens - self.context.base_tokens - self._unit_tokens
         self.context = replace(self.context, base_tokens=self.context.base_tokens + gap)
+        return True
+
+    def _droppable_turns(self) -> list[list[Unit]]:
+        """Return what may be dropped of each turn, oldest first."""
+        turns: list[list[Unit]] = [[]]
+        for unit in self.units:
+            if unit.role == "user":
+                turns.append([])
+            if self._is_droppable(unit):
+                turns[-1].append(unit)
+        return [turn for turn in turns if turn]
 
     # What comes of it.
 
@@ -359,8 +449,9 @@ class Draft:
             for message_id, tokens in self.tokens.items()
             if message_id in shown
         ]
+        gone = [unit.first for unit in self.snapshot.units if unit.first not in after]
         return Cut(
-            gone=tuple([unit.first for unit in self.snapshot.units if unit.first not in after]),
+            gone=(*gone, *self._abandoned(conversation)),
             written=tuple(written),
             edits=tuple(edits),
             request_gap=self.context.base_tokens - self._base_tokens(conversation),
@@ -377,7 +468,7 @@ class Draft:
             before_tokens=self.snapshot.total_tokens,
             after_tokens=self.used_tokens,
             target_tokens=self.snapshot.target_tokens,
-            actions=(*final, *_left_out_actions(conversation)),
+            actions=(*final, *self._notes(conversation)),
             rejected=tuple(self.rejected),
             left_out=tuple(message.clone() for message in conversation.history.left_out()),
             evicted=tuple(message.clone() for message in before if message.id not in kept),
@@ -391,6 +482,35 @@ class Draft:
     def _unit_tokens(self) -> int:
         return sum(unit.tokens for unit in self.units)
 
+    def _abandoned(self, conversation: Conversation) -> list[int]:
+        """
+        Return the open exchanges whose turn leaves the window: they leave with it.
+
+        If their results came late, they would stand before the first user message.
+        """
+        start = next((unit.place[0] for unit in self.units if unit.role == "user"), 0)
+        return [
+            first
+            for first, unit in conversation.history.open.items()
+            if self._needs_first_turn and first < start
+            if not (unit.gone or unit.unfit or unit.pinned)
+        ]
+
+    def _notes(self, conversation: Conversation) -> list[Action]:
+        """Say of each unit that is left out, or stands before the first user message, why."""
+        notes = []
+        left = set(self._abandoned(conversation))
+        for unit in sorted(conversation.history.open.values(), key=lambda unit: unit.first):
+            lacks = f"{unit.missing} of its calls lack a result"
+            lacks += ", and its turn has left" if unit.gone or unit.first in left else ""
+            reason = unit.unfit or lacks
+            ids = tuple(logged.message.id for logged in unit.messages)
+            notes.append(Action("leave-out", CORE, reason, ids, 0))
+        leading = laws.before_first_user(self.units) if self._needs_first_turn else ()
+        kept = [unit.ids for unit in leading if not self._is_droppable(unit)]
+        reason = "it must stay, and the user message of its turn does not fit"
+        return notes + [Action("keep", CORE, reason, ids, 0) for ids in kept]
+
     def _shown(self, unit: Unit, index: int) -> Unit:
         """Return a copy of a unit, all the way down."""
         messages = tuple([message.clone() for message in unit.messages])
@@ -399,24 +519,37 @@ class Draft:
 
     def _is_droppable(self, unit: Unit) -> bool:
         """Return whether a plan may drop the unit."""
-        protected = unit.first in self.context.protected_by_plugin
+        protected = unit.first in self.context.protected
         return not protected and not laws.protected_by_law(unit, self.context)
 
     def _protect(self, firsts: Iterable[int]) -> None:
-        protected = self.context.protected_by_plugin | frozenset(firsts)
+        protected = self.context.protected | frozenset(firsts)
         self._ever_protected |= protected
-        self.context = replace(self.context, protected_by_plugin=protected)
+        self.context = replace(self.context, protected=protected)
 
-    def _drop(self, units: list[Unit], down_to: int, reason: str, kind: str = "drop") -> list[Unit]:
-        """Drop units in the given order until the window costs at most that; return those kept."""
+    def _needed(self, units: list[Unit], down_to: int) -> list[Unit]:
+        """Return as many of the units, in their order, as must go to cost at most that."""
         counted, count = self._unit_tokens, 0
         while self.context.cost(counted) > down_to and count < len(units):
             counted -= units[count].tokens
             count += 1
-        gone = {unit.first for unit in units[:count]}
+        return units[:count]
+
+    def _drop(self, units: list[Unit], reason: str, kind: str = "drop") -> None:
+        gone = {unit.first: unit for unit in units}
         self.units = tuple(unit for unit in self.units if unit.first not in gone)
-        self.actions += [Action(kind, CORE, reason, u.ids, u.tokens) for u in units[:count]]
-        return units[count:]
+        done = [Action(kind, CORE, reason, unit.ids, unit.tokens) for unit in units]
+        self.actions = [*self.actions, *done]  # a new list: `go_by_true_cost` may go back to it
+        self._left |= gone
+
+    def _bring_back(self, unit: Unit) -> None:
+        """Have a unit stay that had been dropped; the receipt says nothing of it then."""
+        self.units = tuple(sorted((*self.units, unit), key=lambda other: other.place))
+        self.actions = [
+            action
+            for action in self.actions
+            if action.kind not in ("drop", "release") or action.message_ids != unit.ids
+        ]
 
     def _culprits(self) -> list[Message | Literal["tools"]]:
         """Return what costs most of what is left, tools included, most expensive first."""
@@ -592,14 +725,3 @@ def _name_of_written(found: re.Match[str]) -> str:
     """Return how to name a message of a draft to people, who know no id of it."""
     number = int(found[0]) - ID_LIMIT
     return f"(written {number + 1})" if number >= 0 else found[0]
-
-
-def _left_out_actions(conversation: Conversation) -> list[Action]:
-    """Say of each unit that no window may hold why it is left out."""
-    actions = []
-    for unit in sorted(conversation.history.open.values(), key=lambda unit: unit.first):
-        lacks = f"{unit.missing} of its calls lack a result"
-        reason = unit.unfit or lacks
-        ids = tuple(logged.message.id for logged in unit.messages)
-        actions.append(Action("leave-out", CORE, reason, ids, 0))
-    return actions

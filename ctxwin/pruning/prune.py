@@ -176,10 +176,11 @@ def call_strategy(draft: Draft, name: str, hook: Hook, owner: object, reply: Rep
 
 
 def protect_all(draft: Draft, chain: Chain, owner: object) -> None:
-    """Protect what any plugin of the chain names."""
+    """Protect what any plugin of the chain names, and the first turn that must stay."""
     for strategy in chain.strategies:
         if strategy.protect is not None:
             _protect(draft, strategy, strategy.protect, owner)
+    draft.protect_first_turn()
 
 
 def _protect(draft: Draft, strategy: Strategy, protect: Hook, owner: object) -> None:

@@ -239,8 +239,9 @@ def _replayed(conversation: Conversation, ticket: Ticket, proposed: Draft) -> Dr
     draft = proposed.replay(Snapshot.of(conversation), conversation.costs)
     if draft.rejected:
         raise BrokenPlanError(draft.rejected[0].law, draft.rejected[0].reason)
+    draft.begin_with_user_message()
     if not conversation.costs.additive:
-        draft.ask_true_cost()
+        draft.go_by_true_cost()
     before = draft.snapshot.total_tokens
     if draft.used_tokens >= before:
         reason = f"the window costs {before} tokens and would cost {draft.used_tokens}"

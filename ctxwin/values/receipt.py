@@ -16,7 +16,7 @@ class Broken:
     A law that is broken, and how.
 
     Attributes:
-        law: the law's id, `L1` to `L16`; `L8` if foreign code failed; `""` if no law is concerned.
+        law: the law's id, `L1` to `L17`; `L8` if foreign code failed; `""` if no law is concerned.
         reason: what is wrong.
     """
 
@@ -30,10 +30,10 @@ class Action:
     One thing that a prune did.
 
     Attributes:
-        kind: `drop`, `replace` or `edit`; `release` (a plugin asked to protect the unit, but the
-            rest did not fit); `unlearn` (what bills had taught is forgotten, because it alone left
-            no room); or `leave-out` (no window may hold it: an open tool exchange, or a result
-            without its call).
+        kind: `drop`, `replace` or `edit`; `release` (the unit was protected, but the rest did not
+            fit); `unlearn` (what bills had taught is forgotten, because it alone left no room);
+            `leave-out` (no window may hold it: an open tool exchange, or a result without its
+            call); or `keep` (it must stay, though the user message of its turn does not fit).
         strategy: who did it; `ctxwin` for the manager itself.
         reason: why.
         message_ids: the ids of the messages concerned, oldest first.

@@ -37,7 +37,9 @@ class SummarizeHistory:
         max_source_tokens: how much the summariser can read at once, the previous summary included;
             None for no bound. Longer sources are summarised in chunks, and a summary takes at most
             half of this.
-        role: the role of the summary: `user`, `assistant`, `system` or `developer`.
+        role: the role of the summary: `user`, `assistant`, `system` or `developer`. In place of
+            `assistant` it is `user` where the summary would begin the window: many providers refuse
+            a request that begins with a model's message.
 
     Raises:
         TypeError: the summariser cannot be called, or a number is not an integer.
@@ -118,7 +120,14 @@ class SummarizeHistory:
             max_tokens=bound,
             max_source_tokens=limit,
         )
-        return Plan.replace(leaving, text, role=self.role, reason="summarised")
+        role = self._role(request, leaving)
+        return Plan.replace(leaving, text, role=role, reason="summarised")
+
+    def _role(self, request: PruneRequest, leaving: Sequence[Unit]) -> str:
+        """Return the role of the summary: a model's message does not begin a window."""
+        earlier = request.units[: min(unit.index for unit in leaving)]
+        behind_user = any(unit.role == "user" for unit in earlier)
+        return self.role if behind_user or self.role != "assistant" else "user"
 
     def _bound(self, room: int) -> int:
         """Return how long the summary may be, given the room."""

@@ -162,6 +162,10 @@ def adopts_what_is_stale() -> None:
     _set(Draft, "replay", lambda self, snapshot: self)
 
 
+def begins_with_whatever_is_left() -> None:
+    _set(Draft, "begin_with_user_message", lambda self: None)
+
+
 def holds_the_lock_all_along() -> None:
     messages = ContextManager.messages
 
@@ -192,6 +196,7 @@ PLANTS: dict[str, list[Plant]] = {
     "L14": [(receipts_leave_out_drops, [])],
     "L15": [(_without("L15"), [writes_a_blank])],
     "L16": [(adopts_what_is_stale, []), (holds_the_lock_all_along, [])],
+    "L17": [(begins_with_whatever_is_left, [])],
 }
 
 

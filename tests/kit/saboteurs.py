@@ -715,6 +715,15 @@ def sums_up_everything_at_once(request: PruneRequest) -> Generator[Summarize, st
     return Plan.replace(request.droppable, text, reason=REASON)
 
 
+# L17.
+
+
+def speaks_first_as_the_model(request: PruneRequest) -> Plan | None:
+    units = oldest(request)
+    tokens = sum(unit.tokens for unit in units)
+    return Plan.replace(units, "s", "assistant", REASON) if tokens > 40 else None
+
+
 CLAIMS: dict[str, dict[str, Any]] = {
     "L1": {"reaches_target": True},
     "asks_for_any_length": {"bounds_summaries": True},
@@ -803,6 +812,7 @@ _OF_LAW: dict[str, Sequence[Any]] = {
         *(writes_a_blank, writes_too_much, sums_up_nothing, repeats_in_full),
         *(asks_for_any_length, sums_up_everything_at_once),
     ],
+    "L17": [speaks_first_as_the_model],
 }
 
 

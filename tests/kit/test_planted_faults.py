@@ -21,7 +21,7 @@ def _mended() -> Iterator[None]:
 
 
 def test_every_law_has_a_plant() -> None:
-    """All sixteen laws have one."""
+    """All seventeen laws have one."""
     assert set(PLANTS) == {law.id for law in LAWS}
 
 

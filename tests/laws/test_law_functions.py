@@ -79,7 +79,7 @@ BROKEN: dict[str, tuple[Any, Outcome]] = {
     ),
     "pin lost": (laws.pins, change([B, C])),
     "pin changed": (laws.pins, change([edited(A, "other"), B, C])),
-    "protected lost": (laws.pins, change([A, C], protected_by_plugin=frozenset({2}))),
+    "protected lost": (laws.pins, change([A, C], protected=frozenset({2}))),
     "question lost": (laws.current_question, change([A, B])),
     "question changed": (laws.current_question, change([A, B, edited(C, "other")])),
     "newest changed": (laws.current_question, change([A, edited(B, "o"), C], newest=(2,))),
@@ -271,7 +271,7 @@ def test_editable_is_what_the_laws_leave_room_for() -> None:
     """
     fresh = exchange(4, "a")
     context = Context(
-        base_tokens=3, max_tokens=100, question=3, newest=(4, 5), protected_by_plugin=frozenset({8})
+        base_tokens=3, max_tokens=100, question=3, newest=(4, 5), protected=frozenset({8})
     )
     units = (A, B, C, fresh, unit(8), SUMMARY)
     assert [message.id for message in laws.editable(units, context)] == [2, 5]
@@ -294,8 +294,8 @@ def test_summaries_shrink_to_the_token(cost: int, lawful: bool) -> None:
 
 
 def test_laws_are_numbered_in_order() -> None:
-    """There are sixteen. Those of kind W have a function, whose docstring starts with their id."""
-    assert [law.id for law in laws.LAWS] == [f"L{number}" for number in range(1, 17)]
+    """There are 17. Those of kind W have a function, whose docstring starts with their id."""
+    assert [law.id for law in laws.LAWS] == [f"L{number}" for number in range(1, 18)]
     assert {law.id for law in laws.LAWS if law.check} == {
         law.id for law in laws.LAWS if law.kind == "W"
     }

@@ -1,7 +1,7 @@
 """
 What the kit does not check: exact figures, interrupts, and that hostile strategies are named.
 
-The kit proves all sixteen laws: for each strategy and chain in `tests/plugins/test_contracts.py`,
+The kit proves all seventeen laws: for each strategy and chain in `tests/plugins/test_contracts.py`,
 and behind every hostile strategy and over any sequence of calls in `test_machine.py` and here.
 """
 

@@ -54,7 +54,7 @@ ALONE: dict[str, tuple[Any, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", ALONE)
 def test_each_alone(name: str) -> None:
-    """Every history is judged by all sixteen laws."""
+    """Every history is judged by all seventeen laws."""
     strategy, claims = ALONE[name]
     check_strategy(strategy, **claims)
 

@@ -1,5 +1,5 @@
 """
-An independent judge of windows: the laws L1 to L5 on plain messages, whoever made them.
+An independent judge of windows: the laws L1 to L5 and L17 on plain messages, whoever made them.
 
 It shares no code with `ctxwin.laws` or `ctxwin.log.history`, so it finds faults of those too, and
 it can judge the output of any library. It reads the whole history again to find the units. A window
@@ -16,6 +16,7 @@ from ctxwin.counting import TokenCounter
 from ctxwin.counting.costs import as_counter
 from ctxwin.testing.judge.grouping import (
     RESULT,
+    SYSTEM,
     AnyMessage,
     LogUnit,
     answers,
@@ -57,12 +58,13 @@ def assert_valid_window(  # noqa: PLR0913 - each option is a fact about the wind
     tools: Sequence[Mapping[str, Any]] = (),
     pinned: Collection[int] = (),
     unpinned: Collection[int] = (),
+    protected: Collection[int] = (),
     edits: bool = False,
     question_edits: bool = False,
     written: bool = False,
 ) -> None:
     """
-    Check a window against L1 to L5.
+    Check a window against L1 to L5 and L17.
 
     Args:
         before: the whole history, OpenAI-style messages or `Message` objects, oldest first.
@@ -72,15 +74,18 @@ def assert_valid_window(  # noqa: PLR0913 - each option is a fact about the wind
         tools: the tool schemas sent with the window.
         pinned: positions in `before` that must be kept, besides system and developer messages.
         unpinned: positions of system and developer messages that are no longer pinned.
+        protected: positions of messages that plugins asked to protect: these need not be there, but
+            may stand before the first user message.
         edits: whether the content of messages may differ, where plans may edit it.
         question_edits: whether the content of the current question may differ too.
         written: whether the window may hold messages from outside the history (summaries). Only L1
-            and L2 look at them. `Message` objects say themselves whether they were written.
+            L2 and L17 look at them. `Message` objects say themselves whether they were written.
 
     Raises:
         InvalidWindowError: an `AssertionError` that names every broken law, and how it is broken.
     """
     knobs: dict[str, Any] = {"tools": tools, "pinned": pinned, "unpinned": unpinned}
+    knobs["protected"] = protected
     knobs |= {"edits": edits, "question_edits": question_edits}
     marked = [
         (message, isinstance(message, Message) and bool(message.sources)) for message in after
@@ -103,8 +108,8 @@ def marked_faults(
     """
     Return what is wrong with a window whose messages are marked as written or not.
 
-    The whole window must keep L1 and L2: it must fit, and hold tool calls with their results.
-    Without the written messages it must keep the other laws.
+    The whole window must keep L1, L2 and L17: it must fit, hold tool calls with their results, and
+    begin with a user message. Without the written messages it must keep the other laws.
     """
     written = any(mark for _, mark in after)
     whole = window_faults(
@@ -115,9 +120,8 @@ def marked_faults(
     own = window_faults(
         before, [wire for wire, mark in after if not mark], budget, counter, **knobs
     )
-    return [fault for fault in whole if fault.law in ("L1", "L2")] + [
-        f for f in own if f.law not in ("L1", "L2")
-    ]
+    laws = ("L1", "L2", "L17")
+    return [f for f in whole if f.law in laws] + [f for f in own if f.law not in laws]
 
 
 def window_faults(  # noqa: PLR0913 - the same options
@@ -129,6 +133,7 @@ def window_faults(  # noqa: PLR0913 - the same options
     tools: Sequence[Mapping[str, Any]] = (),
     pinned: Collection[int] = (),
     unpinned: Collection[int] = (),
+    protected: Collection[int] = (),
     edits: bool = False,
     question_edits: bool = False,
     written: bool = False,
@@ -142,6 +147,7 @@ def window_faults(  # noqa: PLR0913 - the same options
     units = units_of(before)
     yield from _pair_faults(after, may_end_open=bool(units) and units[-1].is_open)
     pinned = pins_of(before, pinned, unpinned)
+    yield from _first_turn_faults(before, after, {*pinned, *protected}, edits=edits)
     exact = (
         frozen_positions(before, pinned, question_edits=question_edits)
         if edits
@@ -213,6 +219,64 @@ def _pair_faults(after: Sequence[AnyMessage], *, may_end_open: bool) -> Iterator
         lacking, caller = Counter(wanted(wire)), wire
     if +lacking and not may_end_open:
         yield Broken("L2", f"the call {_short(caller)} lacks a result at the window's end")
+
+
+def _first_turn_faults(
+    before: Sequence[AnyMessage],
+    after: Sequence[AnyMessage],
+    may_stand: Collection[int],
+    *,
+    edits: bool,
+) -> Iterator[Broken]:
+    """
+    Yield a fault for each message that stands before the first user message of a cut window.
+
+    Messages at `may_stand` may, and so may what stands before the first user message of the history
+    itself. Of equal messages any will do.
+    """
+    units = sendable(before)
+    users = [position for position, wire in enumerate(before) if wire["role"] == "user"]
+    talk = [wire for wire in after if wire["role"] not in SYSTEM]
+    start = next((place for place, wire in enumerate(talk) if wire["role"] == "user"), 0)
+    if len(after) == sum(len(unit.positions) for unit in units) or not users:
+        return
+    free = [
+        unit.positions[0]
+        for unit in units
+        if unit.positions[0] < users[0] or not set(may_stand).isdisjoint(unit.positions)
+    ]
+    known = {_key(before[position], content=not edits) for position in free}
+    for wire in talk[:start]:
+        if wire["role"] not in RESULT and _key(wire, content=not edits) not in known:
+            yield Broken("L17", f"{_short(wire)} stands before the first user message")
+
+
+def lost_first_turns(earlier: Sequence[Message], later: Sequence[Message]) -> list[Message]:
+    """
+    Return the user messages that a cut took, though without them the window begins with their turn.
+
+    L17 keeps the user message of a turn with what must stay of it. Each may be missing only if it
+    does not fit.
+
+    Args:
+        earlier: the window before the cut.
+        later: the window after it.
+    """
+    told = {source for message in later for source in message.sources}
+    gone = {message.id for message in earlier} - {message.id for message in later} - told
+    found: list[Message] = []
+    for message in later:
+        if message.role == "user":
+            return found
+        users = [o for o in earlier if o.role == "user" and _place(o) < _place(message)]
+        if message.role not in (*SYSTEM, *RESULT) and users and users[-1].id in gone:
+            found.append(users[-1])
+    return []
+
+
+def _place(message: Message) -> int:
+    """Return where a message stands: a summary at its oldest source."""
+    return message.sources[0] if message.sources else message.id
 
 
 class _Reading:

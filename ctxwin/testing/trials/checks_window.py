@@ -117,7 +117,7 @@ def progress(trial: Trial) -> Breaches:
         for name in {
             action.strategy
             for action in ask.receipt.actions
-            if action.kind not in ("leave-out", "release")
+            if action.kind not in ("leave-out", "release", "keep")
         }:
             freed = sum(
                 action.freed_tokens for action in ask.receipt.actions if action.strategy == name
@@ -200,6 +200,11 @@ def _bad_summary(summary: Message, ask: Ask, cost: Callable[[Wire], int]) -> Bre
         n for m in replaced for n in m.sources or (m.id,)
     }:
         yield Breach(f"a summary names the sources {sorted(sources)}", ask)
+
+
+def first_turn(trial: Trial) -> Breaches:
+    """L17: a window that was cut begins with a user message, or a summary written as one."""
+    yield from _judged(trial, "L17")
 
 
 def _judged(trial: Trial, law: str) -> Breaches:

@@ -32,7 +32,7 @@ def check_strategy(
     expected_failures: Mapping[str, str] | None = None,
 ) -> None:
     """
-    Test a strategy against all sixteen laws, without pytest.
+    Test a strategy against all seventeen laws, without pytest.
 
     Args:
         strategy: the strategy object, or the name of an installed one. It is copied for each
@@ -205,6 +205,10 @@ class StrategyContract:
     def test_l16_no_lost_update(self) -> None:
         """L16: with it, messages that another thread appends or pins meanwhile are kept."""
         self._prove("L16")
+
+    def test_l17_first_turn(self) -> None:
+        """L17: a summary that begins the window is written as a user message."""
+        self._prove("L17")
 
     def _prove(self, law: str) -> None:
         """Fail if a history was found on which the law is broken."""

@@ -20,7 +20,7 @@ from ctxwin.counting.costs import Costs
 from ctxwin.manager import ContextManager
 from ctxwin.testing.data.fakes import Priced, ScriptedSummarizer, recording
 from ctxwin.testing.judge.grouping import kept_messages, positions
-from ctxwin.testing.judge.windows import marked_faults, not_extended
+from ctxwin.testing.judge.windows import lost_first_turns, marked_faults, not_extended
 from ctxwin.testing.strategies import ROOM, WORDS, budgets, counters, histories, talk
 from ctxwin.values.budget import Budget
 from ctxwin.values.errors import BudgetError, MessageError
@@ -83,6 +83,7 @@ class HistoryMachine(RuleBasedStateMachine):
         self.window: tuple[Message, ...] | None = None
         self.known: frozenset[int] = frozenset()  # the ids of the log when that window was made
         self.ticket: Any = None
+        self.untouched = True  # whether the caller has changed nothing but the tail since a cut
 
     # What a caller may do.
 
@@ -120,7 +121,7 @@ class HistoryMachine(RuleBasedStateMachine):
         (self.ctx.pin if pinned else self.ctx.unpin)(self.ids[position])
         (self.pinned.add if pinned else self.pinned.discard)(self.ids[position])
         (self.unpinned.discard if pinned else self.unpinned.add)(self.ids[position])
-        self.window = None
+        self.window, self.untouched = None, False
 
     @precondition(lambda self: self.log)
     @rule(back=st.integers(1, 4))
@@ -133,7 +134,7 @@ class HistoryMachine(RuleBasedStateMachine):
             "L13: rewind returned something else",
         )
         del self.log[-back:], self.ids[-back:]
-        self.window = None
+        self.window, self.untouched = None, False
 
     @rule()
     def forget(self) -> None:
@@ -151,7 +152,7 @@ class HistoryMachine(RuleBasedStateMachine):
     @rule()
     def prune(self) -> None:
         """Prune by hand: the dry run says the same before, and a second prune does nothing."""
-        expected = None
+        expected, before = None, tuple(self.ctx)
         try:
             if self.deterministic:
                 expected = self.ctx.plan()
@@ -172,9 +173,10 @@ class HistoryMachine(RuleBasedStateMachine):
         )
         again = self.ctx.prune_history()
         _hold(
-            not [action for action in again.actions if action.kind != "leave-out"],
+            not [action for action in again.actions if action.kind not in ("leave-out", "keep")],
             "L10: a second prune changed something",
         )
+        self._check_first_turn(before)
         self.window = None
 
     @rule()
@@ -188,12 +190,13 @@ class HistoryMachine(RuleBasedStateMachine):
             self._check_budget_error(error)
             _hold(tuple(self.ctx) == before, "L8: a BudgetError changed the window")
             return
+        if receipt is not self.ctx.last_receipt:
+            event("cut")
+            self._check_first_turn(before)
         self._check_window(window)
         _hold(self.ctx.messages() == window, "L10: asking twice changed something")
         if receipt is self.ctx.last_receipt:
             self._check_extends()
-        else:
-            event("cut")
         self.window, self.known = tuple(self.ctx), frozenset(self.ids)
         for wire in self.ctx.messages():
             wire.clear()
@@ -270,6 +273,7 @@ class HistoryMachine(RuleBasedStateMachine):
                 receipt == self.ctx.last_receipt and bool(receipt.actions),
                 "L14: a commit without an action",
             )
+            self._check_first_turn(before)
         self.window = None
 
     @rule(percent=st.integers(20, 300))
@@ -339,10 +343,25 @@ class HistoryMachine(RuleBasedStateMachine):
             Priced(self._cost),
             pinned=positions(self.ids, self.pinned),
             unpinned=positions(self.ids, self.unpinned),
+            protected=range(len(self.log)) if self._protects else (),
             edits=self.edits,
             question_edits=self.options["allow_question_edit"],
         )
+        faults = [fault for fault in faults if fault.law != "L17" or self.untouched]
         _hold(not faults, "; ".join(map(str, faults)))
+
+    @property
+    def _protects(self) -> bool:
+        """Whether a plugin of the chain protects units, which the machine then does not know."""
+        return any(strategy.protect for strategy in self.ctx._chain.strategies)  # noqa: SLF001
+
+    def _check_first_turn(self, before: Sequence[Message]) -> None:
+        """L17: a cut takes no user message that its window needs, if that fits."""
+        self.untouched = True
+        costs = self.ctx._keeper.conversation.costs  # noqa: SLF001 - as above
+        for user in lost_first_turns(before, tuple(self.ctx)) if costs.additive else ():
+            tokens = costs.scaled(self.counter.count_message(user.to_dict()))
+            _hold(tokens > self.ctx.remaining_tokens, f"L17: message {user.id} would fit")
 
     def _check_budget_error(self, error: BudgetError) -> None:
         event("BudgetError")

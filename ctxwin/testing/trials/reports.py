@@ -20,7 +20,7 @@ class Finding:
     A law that a strategy breaks, with the smallest history found on which it does.
 
     Attributes:
-        law: `L1` to `L16`.
+        law: `L1` to `L17`.
         strategy: the strategy's name.
         reason: what is wrong.
         case: the shrunk case.

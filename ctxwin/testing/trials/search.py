@@ -45,6 +45,7 @@ CHECKS: dict[str, Callable[[Trial], Iterator[checks_window.Breach]]] = {
     "L14": checks_window.explained,
     "L15": checks_window.summaries_shrink,
     "L16": checks_manager.no_lost_update,
+    "L17": checks_window.first_turn,
 }
 
 CASE_BYTES = 2**14  # of randomness: more than the longest case uses

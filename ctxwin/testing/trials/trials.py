@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Thread
+from typing import Any
 
 from ctxwin.counting import TokenCounter
 from ctxwin.hooks.chain import Chain
@@ -16,11 +17,13 @@ from ctxwin.testing.data.cases import Case
 from ctxwin.testing.data.elsewhere import elsewhere
 from ctxwin.testing.data.failures import FAILURES, Faltering
 from ctxwin.testing.data.fakes import recording
+from ctxwin.testing.judge.grouping import positions
 from ctxwin.testing.judge.windows import marked_faults
 from ctxwin.testing.trials.spy import Answer, Asked, Asking, Spy, Told
 from ctxwin.testing.trials.subjects import Subject, adapted, fresh
 from ctxwin.values.errors import BudgetError
 from ctxwin.values.message import Message
+from ctxwin.values.plan import Unit
 from ctxwin.values.receipt import Broken, Receipt, Rejection
 from ctxwin.values.wire import Wire, copy_json
 
@@ -45,6 +48,7 @@ class Ask:
         asked: the calls of hooks of the strategy under test.
         log: the messages appended so far.
         pinned: the positions of those that are pinned.
+        protected: the positions of those that plugins have asked to protect.
     """
 
     before: tuple[Message, ...]
@@ -58,6 +62,7 @@ class Ask:
     asked: tuple[Asked, ...] = ()
     log: tuple[Wire, ...] = ()
     pinned: frozenset[int] = frozenset()
+    protected: frozenset[int] = frozenset()
 
 
 @dataclass
@@ -263,6 +268,8 @@ class Trial:
             ask.rejected = ask.receipt.rejected
         ask.asked = tuple(run.asked[earlier:])
         ask.log, ask.pinned = tuple(run.log), frozenset(run.pinned)
+        ids = [message.id for message in ctx.conversation_history]
+        ask.protected = positions(ids, self.case.spared | _protected(run))
         run.asks.append(ask)
 
     def faults(self, ask: Ask) -> list[Broken]:
@@ -280,8 +287,19 @@ class Trial:
             for message, wire in zip(ask.after, ask.window, strict=True)
         ]
         case = self.case
-        knobs = {"pinned": ask.pinned, "edits": True, "question_edits": case.allow_question_edit}
+        knobs = {"pinned": ask.pinned, "protected": ask.protected, "edits": True}
+        knobs["question_edits"] = case.allow_question_edit
         return marked_faults(ask.log, marked, case.budget, case.counter, **knobs)
+
+
+def _protected(run: Run) -> set[int]:
+    """Return the ids of the messages that the strategies of a run have asked to protect so far."""
+    found: set[int] = set()
+    for asked in (asked for calls in (run.asked, *run.others) for asked in calls):
+        answer: Any = asked.answer if asked.hook == "protect" else None
+        for unit in answer or ():
+            found.update(unit.ids if isinstance(unit, Unit) else ())
+    return found
 
 
 def _window(
