@@ -20,7 +20,7 @@ def left(**rule: Any) -> list[str]:
 
 def test_rules() -> None:
     """By role, name, first and last turns, or predicate; without a rule, what the core keeps."""
-    assert left() == ["reply 1", "user 2", "reply 2", "user 3", "reply 3"]
+    assert left() == ["user 2", "reply 2", "user 3", "reply 3"]
     assert left(first_turns=1) == ["user 0", "reply 0", "reply 2", "user 3", "reply 3"]
     assert left(last_turns=3) == ["user 1", "reply 1", "user 2", "reply 2", "user 3", "reply 3"]
     assert left(names=["ada"]) == ["user 1", "reply 2", "user 3", "reply 3"]
