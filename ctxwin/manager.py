@@ -250,7 +250,8 @@ class ContextManager:
 
         Raises:
             BudgetError: what must be kept does not fit; nothing has changed.
-            CounterError: a message cannot be counted.
+            CounterError: a message cannot be counted. Where the counter only refuses a cut as a
+                whole, as a chat template may, another cut is tried.
         """
         refuse_inside_hook(self, "messages")
         while (window := self._fitting()) is None:

@@ -347,7 +347,7 @@ class Draft:
         for unit in laws.before_first_user(self.units):
             own = laws.own_user_message(unit, self._left.values(), self.units)
             if own is not None and self._fits(own):
-                self._bring_back(own)
+                self._bring_back(own, unit)
                 return
 
     def _fits(self, unit: Unit) -> bool:
@@ -542,14 +542,10 @@ class Draft:
         self.actions = [*self.actions, *done]  # a new list: `go_by_true_cost` may go back to it
         self._left |= gone
 
-    def _bring_back(self, unit: Unit) -> None:
-        """Have a unit stay that had been dropped; the receipt says nothing of it then."""
-        self.units = tuple(sorted((*self.units, unit), key=lambda other: other.place))
-        self.actions = [
-            action
-            for action in self.actions
-            if action.kind not in ("drop", "release") or action.message_ids != unit.ids
-        ]
+    def _bring_back(self, own: Unit, turn_of: Unit) -> None:
+        self.units = tuple(sorted((*self.units, own), key=lambda unit: unit.place))
+        reason = f"the turn of message {turn_of.first}, which must stay, begins with it"
+        self.actions.append(Action("bring-back", CORE, reason, own.ids, -own.tokens))
 
     def _culprits(self) -> list[Message | Literal["tools"]]:
         """Return what costs most of what is left, tools included, most expensive first."""

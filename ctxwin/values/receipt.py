@@ -33,11 +33,12 @@ class Action:
         kind: `drop`, `replace` or `edit`; `release` (the unit was protected, but the rest did not
             fit); `unlearn` (what bills had taught is forgotten, because it alone left no room);
             `leave-out` (no window may hold it: an open tool exchange, or a result without its
-            call); or `keep` (it must stay, though the user message of its turn does not fit).
+            call); `keep` (it must stay, though the user message of its turn does not fit); or
+            `bring-back` (it had been dropped, and begins a turn of which something must stay).
         strategy: who did it; `ctxwin` for the manager itself.
         reason: why.
         message_ids: the ids of the messages concerned, oldest first.
-        freed_tokens: how many tokens it freed.
+        freed_tokens: how many tokens it freed; negative for `bring-back`.
     """
 
     kind: str

@@ -9,7 +9,7 @@ for number in range(10):
 ctx.add_message("user", "Thank you.")
 
 print(len(ctx.messages()), "sent,", len(ctx.conversation_history), "in the log")
-#> 4 sent, 21 in the log
+#> 3 sent, 21 in the log
 released = ctx.forget()  # only when you want the memory back; returns what it releases
 print(len(released), "released,", len(ctx.conversation_history), "in memory")
-#> 17 released, 4 in memory
+#> 18 released, 3 in memory

@@ -222,7 +222,7 @@ def test_expected_failures_of_check_strategy() -> None:
     with pytest.raises(AssertionError, match="L9, which the strategy no longer breaks: remove it"):
         check_strategy("drop-oldest", expected_failures={"L9": "it used to"}, max_examples=5)
     with pytest.raises(ValueError, match="the laws are L1"):
-        check_strategy("drop-oldest", expected_failures={"L17": "no such law"})
+        check_strategy("drop-oldest", expected_failures={"L18": "no such law"})
     with pytest.raises(ValueError, match="needs a reason"):
         check_strategy("drop-oldest", expected_failures={"L1": " "})
 

@@ -10,7 +10,7 @@ from ctxwin import Budget, ContextManager, Message, TokenCounter, testing
 from ctxwin.testing import InvalidWindowError, WordCounter, assert_valid_window
 from ctxwin.testing.data.cases import Case
 from ctxwin.testing.judge.grouping import kept_messages
-from ctxwin.testing.judge.windows import count_request, window_faults
+from ctxwin.testing.judge.windows import count_request, lost_first_turns, window_faults
 from ctxwin.testing.strategies import cases, counters, histories
 from ctxwin.values.wire import Wire
 
@@ -45,7 +45,8 @@ def laws(before: list[Wire], after: list[Wire], **knobs: Any) -> list[str]:
         ([], []),
         (PLAIN, PLAIN),
         (PLAIN, [SYSTEM, QUESTION]),
-        (PLAIN, [SYSTEM, REPLY, QUESTION]),
+        ([SYSTEM, REPLY, QUESTION], [SYSTEM, REPLY, QUESTION]),  # never cut
+        ([REPLY, call("a"), result("a"), FIRST, REPLY, QUESTION], [REPLY, FIRST, QUESTION]),
         (TOOLS, TOOLS),
         (TOOLS, [QUESTION, call("c"), result("c")]),
         ([QUESTION, call("a")], [QUESTION, call("a")]),  # pending
@@ -67,6 +68,8 @@ def test_valid_windows(before: list[Wire], after: list[Wire]) -> None:
         (PLAIN, [FIRST, REPLY, QUESTION], "L3"),
         (PLAIN, [SYSTEM, FIRST, REPLY], "L4"),
         (PLAIN, [], "L3"),
+        (PLAIN, [SYSTEM, REPLY, QUESTION], "L17"),
+        (TOOLS, TOOLS[1:], "L17"),
         (PLAIN, [SYSTEM, REPLY, FIRST, QUESTION], "L5"),
         (PLAIN, [SYSTEM, REPLY, REPLY, QUESTION], "L5"),
         (PLAIN, [SYSTEM, {"role": "user", "content": "invented"}, QUESTION], "L5"),
@@ -87,7 +90,7 @@ def test_broken_windows(before: list[Wire], after: list[Wire], law: str) -> None
 def test_what_is_missing_is_said_of_a_window_in_disorder_too() -> None:
     """An orphan does not hide that the question is gone."""
     assert laws(TOOLS, [result("a"), call("c"), result("c")]) == ["L2", "L5", "L4"]
-    assert laws(PLAIN, [REPLY, REPLY, QUESTION]) == ["L5", "L3"]
+    assert laws(PLAIN, [REPLY, REPLY, QUESTION]) == ["L17", "L17", "L5", "L3"]
 
 
 def test_l1_and_who_counts() -> None:
@@ -107,7 +110,7 @@ def test_pins_edits_and_summaries_are_told() -> None:
     """The caller says what a plain list of messages cannot say."""
     assert laws(PLAIN, [SYSTEM, QUESTION], pinned=[2]) == ["L3"]
     assert laws(PLAIN, [QUESTION], unpinned=[0]) == []
-    shorter = [SYSTEM, {**REPLY, "content": ""}, QUESTION]
+    shorter = [SYSTEM, FIRST, {**REPLY, "content": ""}, QUESTION]
     assert laws(PLAIN, shorter) == ["L5"]
     assert laws(PLAIN, shorter, edits=True) == []
     assert laws(PLAIN, shorter, edits=True, pinned=[2]) == ["L5"]
@@ -119,6 +122,30 @@ def test_pins_edits_and_summaries_are_told() -> None:
     summary: Wire = {"role": "user", "content": "they said hello"}
     assert laws(PLAIN, [SYSTEM, summary, QUESTION]) == ["L5"]
     assert laws(PLAIN, [SYSTEM, summary, QUESTION], written=True) == []
+    spoken = {**summary, "role": "assistant"}
+    assert laws(PLAIN, [SYSTEM, spoken, QUESTION], written=True) == ["L17"]
+
+
+def test_what_must_stay_may_stand_before_the_first_user_message() -> None:
+    """What is pinned, or protected by a plugin, edited or not; whole exchanges alike."""
+    window = [SYSTEM, REPLY, QUESTION]
+    assert laws(PLAIN, window, pinned=[2]) == []
+    assert laws(PLAIN, window, protected=[2]) == []
+    shorter = [SYSTEM, {**REPLY, "content": ""}, QUESTION]
+    assert laws(PLAIN, shorter, edits=True) == ["L17"]
+    assert laws(PLAIN, shorter, edits=True, protected=[2]) == []
+    assert laws(TOOLS, TOOLS[1:], protected=[3]) == []
+
+
+def test_a_user_message_that_a_window_needs() -> None:
+    """The judge finds the user message of the turn that a window begins with."""
+    log = [Message(number, wire) for number, wire in enumerate([*PLAIN, REPLY, QUESTION], 1)]
+    assert lost_first_turns(log, [log[0], log[2], log[3]]) == [log[1]]
+    assert lost_first_turns(log, [log[0], log[3]]) == []
+    assert lost_first_turns(log[2:], [log[2], log[3]]) == []
+    assert lost_first_turns(log, [log[2]]) == []  # without any user message there is no first turn
+    told = Message(9, {"role": "system", "content": "told"}, sources=(2,))
+    assert lost_first_turns(log, [log[0], told, log[2], log[3]]) == []
 
 
 def test_the_error_lists_all() -> None:

@@ -117,7 +117,7 @@ def progress(trial: Trial) -> Breaches:
         for name in {
             action.strategy
             for action in ask.receipt.actions
-            if action.kind not in ("leave-out", "release", "keep")
+            if action.kind not in ("leave-out", "release", "keep", "bring-back")
         }:
             freed = sum(
                 action.freed_tokens for action in ask.receipt.actions if action.strategy == name
