@@ -122,7 +122,7 @@ def _raising(conversation: Conversation) -> Iterator[str]:
     draft = Draft(Snapshot.of(conversation), conversation.costs)
     draft.units = tuple(unit for unit in draft.units if laws.protected_by_law(unit, draft.context))
     if not conversation.costs.sums_are_exact:
-        draft.ask_true_cost()
+        draft.go_by_true_cost()
     yield f"raise the budget to {draft.used_tokens} tokens"
 
 

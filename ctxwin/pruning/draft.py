@@ -330,7 +330,7 @@ class Draft:
         releasable = [u for u in self.units if u.first in protected and self._is_droppable(u)]
         released = self._needed(releasable, self.context.max_tokens)
         self._drop(released, "protected, but the rest does not fit", kind="release")
-        self._protect({unit.first for unit in releasable[len(released) :]})
+        self._protect(protected & {unit.first for unit in self.units})
 
     def begin_with_user_message(self) -> None:
         """

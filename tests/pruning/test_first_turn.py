@@ -28,6 +28,10 @@ def left(ctx: ContextManager) -> list[Any]:
     return [wire["content"] for wire in ctx.messages()]
 
 
+def out(ctx: ContextManager) -> list[int]:
+    return [message.id for message in ctx.left_out]
+
+
 def done(ctx: ContextManager) -> list[tuple[str, str, tuple[int, ...]]]:
     """Return what the last cut did: kind, reason, ids."""
     assert ctx.last_receipt is not None
@@ -222,12 +226,12 @@ def test_an_open_exchange_leaves_with_its_turn() -> None:
         ctx = ContextManager.from_dict(
             json.loads(json.dumps(ctx.to_dict())), budget=Budget(60), counter=WordCounter()
         )
-        assert [message.id for message in ctx.left_out] == [2]
+        assert out(ctx) == [2]
         ctx.add_message("tool", "r", tool_call_id="late")
-        assert ctx.left_out == ()
+        assert out(ctx) == []
         assert left(ctx)[0] == (None if pinned else "u 3")
         ctx.rewind(8)
-        assert [message.id for message in ctx.left_out] == [2]
+        assert out(ctx) == [2]
         assert all(message.id != 2 for message in ctx.forget())
         ctx.add_message("tool", "again", tool_call_id="late")
         assert left(ctx)[0] == (None if pinned else "u 3")
