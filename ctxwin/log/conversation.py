@@ -215,7 +215,9 @@ class Conversation:
             raise StateError(f"ids must ascend, {change.id} comes after {self.next_id - 1}")
         message = Message(change.id, change.message, change.pinned)
         pending = self.history.pending
-        self.history.append(message, change.tokens)
+        logged = self.history.append(message, change.tokens)
+        if change.pinned and logged.unit.gone:  # a late result whose exchange had left unanswered
+            self.history.restore(logged.unit)
         if pending is not None and self.history.open.get(pending.first) is pending:
             # A gap below zero was saved on messages of which these leave the window now.
             self.request_gap = max(0, self.request_gap)

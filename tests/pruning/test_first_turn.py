@@ -237,6 +237,19 @@ def test_an_open_exchange_leaves_with_its_turn() -> None:
         assert left(ctx)[0] == (None if pinned else "u 3")
 
 
+def test_a_late_result_that_is_pinned_brings_its_exchange_back() -> None:
+    """It stands before the first user message: that of its turn has left."""
+    ctx = manager(31)
+    say(ctx, "u 1")
+    call(ctx, "late")
+    say(ctx, "u 2", "a 2", "u 3")
+    ctx.prune_history()
+    say(ctx, "a 3", "u 4")
+    assert left(ctx)[0] == "u 3"
+    ctx.append({"role": "tool", "tool_call_id": "late", "content": "r"}, pinned=True)
+    assert left(ctx) == [None, "r", "u 4"]
+
+
 def test_a_call_that_is_pending_again_comes_back() -> None:
     """A rewind makes it the newest unit."""
     ctx = manager(25)
