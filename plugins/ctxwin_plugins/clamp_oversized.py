@@ -208,7 +208,7 @@ def _fair_share(size: int, keep: int, least: int = 8) -> list[int]:
         least: the least share of an item: so many items are kept that each gets it.
     """
     count = min(size, max(1, keep // (2 * least)))
-    return [max(least, keep // count)] * count
+    return [max(least, keep // max(1, count))] * count
 
 
 def _dumps(value: object) -> str:

@@ -240,3 +240,14 @@ def test_work_grows_with_the_text_and_not_faster(kind: str, share: int) -> None:
         clamp = partial(ClampOversized()._clamp_text, text, len(text) - allowed, len)
         work.append(work_done(clamp))
     assert work[1] <= 11 * work[0] + 500
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", ""])
+def test_what_holds_nothing_cannot_be_shortened(content: str) -> None:
+    """It is left as it is, and the error is the manager's own."""
+    clamp = ClampOversized(1, clamp_question=True)
+    ctx = ContextManager(8, counter=len, strategies=[clamp], allow_question_edit=True)
+    ctx.add_message("user", [{"type": "text", "text": content}])
+    ctx.add_message("assistant", "an answer")
+    with pytest.raises(BudgetError):
+        ctx.messages()

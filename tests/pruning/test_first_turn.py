@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ctxwin import Budget, BudgetError, ContextManager, Plan, PruneRequest, Unit, hookimpl
-from ctxwin.testing import Sparing, WordCounter
+from ctxwin.testing import Protecting, WordCounter
 
 FIRST = "it stood before the first user message"
 
@@ -103,7 +103,7 @@ def test_without_a_user_message_there_is_no_first_turn() -> None:
 def test_a_pinned_answer_keeps_its_question() -> None:
     """Others leave in its place; plugins that protect a unit have the same effect."""
     for protects in (True, False):
-        ctx = manager(28, *([Sparing([2])] if protects else []), "drop-oldest")
+        ctx = manager(28, *([Protecting([2])] if protects else []), "drop-oldest")
         say(ctx, "u 1", "a 1", "u 2", "a 2", "u 3")
         if not protects:
             ctx.pin(2)
@@ -148,7 +148,7 @@ def test_a_pin_whose_question_does_not_fit_stands_first() -> None:
 
 def test_a_question_comes_back_where_others_have_made_room() -> None:
     """It was dropped for a protected unit that had to leave after all."""
-    ctx = manager(22, Sparing([1]), "drop-oldest")
+    ctx = manager(22, Protecting([1]), "drop-oldest")
     say(ctx, "u " + "1 " * 20, "u 2", "a 2", "u 3")
     ctx.pin(3)
     assert left(ctx) == ["u 2", "a 2", "u 3"]

@@ -269,7 +269,7 @@ class Trial:
         ask.asked = tuple(run.asked[earlier:])
         ask.log, ask.pinned = tuple(run.log), frozenset(run.pinned)
         ids = [message.id for message in ctx.conversation_history]
-        ask.protected = positions(ids, self.case.spared | _protected(run))
+        ask.protected = positions(ids, self.case.protected | _protected(run))
         run.asks.append(ask)
 
     def faults(self, ask: Ask) -> list[Broken]:
