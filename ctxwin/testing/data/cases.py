@@ -98,9 +98,14 @@ class Case:
             f"budget=Budget({self.budget.max_tokens}, low={self.budget.low})",
             f"counter={code_of(self.counter) or repr(self.counter)}",
             *(
-                f"{knob.name}={getattr(self, knob.name)!r}"
+                f"{knob.name}={_ordered(getattr(self, knob.name))}"
                 for knob in fields(self)
                 if knob.default is not MISSING and getattr(self, knob.name) != knob.default
             ),
         ]
         return "".join(["Case(\n", *(f"    {line},\n" for line in lines), ")"])
+
+
+def _ordered(value: object) -> str:
+    """Return code for a knob; a set's order, which chance decides, is that of its members."""
+    return f"frozenset({sorted(value)})" if isinstance(value, frozenset) else repr(value)

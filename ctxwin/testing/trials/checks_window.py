@@ -114,14 +114,10 @@ def progress(trial: Trial) -> Breaches:
             yield Breach("it was asked more than once in a prune", ask)
         if ask.receipt is None:
             continue
-        for name in {
-            action.strategy
-            for action in ask.receipt.actions
-            if action.kind not in ("leave-out", "release", "keep", "bring-back")
-        }:
-            freed = sum(
-                action.freed_tokens for action in ask.receipt.actions if action.strategy == name
-            )
+        notes = ("leave-out", "release", "keep", "bring-back")
+        actions = [action for action in ask.receipt.actions if action.kind not in notes]
+        for name in {action.strategy for action in actions}:
+            freed = sum(action.freed_tokens for action in actions if action.strategy == name)
             if freed <= 0:
                 yield Breach(f"a plan of {name} was applied, and freed {freed} tokens", ask)
         if not any(action.freed_tokens for action in ask.receipt.actions):
@@ -129,7 +125,9 @@ def progress(trial: Trial) -> Breaches:
         before, after = (
             sum(cost(message.to_dict()) for message in side) for side in (ask.before, ask.after)
         )
-        if after >= before:
+        # All that a plan dropped may have come back, as the user message that a window begins with.
+        least = 0 if any(action.kind == "bring-back" for action in ask.receipt.actions) else 1
+        if before - after < least:
             yield Breach(
                 f"the messages cost {before} tokens before the prune and {after} after it", ask
             )
