@@ -13,7 +13,10 @@ from ctxwin.testing.judge.grouping import kept_messages
 from ctxwin.testing.judge.windows import marked_faults, window_faults
 from openai_rules import refusals
 
-FILES = ["tau_bench", "agentdojo", "swe_agent", "crosswoz", "aider_chat"]
+FILES = [
+    *("tau_bench", "agentdojo", "swe_agent", "crosswoz", "aider_chat"),
+    *("kdconv", "taskmaster4"),
+]
 STEPS = 5
 
 

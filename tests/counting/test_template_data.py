@@ -203,3 +203,27 @@ def test_windows_fit_their_budgets(counters: Any, data: Path) -> None:
             assert tokens <= budget
             cut += 1
     print(f"{cut} windows")
+
+
+PLAIN_CHATS = {"crosswoz": "conversations", "memorybank": "conversations_en"}
+
+
+def test_windows_of_plain_chats_are_taken(counters: Any, data: Path) -> None:
+    """A template that takes the whole chat takes every window of it, whatever the budget."""
+    counter, cut = counters[2], 0
+    for folder, name in PLAIN_CHATS.items():
+        with gzip.open(data / folder / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
+            chats = [json.loads(line)["messages"] for line in islice(lines, 2 * EACH)]
+        for chat in (
+            [{key: wire[key] for key in ("role", "content")} for wire in c] for c in chats
+        ):
+            try:
+                full = counter.count_request(chat)
+            except CounterError:
+                continue
+            for tenths in (3, 5, 8):
+                ctx = ContextManager(full * tenths // 10, counter=counter)
+                ctx.extend(chat)
+                assert counter.count_request(ctx.messages()) > 0
+                cut += ctx.last_receipt is not None
+    print(f"{cut} windows")

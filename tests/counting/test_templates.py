@@ -728,3 +728,22 @@ def test_bytes_of_media_are_no_text() -> None:
         wire: Wire = {"role": "user", "content": [{"type": "text", "text": "so?"}, part]}
         assert 10 < tokens.count_message(wire) < 2_000
         assert 10 < tokens.count_request([wire]) <= sums(tokens, [wire])
+
+
+@pytest.mark.parametrize("template", [ALTERNATING, NUMBERED_PLAINLY])
+def test_windows_of_a_chat_are_taken_by_a_template_that_takes_the_chat(template: str) -> None:
+    """Each begins with a user message, so roles still alternate; no budget makes it raise."""
+    tokens = counter(template)
+    chat = [asked(f"question {number // 2}") for number in range(13)]
+    for wire in chat[1::2]:
+        wire["role"] = "assistant"
+    full, least = tokens.count_request(chat), tokens.count_request(chat[-1:])
+    for budget in range(least, full):
+        ctx = ContextManager(budget, counter=tokens)
+        ctx.extend(chat)
+        try:
+            window = ctx.messages()
+        except BudgetError:
+            continue
+        assert window[0]["role"] == "user"
+        assert 0 < tokens.count_request(window) <= budget
