@@ -56,7 +56,7 @@ def test_a_rewind_to_before_a_summary_brings_its_sources_back() -> None:
     plain, ctx = ContextManager(60, **options), Sessions(MemoryStore()).open("a", 60, **options)
     for manager in (plain, ctx):
         manager.add_message("user", "the first one")
-        pinned = manager.append({"role": "assistant", "content": "pinned"}, pinned=True)
+        pinned = manager.append({"role": "user", "content": "pinned"}, pinned=True)
         for number in range(9):
             manager.add_message("user", f"question {number} of many words")
         manager.messages()
