@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -747,3 +748,11 @@ def test_windows_of_a_chat_are_taken_by_a_template_that_takes_the_chat(template:
             continue
         assert window[0]["role"] == "user"
         assert 0 < tokens.count_request(window) <= budget
+
+
+def test_a_message_whose_cost_no_probe_tells_is_counted_alone() -> None:
+    """If the template takes a request of it; as JSON if it does not."""
+    tokens = counter(PLAIN)
+    wire = {"role": "user", "content": "which flights leave?"}
+    with patch.object(type(tokens._probes), "cost", return_value=None):
+        assert tokens.count_message(wire) == tokens.count_request([wire])

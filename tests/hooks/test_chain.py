@@ -21,6 +21,7 @@ from ctxwin import (
     hookimpl,
 )
 from ctxwin.hooks import installed as registry
+from ctxwin.hooks.chain import _Named
 from ctxwin_plugins.drop_oldest import DropOldest
 from ctxwin_plugins.keep_pinned import KeepPinned
 
@@ -481,6 +482,7 @@ def test_chains_of_the_same_objects_are_one() -> None:
         chain = ContextManager(10, strategies=other)._chain
         assert chain is not first._chain
         assert chain.strategies[0].plugin is other[0]
+    assert _Named("one", one) != one
     one.name = "renamed"  # type: ignore[attr-defined]
     again = ContextManager(10, strategies=[one, "clear-tool-results", rules])
     assert names(again)[0] == "renamed"

@@ -303,3 +303,33 @@ def test_laws_are_numbered_in_order() -> None:
         if law.check is not None:
             assert (law.check.__doc__ or "").strip().startswith(f"{law.id}: ")
     assert set(laws.PLAN_LAWS) == {law.id for law in laws.LAWS if law.kind == "W"} - {"L1"}
+
+
+REPLY, PINNED_REPLY = unit(4, role="assistant"), unit(4, role="assistant", pinned=True)
+ASKED, LAST = unit(3), unit(5)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "options", "fault"),
+    [
+        ((ASKED, REPLY, LAST), [ASKED, LAST], {}, ""),
+        ((ASKED, REPLY, LAST), [REPLY, LAST], {}, "messages 4 stand before"),
+        ((ASKED, REPLY, LAST), [ASKED, REPLY, LAST], {}, ""),
+        ((REPLY, LAST), [REPLY, LAST], {}, ""),  # never cut
+        ((REPLY, LAST), [REPLY, LAST], {"cut_before": True}, "messages 4 stand before"),
+        ((REPLY, LAST), [REPLY, LAST], {"cut_before": True, "question": None}, ""),
+        ((ASKED, REPLY), [REPLY], {}, ""),  # without a user message, nothing stands before it
+        ((ASKED, PINNED_REPLY, LAST), [PINNED_REPLY, LAST], {}, "message 3 would fit"),
+        ((ASKED, PINNED_REPLY, LAST), [PINNED_REPLY, LAST], {"max_tokens": 30}, ""),
+        ((ASKED, REPLY, LAST), [REPLY, LAST], {"protected": frozenset({4})}, "message 3 would"),
+        ((unit(2, role="system"), ASKED, REPLY, LAST), [unit(2, role="system"), LAST], {}, ""),
+    ],
+)
+def test_the_first_turn(
+    before: tuple[Unit, ...], after: list[Unit], options: dict[str, Any], fault: str
+) -> None:
+    """L17: only what must stay, and whose user message does not fit, stands before the first."""
+    outcome = change(after, None, before, **{"question": 5, "newest": (5,), **options})
+    found = "; ".join(laws.first_turn(outcome))
+    assert fault in found
+    assert bool(found) == bool(fault)
