@@ -555,6 +555,7 @@ def test_what_conversations_cost(tmp_path: Path) -> None:
         assert Decimal(row["price"]) == (row["tokens"] * Decimal("2.5") + 300 * 10) / 1_000_000
     assert [row["price"] for row in rows[2:]] == [None, None]
     assert "price, USD" in err
+    assert json.loads(run("cost", str(CHAT), "--model", "gpt-4o")[0])["price"]
 
 
 def test_what_conversations_cost_by_own_prices(tmp_path: Path) -> None:

@@ -344,11 +344,11 @@ class HistoryMachine(RuleBasedStateMachine):
             Priced(self._cost),
             pinned=positions(self.ids, self.pinned),
             unpinned=positions(self.ids, self.unpinned),
-            protected=range(len(self.log)) if self._protects else (),
             edits=self.edits,
             question_edits=self.options["allow_question_edit"],
         )
-        faults = [fault for fault in faults if fault.law != "L17" or self.untouched]
+        begun = self.untouched and not self._protects
+        faults = [fault for fault in faults if fault.law != "L17" or begun]
         _hold(not faults, "; ".join(map(str, faults)))
 
     @property

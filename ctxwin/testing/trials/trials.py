@@ -47,8 +47,9 @@ class Ask:
         rejected: the plans and strategies that were rejected in it.
         asked: the calls of hooks of the strategy under test.
         log: the messages appended so far.
+        ids: their ids.
         pinned: the positions of those that are pinned.
-        protected: the positions of those that plugins have asked to protect.
+        protected: the ids of those, and of summaries, that plugins have asked to protect.
     """
 
     before: tuple[Message, ...]
@@ -61,6 +62,7 @@ class Ask:
     rejected: tuple[Rejection, ...] = ()
     asked: tuple[Asked, ...] = ()
     log: tuple[Wire, ...] = ()
+    ids: tuple[int, ...] = ()
     pinned: frozenset[int] = frozenset()
     protected: frozenset[int] = frozenset()
 
@@ -268,8 +270,8 @@ class Trial:
             ask.rejected = ask.receipt.rejected
         ask.asked = tuple(run.asked[earlier:])
         ask.log, ask.pinned = tuple(run.log), frozenset(run.pinned)
-        ids = [message.id for message in ctx.conversation_history]
-        ask.protected = positions(ids, self.case.protected | _protected(run))
+        ask.ids = tuple(message.id for message in ctx.conversation_history)
+        ask.protected = self.case.protected | _protected(run)
         run.asks.append(ask)
 
     def faults(self, ask: Ask) -> list[Broken]:
@@ -287,9 +289,13 @@ class Trial:
             for message, wire in zip(ask.after, ask.window, strict=True)
         ]
         case = self.case
-        knobs = {"pinned": ask.pinned, "protected": ask.protected, "edits": True}
+        protected = positions(ask.ids, ask.protected)
+        knobs = {"pinned": ask.pinned, "protected": protected, "edits": True}
         knobs["question_edits"] = case.allow_question_edit
-        return marked_faults(ask.log, marked, case.budget, case.counter, **knobs)
+        faults = marked_faults(ask.log, marked, case.budget, case.counter, **knobs)
+        # The judge knows no ids of summaries; one that a plugin protects may stand first.
+        free = any(message.sources and message.id in ask.protected for message in ask.after)
+        return [fault for fault in faults if fault.law != "L17" or not free]
 
 
 def _protected(run: Run) -> set[int]:
