@@ -77,7 +77,11 @@ def never_over_budget() -> None:
 
 
 def open_exchanges_are_sent() -> None:
-    _set(History, "in_window", lambda self, unit: bool(unit.messages) and not unit.gone)
+    def in_window(self: History, unit: Any) -> bool:
+        # A reply that says nothing is no open exchange, and no cut ever takes it out.
+        return bool(unit.messages) and not unit.gone and not unit.unfit
+
+    _set(History, "in_window", in_window)
 
 
 def summaries_stand_last() -> None:
