@@ -41,7 +41,7 @@ class Context:
         newest: the ids of the messages of the newest unit, or `()` if there is none. The newest
             unit is the last one of the log, apart from system messages. If it is a tool exchange
             that a system message interrupted (so it is open, and in no window), there is none: no
-            older unit takes its place. Only where there is no question either, the last unit of the
+            older unit takes its place. Only where nothing else must stay, the last unit of the
             window stands for it, since a cut must leave something to send.
         allow_question_edit: True if a declared edit may shorten the question.
         hidden_tokens: what bills were above the count, or below it if negative.

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from ctxwin.log.conversation import Conversation
 
 SCHEMA = 1
-LARGEST = 2**53  # ids and figures are below it: exact in any JSON reader
-ID_LIMIT = 1 << 48  # every id of a log is below it; exact in JavaScript's numbers too
+LARGEST = 2**53  # figures are below it: exact in any JSON reader
+ID_LIMIT = 2**48  # every id of a log is below it; those of a prune's own messages begin with it
 DIGEST_LENGTHS = (0, 64)  # of a `source_hash`: none, or a SHA-256 in hexadecimal digits
 
 
@@ -106,9 +106,8 @@ def _load(fields: "Fields", conversation: "Conversation", *, counts: bool) -> No
     if schema != SCHEMA:
         raise StateError(f"the state is of schema {quoted(schema)}, this release reads {SCHEMA}")
     same_name = fields.get("counter", str) == conversation.costs.name
-    known = counts or (
-        same_name and conversation.costs.name != ""
-    )  # whether the costs are this counter's
+    # Whether the costs are those of this very counter.
+    known = counts or (same_name and conversation.costs.name != "")
     hidden_tokens, scale = _load_learnt(fields)
     if same_name:  # what was learnt of one counter says nothing about another
         conversation.costs.learn(hidden_tokens, scale)

@@ -108,10 +108,9 @@ def newest_shown(conversation: Conversation) -> tuple[int, ...]:
 
 def with_one_kept(context: Context, units: Sequence[Unit]) -> Context:
     """Return a context in which the last unit stands for the newest if nothing else would stay."""
-    if context.question is not None or context.newest or not units:
+    if not units or any(laws.protected_by_law(unit, context) for unit in units):
         return context
-    talk = [unit for unit in units if unit.role not in SYSTEM_ROLES]
-    return replace(context, newest=(talk or units)[-1].ids)
+    return replace(context, newest=units[-1].ids)
 
 
 Look: TypeAlias = Callable[[Costs | None], Snapshot]
@@ -488,12 +487,13 @@ class Draft:
 
         If their results came late, they would stand before the first user message.
         """
+        if not self._needs_first_turn:
+            return []
         start = next((unit.place[0] for unit in self.units if unit.role == "user"), 0)
         return [
             first
             for first, unit in conversation.history.open.items()
-            if self._needs_first_turn and first < start
-            if not (unit.gone or unit.unfit or unit.pinned)
+            if first < start and not (unit.gone or unit.unfit or unit.pinned)
         ]
 
     def _notes(self, conversation: Conversation) -> list[Action]:
