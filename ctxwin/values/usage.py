@@ -80,11 +80,11 @@ class Usage:
         read, write = _first(get, form.read), _first(get, form.write)
         # Only what stands beside the input is not in it yet.
         beside = _sum(get, (*form.read_beside, *form.write_beside, *form.input_beside))
-        output = _first(get, (form.output,)) + _sum(get, form.output_beside)
-        whole = _first(get, (form.input,)) + beside
+        output = _at(get, form.output) + _sum(get, form.output_beside)
+        whole = _at(get, form.input) + beside
         # A stated total that is larger has reasoning which no field states: Gemini behind OpenAI's
         # form and xAI do so (recorded rows of both: total = prompt + completion + reasoning).
-        surplus = max(0, _first(get, (form.total,)) - whole - output)
+        surplus = max(0, _at(get, form.total) - whole - output)
         return cls(
             input_tokens=whole,
             output_tokens=output + surplus,
@@ -178,18 +178,7 @@ BEDROCK = Form(  # total = input + output + both cached figures, on every record
 )
 # The thoughts stand beside the candidates, and the tool-use prompt beside the prompt: recorded
 # rows add up to the stated total only so. Cached content is a part of the prompt.
-GEMINI = Form(
-    input="promptTokenCount",
-    output="candidatesTokenCount",
-    total="totalTokenCount",
-    read=("cachedContentTokenCount",),
-    input_beside=("toolUsePromptTokenCount",),
-    output_beside=("thoughtsTokenCount",),
-    reasoning=("thoughtsTokenCount",),
-    input_modalities=("promptTokensDetails", "toolUsePromptTokensDetails"),
-    output_modalities=("candidatesTokensDetails",),
-)
-GEMINI_SDK = Form(  # the same, as the SDK's objects call it
+GEMINI_SDK = Form(
     input="prompt_token_count",
     output="candidates_token_count",
     total="total_token_count",
@@ -200,6 +189,17 @@ GEMINI_SDK = Form(  # the same, as the SDK's objects call it
     input_modalities=("prompt_tokens_details", "tool_use_prompt_tokens_details"),
     output_modalities=("candidates_tokens_details",),
 )
+
+
+def _camel(names: Any) -> Any:
+    """Return a name, or each of several, as JSON has it: `promptTokenCount`."""
+    if isinstance(names, tuple):
+        return tuple(map(_camel, names))
+    first, *rest = names.split("_")
+    return first + "".join(map(str.capitalize, rest))
+
+
+GEMINI = Form(*map(_camel, GEMINI_SDK))
 FORMS = (CHAT, RESPONSES_OR_ANTHROPIC, GEMINI_SDK, GEMINI, BEDROCK)
 HOLDERS = ("usage", "usage_metadata", "usageMetadata")  # where a reply has its usage
 
@@ -320,7 +320,7 @@ def input_tokens(reply_or_usage: object) -> int:
         return reply_or_usage.input_tokens
     get = _usage_of(reply_or_usage)
     form = _form(get, reply_or_usage)
-    return _first(get, (form.input,)) + _sum(get, (*form.read_beside, *form.write_beside))
+    return _at(get, form.input) + _sum(get, (*form.read_beside, *form.write_beside))
 
 
 def _usage_of(reply_or_usage: object) -> Fields:

@@ -6,7 +6,15 @@ from typing import Any
 from ctxwin.counting.estimates.families import VERSION, Family, family_of
 from ctxwin.counting.openai.chat import TEXT_FIELDS
 from ctxwin.counting.openai.media import image_size
-from ctxwin.counting.openai.parts import Piece, beside, compact, read_field, read_fields, read_part
+from ctxwin.counting.openai.parts import (
+    Piece,
+    beside,
+    compact,
+    read_field,
+    read_fields,
+    read_part,
+    tokens_of,
+)
 from ctxwin.counting.openai.tools import definition_of
 from ctxwin.counting.text.text import texts_of
 
@@ -107,13 +115,7 @@ class EstimateCounter:
 
     def _pieces(self, pieces: Iterable[Piece]) -> float:
         """Return the tokens of what was read of parts and fields."""
-        tokens = 0.0
-        for kind, value in pieces:
-            if kind == "image":
-                tokens += self._image(value)
-            else:
-                tokens += self._text(value) if kind == "text" else value
-        return tokens
+        return tokens_of(pieces, self._text, self._image)
 
     def _image(self, part: Mapping[str, Any]) -> float:
         """Return the tokens of an image: by its size if known, else the most it can cost."""

@@ -11,7 +11,7 @@ from operator import index
 from typing import Any
 
 from ctxwin.counting.openai import media
-from ctxwin.counting.openai.parts import Piece, beside, compact, read_field, read_part
+from ctxwin.counting.openai.parts import Piece, beside, compact, read_field, read_part, tokens_of
 from ctxwin.counting.openai.rules import Tiles
 from ctxwin.values.wire import SYSTEM_ROLES
 
@@ -111,13 +111,7 @@ class ChatCounter:
 
     def _pieces(self, pieces: Iterable[Piece]) -> int:
         """Return the tokens of what was read of parts and fields."""
-        tokens = 0
-        for kind, value in pieces:
-            if kind == "image":
-                tokens += self._image(value)
-            else:
-                tokens += self.count_text(value) if kind == "text" else value
-        return tokens
+        return tokens_of(pieces, self.count_text, self._image)
 
     def _image(self, part: Mapping[str, Any]) -> int:
         """Return the tokens of an image."""

@@ -7,13 +7,15 @@ URL, or a string of bytes beside a media type, is priced by its kind and never t
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from ctxwin.counting.openai import media
 
 Piece: TypeAlias = tuple[Literal["text", "image", "tokens"], Any]
 """`text` with a text to tokenise, `image` with a part to price, `tokens` with an estimate."""
+
+Tokens = TypeVar("Tokens", int, float)
 
 # The fields of a message that counters know by name, each by a rule of its own. Ids and the type of
 # a call are not billed.
@@ -135,6 +137,25 @@ def beside(message: Mapping[str, Any]) -> Iterator[Piece]:
     for function in functions:
         if isinstance(function, Mapping):
             yield from read_fields(function, FUNCTION_FIELDS)
+
+
+def tokens_of(
+    pieces: Iterable[Piece],
+    text: Callable[[str], Tokens],
+    image: Callable[[Mapping[str, Any]], Tokens],
+) -> Tokens | int:
+    """
+    Return the tokens of pieces.
+
+    Args:
+        pieces: what to count.
+        text: counts a text.
+        image: prices an image, by the part that holds it.
+    """
+    return sum(
+        text(value) if kind == "text" else image(value) if kind == "image" else value
+        for kind, value in pieces
+    )
 
 
 def compact(value: object) -> str:

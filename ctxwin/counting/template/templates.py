@@ -9,7 +9,7 @@ from typing import Any
 
 from ctxwin.counting.openai.chat import IMAGES
 from ctxwin.counting.openai.media import image_size
-from ctxwin.counting.openai.parts import compact, split_media
+from ctxwin.counting.openai.parts import compact, split_media, tokens_of
 from ctxwin.counting.template.additivity import contents_touch, learn_numbering, sums_hold
 from ctxwin.counting.template.neutral import TOOL, spell
 from ctxwin.counting.template.preparing import around, clean, learn_wants, prepare
@@ -185,13 +185,8 @@ class TransformersCounter:
         if not isinstance(message.get("content"), list):
             return message, 0
         content, found = split_media(message["content"])
-        tokens = sum(
-            self.count_text(value)
-            if kind == "text"
-            else IMAGES.tokens(image_size(value), low=False)
-            if kind == "image"
-            else value
-            for kind, value in found
+        tokens = tokens_of(
+            found, self.count_text, lambda part: IMAGES.tokens(image_size(part), low=False)
         )
         return {**message, "content": content}, tokens
 
