@@ -270,12 +270,12 @@ class StreamUsage:
         """Take in a chunk of chat completions or Gemini, or an event of Bedrock."""
         self._take(get("model") or get("model_version") or get("modelVersion"))
         self._take(reply_id=get("id") or get("response_id") or get("responseId"))
-        for choice in map(_fields, (get("choices") or ())[:1]):  # the others are other replies
+        for choice in _items(get("choices"))[:1]:  # the others are other replies
             self._say(_fields(choice("delta"))("content"))
             self._take(finish_reason=choice("finish_reason"))
-        for candidate in map(_fields, (get("candidates") or ())[:1]):
-            parts = map(_fields, _fields(candidate("content"))("parts") or ())
-            self._texts += [part("text") for part in parts if part("text") and not part("thought")]
+        for candidate in _items(get("candidates"))[:1]:
+            for part in _items(_fields(candidate("content"))("parts")):
+                self._say(None if part("thought") else part("text"))
             reason = candidate("finish_reason") or candidate("finishReason")
             self._take(finish_reason=getattr(reason, "name", reason))
         self._say(_fields(_fields(get("contentBlockDelta"))("delta"))("text"))
@@ -372,7 +372,7 @@ def _sum(get: Fields, paths: tuple[str, ...]) -> int:
 
 def _audio(get: Fields, paths: tuple[str, ...]) -> int:
     """Return the audio tokens in Gemini's lists of modalities."""
-    details = [_fields(detail) for path in paths for detail in get(path) or ()]
+    details = [detail for path in paths for detail in _items(get(path))]
     counts = ("tokenCount", "token_count")
     return sum(
         _sum(detail, counts) for detail in details if str(detail("modality")).endswith("AUDIO")
@@ -381,8 +381,13 @@ def _audio(get: Fields, paths: tuple[str, ...]) -> int:
 
 def _hour_of(get: Fields) -> int:
     """Return what was written for an hour, in Bedrock's list of cache writes."""
-    details = [_fields(detail) for detail in get("cacheDetails") or ()]
+    details = _items(get("cacheDetails"))
     return sum(_at(detail, "inputTokens") for detail in details if detail("ttl") == "1h")
+
+
+def _items(value: object) -> list[Fields]:
+    """Return how to look up the fields of each item of a list; of anything else there are none."""
+    return [_fields(item) for item in value] if isinstance(value, list | tuple) else []
 
 
 def _checked(figure: object, name: str) -> int:

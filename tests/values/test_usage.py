@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ctxwin import StreamUsage, Usage
@@ -230,6 +230,7 @@ JUNK = st.recursive(
 
 
 @given(junk=JUNK)
+@example(junk={"prompt_token_count": 0, "prompt_tokens_details": True})
 def test_whatever_is_given_is_read_or_refused(junk: Any) -> None:
     """With a `ValueError`, and what is read adds up."""
     try:
@@ -376,7 +377,10 @@ STREAMS: dict[str, tuple[list[Any], tuple[Any, ...]]] = {
         ],
         (Usage(5, 2), None, None, "end_turn", "Hello"),
     ),
-    "nothing known": ([{}, None, "text", {"type": "novelty"}], (None, None, None, None, "")),
+    "nothing known": (
+        [{}, None, "text", {"type": "novelty"}, {"choices": True, "candidates": {"a": 1}}],
+        (None, None, None, None, ""),
+    ),
 }
 
 
