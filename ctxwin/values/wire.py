@@ -19,6 +19,10 @@ Wire: TypeAlias = dict[str, Any]
 Content: TypeAlias = str | list[dict[str, Any]] | None
 """The content of a message: text, a list of parts, or nothing."""
 
+Path: TypeAlias = "str | tuple[Path, str | int]"
+"""Where a value stands: a name, or the path of what holds it and the key there."""
+# Put together only for an error: that costs more than the copy does.
+
 Role: TypeAlias = Literal["system", "developer", "user", "assistant", "tool", "function"]
 """Who a message is from; a type checker finds a misspelt one."""
 
@@ -145,7 +149,7 @@ def _is_plain(wire: Any) -> bool:
     )
 
 
-def read_json(value: object, path: str, depth: int = 0) -> Any:
+def read_json(value: object, path: Path, depth: int = 0) -> Any:
     """Copy a JSON value; raise `MessageError`, naming the path, for what JSON cannot hold."""
     if value is None or value.__class__ is str or value.__class__ is bool:
         return value
@@ -164,15 +168,15 @@ def read_json(value: object, path: str, depth: int = 0) -> Any:
         return {
             key if key.__class__ is str else str.__str__(key): item
             if item.__class__ is str
-            else read_json(item, f"{path}[{quoted(key)}]", depth + 1)
+            else read_json(item, (path, key), depth + 1)
             for key, item in value.items()
         }
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
-        return [read_json(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
+        return [read_json(item, (path, i), depth + 1) for i, item in enumerate(value)]
     raise MessageError(f"{_short(path)} is of type {type(value).__name__}, which JSON cannot hold")
 
 
-def _read_number(value: Any, path: str) -> int | float:
+def _read_number(value: Any, path: Path) -> int | float:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise MessageError(f"{_short(path)} is {float.__repr__(value)}, which JSON cannot hold")
@@ -187,8 +191,13 @@ def _read_number(value: Any, path: str) -> int | float:
     return value
 
 
-def _short(path: str) -> str:
-    """Return a path of which a deep one is cut, so that an error stays readable."""
+def _short(path: Path) -> str:
+    """Return a path as an error shows it: a deep one is cut, so that the error stays readable."""
+    keys: list[str] = []
+    while not isinstance(path, str):
+        path, key = path
+        keys.append(f"[{quoted(key)}]")
+    path += "".join(reversed(keys))
     return path if len(path) <= LONGEST_PATH else f"{path[:LONGEST_PATH]}..."
 
 

@@ -370,7 +370,7 @@ class HistoryMachine(RuleBasedStateMachine):
             self.log, positions(self.ids, self.pinned), positions(self.ids, self.unpinned)
         )
         if not kept:  # a cut leaves something to send: then that is the last message
-            kept = [message.to_dict() for message in self.ctx][-1:]
+            kept.extend([message.to_dict() for message in self.ctx][-1:])
         _hold(self._cost(kept) > self.ctx.max_tokens, "L1: a BudgetError, but what is kept fits")
         costs = self.ctx._keeper.conversation.costs.unlearnt()  # noqa: SLF001
         _hold(
