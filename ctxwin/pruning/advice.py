@@ -5,7 +5,7 @@ It is tried on a copy of the conversation, without the strategies of its chain: 
 free more. Trying calls no hook of a plugin and no model, and what cannot be tried is not advised.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 
@@ -24,19 +24,19 @@ def advised(error: BudgetError, keeper: Keeper, failed: Draft) -> BudgetError:
     advice: list[str] = []
     # A counter that fails now and then may fail here: then what was found so far is said.
     with keeper.lock, suppress(CounterError):
-        advice.extend(_advice(keeper.conversation.copy, failed))
+        advice.extend(_advice(keeper.conversation, failed))
     return BudgetError(error.required_tokens, error.budget_tokens, error.culprits, advice)
 
 
-def _advice(copy: Callable[[], Conversation], failed: Draft) -> Iterator[str]:
-    """Yield what would help, the least drastic first."""
-    yield from _shortening(copy(), failed)
-    yield from _unpinning(copy())
-    tools = copy()
-    if tools.costs.tools and _fits(_changed(tools, SetTools(()))):
+def _advice(conversation: Conversation, failed: Draft) -> Iterator[str]:
+    """Yield what would help, the least drastic first; only what is changed is copied."""
+    yield from _shortening(conversation.copy(), failed)
+    if any(map(_pinned_by_hand, conversation.window.units)):
+        yield from _unpinning(conversation.copy())
+    if conversation.costs.tools and _fits(_changed(conversation.copy(), SetTools(()))):
         yield "set fewer or shorter tools (without any it fits)"
-    yield from _rewinding(copy)
-    yield from _raising(copy())
+    yield from _rewinding(conversation)
+    yield from _raising(conversation)
 
 
 def _shortening(conversation: Conversation, failed: Draft) -> Iterator[str]:
@@ -102,14 +102,14 @@ def _pinned_by_hand(unit: Unit) -> bool:
     return unit.pinned and unit.role not in SYSTEM_ROLES
 
 
-def _rewinding(copy: Callable[[], Conversation]) -> Iterator[str]:
+def _rewinding(conversation: Conversation) -> Iterator[str]:
     """Yield from where to take the conversation back: the newest unit, or else the question."""
-    history = copy().history
+    history = conversation.history
     firsts = [history.newest.first] if history.newest else []
     if history.question:
         firsts.append(history.question.message.id)
     for first in firsts:
-        rewound = _changed(copy(), Rewind(first))
+        rewound = _changed(conversation.copy(), Rewind(first))
         if rewound.history.uncounted():
             continue  # it brings back what no window has held: to say what it costs takes a count
         if _fits(rewound):

@@ -24,6 +24,7 @@ OVERHEAD_TOKENS = 8
 Chunk: TypeAlias = tuple[Message, ...]
 
 Count: TypeAlias = Callable[[str], int]
+CountTold: TypeAlias = Callable[[Message], int]
 
 
 def in_one_piece(effect: Summarize, count: Count) -> Flow[str]:
@@ -31,10 +32,12 @@ def in_one_piece(effect: Summarize, count: Count) -> Flow[str]:
     return bounded((yield effect), effect.max_tokens, count)
 
 
-def in_chunks(effect: Summarize, tokens: Mapping[int, int], count: Count) -> Flow[str]:
-    """Answer chunk by chunk, if that is asked for; `tokens` says what messages cost, by id."""
+def in_chunks(
+    effect: Summarize, tokens: Mapping[int, int], count: Count, count_told: CountTold
+) -> Flow[str]:
+    """Answer chunk by chunk, if that is asked for; the arguments are those of `chunks_of`."""
     check = partial(bounded, max_tokens=effect.max_tokens, count=count)
-    return (yield from fold(effect, chunks_of(effect, tokens, count), check))
+    return (yield from fold(effect, chunks_of(effect, tokens, count, count_told), check))
 
 
 def bounded(text: str, max_tokens: int, count: Count) -> str:
@@ -60,7 +63,9 @@ def fold(effect: Summarize, chunks: Sequence[Chunk], check: Callable[[str], str]
     return text or ""
 
 
-def chunks_of(effect: Summarize, tokens: Mapping[int, int], count: Count) -> tuple[Chunk, ...]:
+def chunks_of(
+    effect: Summarize, tokens: Mapping[int, int], count: Count, count_told: CountTold
+) -> tuple[Chunk, ...]:
     """
     Return what to summarise, in pieces of at most `max_source_tokens`.
 
@@ -71,6 +76,7 @@ def chunks_of(effect: Summarize, tokens: Mapping[int, int], count: Count) -> tup
         effect: what a strategy asks for.
         tokens: what messages cost, by id; one that is not there costs what its text does.
         count: returns the tokens of a text.
+        count_told: returns the tokens of a message of which only a part is told.
 
     Raises:
         SummarizerError: not even a part of one message fits beside a summary, or there would be too
@@ -81,7 +87,11 @@ def chunks_of(effect: Summarize, tokens: Mapping[int, int], count: Count) -> tup
     if limit is None:
         return (messages,)
     costs = [
-        _cost(message, tokens, count, whole=message is given)
+        count(_text_of(message))
+        if message.id not in tokens
+        else tokens[message.id]
+        if message is given
+        else count_told(message)
         for message, given in zip(messages, effect.messages, strict=True)
     ]
     previous = count(effect.previous_summary) if effect.previous_summary else 0
@@ -146,10 +156,3 @@ def _told(message: Message) -> Message:
             for part in plain["content"]
         ]
     return replace(message, _wire=plain, _nested=None)
-
-
-def _cost(message: Message, tokens: Mapping[int, int], count: Count, *, whole: bool) -> int:
-    """Return what a message costs; about that, if the window does not hold it like this."""
-    if message.id not in tokens:
-        return count(_text_of(message))
-    return tokens[message.id] if whole else count(_text_of(message)) + OVERHEAD_TOKENS
