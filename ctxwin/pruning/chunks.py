@@ -24,7 +24,6 @@ OVERHEAD_TOKENS = 8
 Chunk: TypeAlias = tuple[Message, ...]
 
 Count: TypeAlias = Callable[[str], int]
-CountTold: TypeAlias = Callable[[Message], int]
 
 
 def in_one_piece(effect: Summarize, count: Count) -> Flow[str]:
@@ -32,12 +31,10 @@ def in_one_piece(effect: Summarize, count: Count) -> Flow[str]:
     return bounded((yield effect), effect.max_tokens, count)
 
 
-def in_chunks(
-    effect: Summarize, tokens: Mapping[int, int], count: Count, count_told: CountTold
-) -> Flow[str]:
-    """Answer chunk by chunk, if that is asked for; the arguments are those of `chunks_of`."""
+def in_chunks(effect: Summarize, tokens: Mapping[int, int], count: Count) -> Flow[str]:
+    """Answer chunk by chunk, if that is asked for; `tokens` says what messages cost, by id."""
     check = partial(bounded, max_tokens=effect.max_tokens, count=count)
-    return (yield from fold(effect, chunks_of(effect, tokens, count, count_told), check))
+    return (yield from fold(effect, chunks_of(effect, tokens, count), check))
 
 
 def bounded(text: str, max_tokens: int, count: Count) -> str:
@@ -63,9 +60,7 @@ def fold(effect: Summarize, chunks: Sequence[Chunk], check: Callable[[str], str]
     return text or ""
 
 
-def chunks_of(
-    effect: Summarize, tokens: Mapping[int, int], count: Count, count_told: CountTold
-) -> tuple[Chunk, ...]:
+def chunks_of(effect: Summarize, tokens: Mapping[int, int], count: Count) -> tuple[Chunk, ...]:
     """
     Return what to summarise, in pieces of at most `max_source_tokens`.
 
@@ -76,7 +71,6 @@ def chunks_of(
         effect: what a strategy asks for.
         tokens: what messages cost, by id; one that is not there costs what its text does.
         count: returns the tokens of a text.
-        count_told: returns the tokens of a message of which only a part is told.
 
     Raises:
         SummarizerError: not even a part of one message fits beside a summary, or there would be too
@@ -87,11 +81,7 @@ def chunks_of(
     if limit is None:
         return (messages,)
     costs = [
-        count(_text_of(message))
-        if message.id not in tokens
-        else tokens[message.id]
-        if message is given
-        else count_told(message)
+        _cost(message, tokens, count, whole=message is given)
         for message, given in zip(messages, effect.messages, strict=True)
     ]
     previous = count(effect.previous_summary) if effect.previous_summary else 0
@@ -156,3 +146,24 @@ def _told(message: Message) -> Message:
             for part in plain["content"]
         ]
     return replace(message, _wire=plain, _nested=None)
+
+
+def _cost(message: Message, tokens: Mapping[int, int], count: Count, *, whole: bool) -> int:
+    """Return what a message costs; at most that, if the window does not hold it like this."""
+    if message.id not in tokens:
+        return count(_text_of(message))
+    if whole:
+        return tokens[message.id]
+    # A counter may find one JSON text cheaper than the texts in it, and each call has a frame.
+    apart = sum(map(count, _texts_in(message.to_dict())))
+    frames = 1 + 2 * len(message.tool_calls)
+    return max(count(_text_of(message)), apart) + frames * OVERHEAD_TOKENS
+
+
+def _texts_in(value: object) -> Iterator[str]:
+    """Yield every text in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts_in(item)

@@ -165,10 +165,6 @@ class Draft:
 
         self.count = count
 
-    def count_message(self, message: Message) -> int:
-        """Return what a message costs that is not the window's."""
-        return self._costs.scaled(self._costs.message(message))
-
     @property
     def used_tokens(self) -> int:
         """The cost of the window so far, tools and priming included."""

@@ -230,4 +230,4 @@ def _apply(keeper: Keeper, draft: Draft, tally: Tally) -> Receipt:
 
 
 def _in_chunks(draft: Draft, effect: Summarize) -> Flow[str]:
-    return in_chunks(effect, message_tokens(draft.units), draft.count, draft.count_message)
+    return in_chunks(effect, message_tokens(draft.units), draft.count)

@@ -256,8 +256,7 @@ def _whole(draft: Draft, effect: Summarize) -> Flow[str]:
 def _copies(draft: Draft, effect: Summarize) -> tuple[Chunk, ...] | None:
     """Return copies of what to summarise, whole and then in chunks; None if that fails."""
     try:
-        tokens = message_tokens(draft.units)
-        chunks = chunks_of(effect, tokens, draft.count, draft.count_message)
+        chunks = chunks_of(effect, message_tokens(draft.units), draft.count)
         whole = (effect.messages, *chunks)
         return tuple(tuple(message.clone() for message in chunk) for chunk in whole)
     except Exception:  # noqa: BLE001 - the messages are foreign, and so is the counter

@@ -19,11 +19,6 @@ from ctxwin.values.message import hash_of
 from ctxwin.values.wire import Wire
 
 
-def never(message: Message) -> int:
-    """Count no message: all are told as they stand."""
-    raise AssertionError(message)
-
-
 def effect_of(
     wires: Sequence[Wire], limit: int | None, *, previous: str | None = None, most: int = 5
 ) -> Summarize:
@@ -42,9 +37,7 @@ def test_chunks_hold_everything_within_the_limit(
     effect = effect_of(wires, limit, previous=previous)
     costs = {message.id: counter.count_message(message.to_dict()) for message in effect.messages}
     try:
-        chunks = chunks_of(
-            effect, costs, counter.count_text, lambda m: counter.count_message(m.to_dict())
-        )
+        chunks = chunks_of(effect, costs, counter.count_text)
     except SummarizerError as error:
         assert re.search("cannot be cut|would be more than", str(error))
         return
@@ -88,9 +81,9 @@ def test_chunks_of_a_small_source_are_one() -> None:
     """Without a limit, or where everything fits, the summariser is asked once."""
     wires: list[Wire] = [{"role": "user", "content": "one two"}] * 3
     count = WordCounter().count_text
-    assert len(chunks_of(effect_of(wires, None), {}, count, never)) == 1
-    assert len(chunks_of(effect_of(wires, 6), {}, count, never)) == 1
-    assert len(chunks_of(effect_of(wires, 7, previous="x y", most=2), {}, count, never)) == 2
+    assert len(chunks_of(effect_of(wires, None), {}, count)) == 1
+    assert len(chunks_of(effect_of(wires, 6), {}, count)) == 1
+    assert len(chunks_of(effect_of(wires, 7, previous="x y", most=2), {}, count)) == 2
 
 
 def test_a_giant_call_is_told_as_json() -> None:
@@ -98,9 +91,7 @@ def test_a_giant_call_is_told_as_json() -> None:
     call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "w " * 40}}
     effect = effect_of([{"role": "assistant", "content": None, "tool_calls": [call]}], 30)
     pieces = [
-        piece
-        for chunk in chunks_of(effect, {1: 50}, WordCounter().count_text, never)
-        for piece in chunk
+        piece for chunk in chunks_of(effect, {1: 50}, WordCounter().count_text) for piece in chunk
     ]
     assert len(pieces) > 2
     assert "".join(str(piece.content) for piece in pieces).startswith('{"role": "assistant"')
@@ -109,7 +100,7 @@ def test_a_giant_call_is_told_as_json() -> None:
 def test_what_cannot_be_cut_is_an_error() -> None:
     """One cluster that is larger than the room."""
     with pytest.raises(SummarizerError, match="message 1 cannot be cut into parts of 1 tokens"):
-        chunks_of(effect_of([{"role": "user", "content": "👨‍👩‍👧"}], 6), {1: 20}, len, never)
+        chunks_of(effect_of([{"role": "user", "content": "👨‍👩‍👧"}], 6), {1: 20}, len)
 
 
 def test_a_source_of_too_many_chunks_is_an_error() -> None:
@@ -119,7 +110,6 @@ def test_a_source_of_too_many_chunks_is_an_error() -> None:
             effect_of([{"role": "user", "content": "w " * 3000}], 7),
             {1: 3004},
             WordCounter().count_text,
-            never,
         )
 
 
