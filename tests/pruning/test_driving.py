@@ -97,6 +97,15 @@ def test_a_giant_call_is_told_as_json() -> None:
     assert "".join(str(piece.content) for piece in pieces).startswith('{"role": "assistant"')
 
 
+def test_what_is_told_of_a_message_costs_at_least_its_texts() -> None:
+    """A call beside hidden thoughts: its texts are counted, and a null has none."""
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "w " * 9}}
+    hidden = {"role": "assistant", "content": None, "reasoning_content": "h", "tool_calls": [call]}
+    effect = effect_of([hidden, {"role": "user", "content": "w"}], 30)
+    chunks = chunks_of(effect, {1: 1, 2: 1}, WordCounter().count_text)
+    assert len(chunks) > 1
+
+
 def test_what_cannot_be_cut_is_an_error() -> None:
     """One cluster that is larger than the room."""
     with pytest.raises(SummarizerError, match="message 1 cannot be cut into parts of 1 tokens"):
