@@ -17,6 +17,7 @@ from ctxwin.values.errors import (
     CtxwinError,
     MessageError,
     RecordError,
+    RefusedError,
     SessionDeletedError,
     StateError,
     StoreError,
@@ -27,23 +28,31 @@ from ctxwin.values.errors import (
 from ctxwin.values.message import Message
 from ctxwin.values.plan import Plan, PruneRequest, Summarize, Unit
 from ctxwin.values.receipt import Action, Preview, Receipt, Rejection
+from ctxwin.values.request import Answer, Call, Observation, Request, Route, RouteRequest
 from ctxwin.values.usage import StreamUsage, Usage
 
 __all__ = [
     "Action",
+    "Answer",
     "Budget",
     "BudgetError",
+    "Call",
     "ContextManager",
     "CounterError",
     "CtxwinError",
     "Message",
     "MessageError",
+    "Observation",
     "Plan",
     "Preview",
     "PruneRequest",
     "Receipt",
     "RecordError",
+    "RefusedError",
     "Rejection",
+    "Request",
+    "Route",
+    "RouteRequest",
     "SessionDeletedError",
     "StateError",
     "StoreError",

@@ -11,25 +11,42 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, overload
 
+from ctxwin.calls import endings, requests
+from ctxwin.calls.endings import Endings
+from ctxwin.calls.forks import Forks, moved
+from ctxwin.calls.requests import Around, asked_for
+from ctxwin.calls.streams import view_of
 from ctxwin.counting import TokenCounter
 from ctxwin.counting.costs import Costs, as_counter
-from ctxwin.hooks.chain import chain_of
+from ctxwin.hooks.chain import Chain, chain_of
 from ctxwin.hooks.guard import refuse_inside_hook
-from ctxwin.log.changes import Append, Change, Forget, Pin, Restore, Rewind, SetTools
+from ctxwin.log.changes import (
+    Append,
+    Change,
+    Forget,
+    Pin,
+    Refit,
+    Restore,
+    Rewind,
+    SetOptions,
+    SetTools,
+)
 from ctxwin.log.conversation import Conversation
 from ctxwin.log.keeper import InMemory, Keeper, WorkOut
 from ctxwin.log.precount import Precount
 from ctxwin.pruning.driving import adrive, drive
 from ctxwin.pruning.preview import preview
-from ctxwin.pruning.prune import notify, prune
+from ctxwin.pruning.prune import fit, must_fit, notify, prune
+from ctxwin.pruning.threads import in_thread
 from ctxwin.pruning.tickets import Ticket, commit, prepare
 from ctxwin.values.budget import Budget
 from ctxwin.values.errors import CounterError, MessageError, quoted
 from ctxwin.values.message import Message, read_message, to_dicts
 from ctxwin.values.receipt import Preview, Receipt
-from ctxwin.values.usage import input_tokens
+from ctxwin.values.request import Request, checked_tags
 from ctxwin.values.wire import RESULT_ROLES, SYSTEM_ROLES, Content, DraftRole, Role, Wire
 
 
@@ -41,6 +58,7 @@ class Options(TypedDict, total=False):
     model: str | None
     tools: Sequence[Mapping[str, Any]]
     allow_question_edit: bool
+    tags: Mapping[str, str] | None
 
 
 class ContextManager:
@@ -65,18 +83,23 @@ class ContextManager:
         model: whose counter to use; with neither, o200k_base as an estimate.
         tools: the tool schemas sent with each request; they count.
         allow_question_edit: whether a declared edit may shorten the current question.
+        tags: whose conversation it is, say (`{"user": "ann"}`): they go with every request, and are
+            no part of the state. At most 16, each a string of at most 200 characters.
 
     Raises:
         TypeError: neither or both of `max_tokens` and `budget`; a counter or tools of the wrong
             type.
-        ValueError: a budget out of range; a chain that names a strategy twice, or `drop-oldest`
-            not last.
+        ValueError: a budget out of range; a malformed tag; a chain that names a strategy twice, or
+            `drop-oldest` not last.
         UnknownStrategyError: a strategy of that name is not installed.
         StrategyError: a strategy cannot be loaded or registered.
     """
 
     # No `__dict__`: an attribute that does not exist is refused, and type checkers find it.
-    __slots__ = ("__weakref__", "_chain", "_keeper", "_last_receipt", "_precount")
+    __slots__ = (
+        *("__weakref__", "_chain", "_endings", "_forks", "_keeper", "_last_receipt", "_model"),
+        *("_precount", "_tags"),
+    )
 
     @overload
     def __init__(
@@ -98,6 +121,7 @@ class ContextManager:
         model: str | None = None,
         tools: Sequence[Mapping[str, Any]] = (),
         allow_question_edit: bool = False,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         if max_tokens is not None and budget is None:
             budget = Budget(max_tokens)
@@ -105,14 +129,23 @@ class ContextManager:
             raise TypeError("give exactly one of max_tokens and budget")
         costs = Costs(as_counter(counter, model), tools)
         conversation = Conversation(budget, costs, allow_question_edit=allow_question_edit)
-        self._chain = chain_of(strategies)
+        self._begin(InMemory(conversation), chain_of(strategies), model, checked_tags(tags))
+
+    def _begin(
+        self, keeper: Keeper, chain: Chain, model: str | None, tags: Mapping[str, str]
+    ) -> None:
+        self._chain = chain
+        self._model = model
+        self._tags = tags
         self._last_receipt: Receipt | None = None
-        self._keep(InMemory(conversation))
+        self._keep(keeper)
 
     def _keep(self, keeper: Keeper) -> None:
         """Have the conversation kept by this one from now on."""
         self._keeper = keeper
         self._precount = Precount(keeper)
+        self._forks = Forks()
+        self._endings = Endings()
 
     if not TYPE_CHECKING:  # pragma: no branch - else a type checker would allow any attribute
 
@@ -254,9 +287,7 @@ class ContextManager:
                 whole, as a chat template may, another cut is tried.
         """
         refuse_inside_hook(self, "messages")
-        while (window := self._fitting()) is None:
-            drive(prune(self._keeper, self._chain, self, self._pruned))
-        return window
+        return drive(fit(self._keeper, self._chain, self, self._pruned, _sent))
 
     async def amessages(self) -> list[Any]:
         """
@@ -266,10 +297,8 @@ class ContextManager:
         """
         refuse_inside_hook(self, "amessages")
         await self._precount.run()
-        while (window := self._fitting()) is None:
-            flow = prune(self._keeper, self._chain, self, self._pruned)
-            await adrive(flow, self._keeper.run)
-        return window
+        flow = fit(self._keeper, self._chain, self, self._pruned, _sent)
+        return await adrive(flow, self._keeper.run)
 
     def prune_history(self) -> Receipt:
         """
@@ -350,10 +379,142 @@ class ContextManager:
         with self._keeper.lock:
             self._chain = self._chain.adding(strategy, name, before)
             self._keeper.conversation.unsettle()
+            self._forks.unsettle()
 
-    def observe(self, usage: object) -> None:
+    # Around the caller's own call.
+
+    @property
+    def model(self) -> str | None:
+        """The model that the conversation is for; None where none was named."""
+        return self._model
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags that go with every request (a copy)."""
+        return dict(self._tags)
+
+    def request(
+        self,
+        *,
+        model: str | None = None,
+        budget: Budget | None = None,
+        max_output_tokens: int | None = None,
+        params: Mapping[str, Any] | None = None,
+        fresh: bool = False,
+        **tags: str,
+    ) -> Request:
         """
-        Learn from the real usage of the request that the latest `messages()` was sent as.
+        Return what to send, as plugins route, answer, shape and admit it.
+
+            request = ctx.request()
+            reply = client.chat.completions.create(**request.arguments())
+            ctx.observe(reply, request)
+            ctx.append(reply.choices[0].message)
+
+        A request to another model or budget has a window of its own, and leaves this one as it is.
+        End each request by `observe`, `streamed`, `answered` or `failed`.
+
+        Args:
+            model: the model, if it is to be another than the conversation's.
+            budget: the budget, if it is to be another.
+            max_output_tokens: the cap on the reply; by default `budget.reserve_output`.
+            params: further arguments of the client that change the answer.
+            fresh: whether no plugin may answer ("regenerate").
+            tags: more tags for this request; they go before the manager's.
+
+        Raises:
+            BudgetError: what must be kept does not fit.
+            RefusedError: a plugin does not admit it; nothing is held.
+            CounterError: a message cannot be counted.
+            MessageError: there is no message to send.
+            ValueError: a malformed tag, or a cap below 1.
+        """
+        refuse_inside_hook(self, "request")
+        asked = asked_for(
+            model, budget, max_output_tokens, params, {**self._tags, **tags}, fresh=fresh
+        )
+        return drive(requests.request(self._around(), asked))
+
+    async def arequest(
+        self,
+        *,
+        model: str | None = None,
+        budget: Budget | None = None,
+        max_output_tokens: int | None = None,
+        params: Mapping[str, Any] | None = None,
+        fresh: bool = False,
+        **tags: str,
+    ) -> Request:
+        """Return what `request` returns, for plugins that await; `admit` runs in a thread."""
+        refuse_inside_hook(self, "arequest")
+        asked = asked_for(
+            model, budget, max_output_tokens, params, {**self._tags, **tags}, fresh=fresh
+        )
+        return await adrive(requests.request(self._around(), asked))
+
+    def answered(self, request: Request) -> Message:
+        """
+        Take a plugin's answer into the conversation, as the assistant's message.
+
+        Observers are told `cached`. A second time it takes nothing, and returns the same message.
+
+        Raises `ValueError`: nobody has answered the request, so it is to be sent.
+        """
+        refuse_inside_hook(self, "answered")
+        if request.answer is None:
+            raise ValueError("no plugin has answered this request: send it, and observe the reply")
+        known = self._endings.message(request)
+        if known is not None:
+            return known.clone()
+        message = self.append({"role": "assistant", "content": request.answer.content})
+        if self._endings.claim(request, message):
+            self._around().tell(endings.ended("cached", request, {}))
+        return message
+
+    async def aanswered(self, request: Request) -> Message:
+        """Do what `answered` does, in a thread."""
+        return await in_thread(self.answered, request)
+
+    def failed(self, request: Request, error: BaseException | None = None, **tags: str) -> None:
+        """
+        End a request whose call raised.
+
+        Observers are told `failed` if the error has a `status_code` (an HTTP answer said no, so it
+        is not billed), else `unknown` (it may be billed).
+
+        Raises `ValueError`: a tag is malformed.
+        """
+        refuse_inside_hook(self, "failed")
+        self._around().fail(request, error, tags)
+
+    async def afailed(
+        self, request: Request, error: BaseException | None = None, **tags: str
+    ) -> None:
+        """Do what `failed` does, in a thread."""
+        await in_thread(self.failed, request, error, **tags)
+
+    def streamed(self, stream: Any, request: Request) -> Any:
+        """
+        Return a view of a stream, which ends the request when the stream ends.
+
+            for chunk in ctx.streamed(client.chat.completions.create(**arguments), request):
+                ...
+
+        It yields the same parts and has the stream's attributes, sync or async, `with` included.
+        Observers are told `ok` at the end, `failed` or `unknown` when it breaks, and `abandoned`
+        when it is closed, left or dropped early. Ask for usage: `request.arguments(stream=True)`.
+
+        Raises `TypeError`: it is no stream.
+        """
+        refuse_inside_hook(self, "streamed")
+        return view_of(stream, partial(self._around().end_stream, request))
+
+    def observe(self, reply_or_usage: object, request: Request | None = None, **tags: str) -> None:
+        """
+        Learn from what a request really used, and tell observers how it ended.
+
+        Without `request` it is the one that the latest `messages()` was sent as. With one, it
+        teaches only if that is the newest of its window. A second ending of a request is ignored.
 
         Ignored if a cut happened since. With an exact counter it learns an offset: upwards by at
         most half of the budget, downwards by 10 % of the count or 64 tokens, whichever is more.
@@ -365,17 +526,90 @@ class ContextManager:
         After a `BudgetError` the bill is that of the window as it is, if you sent it all the same.
 
         Args:
-            usage: a mapping or an SDK object with the input tokens, as the provider gives it.
+            reply_or_usage: the reply, or its usage: a mapping or an SDK object, as the provider
+                gives it. With a `request`, usage that is not stated is estimated for observers.
+            request: which request it was.
+            tags: more tags for the record.
 
         Raises:
-            ValueError: it states no input tokens.
+            ValueError: no request is named and no input tokens are stated; or a malformed tag.
         """
-        real_tokens = input_tokens(usage)
+        refuse_inside_hook(self, "observe")
+        given = {**({} if request is not None else self._tags), **tags}
+        self._around().observe(reply_or_usage, request, given)
 
-        def learn(conversation: Conversation) -> Sequence[Change]:
-            return conversation.learnt(real_tokens)
+    async def aobserve(
+        self, reply_or_usage: object, request: Request | None = None, **tags: str
+    ) -> None:
+        """Do what `observe` does, in a thread."""
+        await in_thread(self.observe, reply_or_usage, request, **tags)
 
-        self._change("observe", learn)
+    # Other models.
+
+    def fork(
+        self,
+        *,
+        model: str | None = None,
+        counter: TokenCounter | Callable[[str], int] | str | None = None,
+        budget: Budget | None = None,
+    ) -> "ContextManager":
+        """
+        Return a manager in memory with the same log, window, tools, chain and tags.
+
+        Neither sees the other's changes.
+
+        Args:
+            model: another model, which brings its counter.
+            counter: another counter; beats `model`.
+            budget: another budget.
+        """
+        with self._keeper.lock:
+            whole, chain = self._keeper.whole(), self._chain
+        costs = moved(whole.costs, model, counter)
+        keeper = InMemory(whole.under(budget or whole.budget, costs))
+        fork = ContextManager.__new__(ContextManager)
+        fork._begin(keeper, chain, model or self._model, self._tags)  # noqa: SLF001 - it is one
+        return fork
+
+    def refit(
+        self,
+        *,
+        model: str | None = None,
+        counter: TokenCounter | Callable[[str], int] | str | None = None,
+        budget: Budget | None = None,
+    ) -> None:
+        """
+        Move the conversation to another model or budget for good.
+
+        The window is derived anew from the whole log: what had left comes back as far as it fits,
+        edits are undone, summaries taken back, and what bills taught is forgotten. What `forget()`
+        released stays away. Messages are counted again only under another counter's name.
+
+        Args:
+            model: another model, which brings its counter.
+            counter: another counter; beats `model`.
+            budget: another budget.
+
+        Raises:
+            BudgetError: what must be kept does not fit; nothing has changed.
+            CounterError: a message cannot be counted; nothing has changed.
+        """
+
+        def work_out(conversation: Conversation) -> Sequence[Change]:
+            costs = moved(conversation.costs, model, counter)
+            probe = conversation.under(budget or conversation.budget, costs)
+            probe.apply(Refit())
+            must_fit(probe)
+            logged = probe.history.messages
+            counts = {number: one.tokens for number, one in logged.items()}
+            return [Refit(), SetOptions(probe.budget, costs, counts)]
+
+        self._change("refit", work_out)
+        self._model = model or self._model
+
+    async def arefit(self, **options: Any) -> None:
+        """Do what `refit` does, in a thread."""
+        await in_thread(self.refit, **options)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state, JSON-ready, with a schema version; options are not part of it."""
@@ -514,13 +748,24 @@ class ContextManager:
         self._last_receipt = kept
         notify(self._chain, receipt, self)
 
-    def _fitting(self) -> list[dict[str, Any]] | None:
-        """Return the window, or None if it must be cut first."""
-        with self._keeper.lock:
-            conversation = self._keeper.conversation
-            if conversation.over_budget:
-                return None
-            return to_dicts([m for unit in conversation.send() for m in unit.messages])
+    def _around(self) -> Around:
+        """Return what a call is made around."""
+        return Around(
+            self._keeper,
+            self._precount,
+            self._chain,
+            self,
+            self._model,
+            self._forks,
+            self._endings,
+            self._pruned,
+            lambda receipt: notify(self._chain, receipt, self),
+        )
+
+
+def _sent(conversation: Conversation) -> list[Wire]:
+    """Return the window as it is sent."""
+    return to_dicts([message for unit in conversation.send() for message in unit.messages])
 
 
 def _id_of(message: Message | int) -> int:

@@ -34,6 +34,11 @@ class Strategy:
     protect: Hook | None = None
     prune: Hook | None = None
     pruned: Hook | None = None
+    route: Hook | None = None
+    answer: Hook | None = None
+    shape: Hook | None = None
+    admit: Hook | None = None
+    observed: Hook | None = None
 
 
 class Chain:
@@ -43,6 +48,7 @@ class Chain:
     Attributes:
         strategies: every plugin, in order. Of those with `ctxwin_prune`, `drop-oldest` is the last;
             plugins without it may stand anywhere.
+        route, answer, shape, admit, observed: name and hook of those that have it, in order.
     """
 
     def __init__(self, plugins: Sequence[tuple[str, object]]) -> None:
@@ -73,6 +79,15 @@ class Chain:
             )
         if LAST in pruners[:-1]:
             raise ValueError(f"{LAST!r} must stand last: move it behind {pruners[-1]!r}")
+        self.route = self._having("route")
+        self.answer = self._having("answer")
+        self.shape = self._having("shape")
+        self.admit = self._having("admit")
+        self.observed = self._having("observed")
+
+    def _having(self, hook: str) -> tuple[tuple[str, Hook], ...]:
+        found = ((strategy.name, getattr(strategy, hook)) for strategy in self.strategies)
+        return tuple((name, function) for name, function in found if function is not None)
 
     def __str__(self) -> str:
         return " -> ".join(strategy.name for strategy in self.strategies)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pluggy
 
-from ctxwin.hooks.specs import HOOKS, PROJECT
+from ctxwin.hooks.specs import HOOKS, PROJECT, PRUNING
 from ctxwin.values.errors import StrategyError
 
 
@@ -84,16 +84,20 @@ def _check_hook(
 ) -> None:
     """Raise `StrategyError` if the implementation of a hook cannot work."""
     if hook not in HOOKS:
-        raise StrategyError(
-            f"{where} is not a hook of ctxwin, so it would never be called: "
-            f"use one of {', '.join(HOOKS)}"
-        )
+        from difflib import get_close_matches  # noqa: PLC0415 - rarely needed, and slow to import
+
+        near = get_close_matches(hook, HOOKS, 1)
+        use = f"did you mean {near[0]}?" if near else f"use one of {', '.join(HOOKS)}"
+        raise StrategyError(f"{where} is not a hook of ctxwin, so it would never be called: {use}")
     if not inspect.isroutine(function):
         raise StrategyError(f"{where} is not a function, so it would never be called: write a def")
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        instead = "Call(async_function, ...), and await arequest()"
+        if hook in PRUNING:
+            instead = "Summarize, and call amessages() with an async summariser"
         raise StrategyError(
             f"{where} is async, but hooks are never awaited: write a generator that yields "
-            "Summarize, and call amessages() with an async summariser"
+            f"{instead}"
         )
     if options.get("wrapper") or options.get("hookwrapper"):
         raise StrategyError(

@@ -46,6 +46,13 @@ def call_hook(owner: object, hook: Callable[..., T], *args: object, **arguments:
         _inside.reset(token)
 
 
+def log_failure(hook: str, plugin: str, error: Exception) -> None:
+    """Log what a hook raised, where it changes nothing."""
+    import logging  # noqa: PLC0415 - rarely needed, and slow to import
+
+    logging.getLogger("ctxwin").error("%s of plugin %r failed", hook, plugin, exc_info=error)
+
+
 def refuse_inside_hook(owner: object, method: str) -> None:
     """Raise `StrategyError` if the method was called from inside a hook of the owner."""
     marks = _inside.get()

@@ -15,12 +15,18 @@ fields hold JSON values (or tuples of them), so that a change can be written dow
 | SetTools | other tool schemas are sent from now on |
 | Forget | what has left the window is released from memory |
 | Restore | the whole conversation becomes what a saved state says |
+| Refit | the window is the whole log again: what cuts, edits, summaries and bills made is void |
+| SetOptions | this process fits the conversation into another budget, or counts it anew |
+
+`SetTools`, `Forget` and `SetOptions` concern one process alone and are never written down.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from ctxwin.counting.costs import Costs
+from ctxwin.values.budget import Budget
 from ctxwin.values.wire import Content, Wire
 
 
@@ -141,4 +147,31 @@ class Restore:
     state: Mapping[str, Any]
 
 
-Change: TypeAlias = Append | Pin | Rewind | Cut | Learn | SetTools | Forget | Restore
+@dataclass(frozen=True, slots=True)
+class Refit:
+    """
+    The window becomes the whole log that is held: the next prune derives it anew.
+
+    What had left comes back, edits are undone, written messages go, and so does what bills taught.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class SetOptions:
+    """
+    Another budget and other costs hold from now on, right behind a `Refit`.
+
+    Attributes:
+        budget: the budget.
+        costs: the costs; those of now if the counter stays.
+        counts: id -> what a message of the log costs by these, as far as that is known.
+    """
+
+    budget: Budget
+    costs: Costs
+    counts: Mapping[int, int | None] = field(default_factory=dict)
+
+
+Change: TypeAlias = (
+    Append | Pin | Rewind | Cut | Learn | SetTools | Forget | Restore | Refit | SetOptions
+)

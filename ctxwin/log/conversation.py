@@ -10,7 +10,8 @@ The methods are plain and quick: no locks, no hooks, no foreign code but the cou
 bumps `version`, so that a prune can tell whether what it started from is still the present.
 
 Beside changes, a few notes belong to this process alone and are no part of the conversation: which
-window was sent last, which ticket is the newest, what was counted early.
+window was sent last, which ticket is the newest, what was counted early. A follower is shown every
+change once it is carried out.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ from copy import copy
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from ctxwin.counting.costs import BOUNDS, Costs
+from ctxwin.counting.costs import BOUNDS, UNLEARNT, Costs
 from ctxwin.log import state as states
 from ctxwin.log.changes import (
     Append,
@@ -28,8 +29,10 @@ from ctxwin.log.changes import (
     Forget,
     Learn,
     Pin,
+    Refit,
     Restore,
     Rewind,
+    SetOptions,
     SetTools,
     Written,
 )
@@ -57,6 +60,9 @@ class Conversation:
             has nothing new to do.
         failures: strategy name -> (failures in a row, length of the log until which it rests).
         prepared: the key of the newest ticket; `""` before the first.
+        follower: is shown each change once it is carried out; None where nobody follows.
+        own_ids: the least id of the next message that a cut writes, where those must not be among
+            the log's; 0 where they may.
     """
 
     def __init__(self, budget: Budget, costs: Costs, *, allow_question_edit: bool = False) -> None:
@@ -72,6 +78,9 @@ class Conversation:
         self.settled = -1
         self.failures: Mapping[str, tuple[int, int]] = {}
         self.prepared = ""
+        self.follower: Callable[[Change], None] | None = None
+        self.own_ids = 0
+        self._sent_as = ""  # the id of the request that the window was sent as
         self._refused_tokens: int | None = None  # what the last window cost that did not fit
         self._warned = False  # of a bill beyond the bounds
 
@@ -100,12 +109,15 @@ class Conversation:
         """Return what a request costs that counts so many tokens, by what bills have taught."""
         return billed_tokens(counted_tokens, self.costs.hidden_tokens, self.budget.max_tokens)
 
-    def learnt(self, real_tokens: int) -> Sequence[Learn]:
+    def learnt(self, real_tokens: int, request_id: str | None = None) -> Sequence[Learn]:
         """
-        Return what the bill of the latest request teaches.
+        Return what a bill teaches: that of the latest request, or of the one with that id.
 
-        Nothing since a cut, and nothing where it is beyond the bounds: that is logged once.
+        Nothing since a cut or for an older request, and nothing where it is beyond the bounds: that
+        is logged once.
         """
+        if request_id is not None and request_id != self._sent_as:
+            return ()
         predicted = self._refused_tokens if self.sent_tokens is None else self.sent_tokens
         if predicted is None:
             return ()
@@ -148,8 +160,20 @@ class Conversation:
 
     def copy(self) -> "Conversation":
         """Return an equal conversation that shares nothing with this one; counts nothing again."""
-        other = self._empty()
-        states.load(states.dump(self, counts=True), other, counts=True)
+        return self.under(self.budget, copy(self.costs))
+
+    def under(
+        self, budget: Budget, costs: Costs, shared: dict[int, int] | None = None
+    ) -> "Conversation":
+        """
+        Return a copy with another budget and other costs; one counter counts nothing again.
+
+        `shared` is for its window's attribute of that name.
+        """
+        other = Conversation(budget, costs, allow_question_edit=self.allow_question_edit)
+        other.window.shared = shared
+        same = costs.counter is self.costs.counter
+        states.load(states.dump(self, counts=same), other, counts=same)
         return other
 
     def _empty(self) -> "Conversation":
@@ -159,9 +183,14 @@ class Conversation:
 
     # What this process notes.
 
-    def send(self) -> list[Unit]:
+    @property
+    def next_written_id(self) -> int:
+        """The id of the next message that a cut writes."""
+        return max(self.next_id, self.own_ids)
+
+    def send(self, request_id: str = "") -> list[Unit]:
         """Return the window, which is sent now: the next bill will be for it."""
-        self.sent_tokens = self.total_tokens
+        self.sent_tokens, self._sent_as = self.total_tokens, request_id
         return self.window.units
 
     def refuse(self) -> None:
@@ -184,6 +213,7 @@ class Conversation:
         """Keep what messages were counted early; whoever counted one since got the same figure."""
         for logged, tokens in counts:
             logged.tokens = tokens
+            self.window.share(logged)
 
     # Changes. Each method below checks its change first; from the first assignment on, nothing of
     # it can fail. That is what makes `apply` all or nothing.
@@ -200,7 +230,10 @@ class Conversation:
             StateError: it contradicts the conversation, and nobody can have made it.
             CounterError: a message that it writes or edits cannot be counted.
         """
-        return self._CARRY_OUT[type(change)](self, change)
+        carried_out = self._CARRY_OUT[type(change)](self, change)
+        if self.follower is not None:
+            self.follower(change)
+        return carried_out
 
     def is_news(self, change: Change) -> bool:
         """Return whether a change is more than a note of this process: whether others must know."""
@@ -208,7 +241,7 @@ class Conversation:
             return (change.hidden_tokens, change.scale) != self.costs.learnt_figures
         if isinstance(change, Cut):
             return self._rewrites(change) or change.failures != self.failures
-        return not isinstance(change, SetTools | Forget)
+        return not isinstance(change, SetTools | Forget | SetOptions)
 
     def _append(self, change: Append) -> list[Message]:
         if change.id < self.next_id:
@@ -272,7 +305,11 @@ class Conversation:
         for logged, message, tokens in edits:
             logged.edited, logged.edited_tokens = message, tokens
             self.history.touch(logged.unit)
-        self.skip_to(max((message.id + 1 for message in written), default=0))
+        after = max((message.id + 1 for message in written), default=0)
+        if self.own_ids:
+            self.own_ids = max(self.own_ids, after)
+        else:
+            self.skip_to(after)
         self.request_gap, self.failures = change.request_gap, failures
         if gone or written or edits:
             # The next bill is for a window that is no more.
@@ -312,6 +349,36 @@ class Conversation:
         self.settled = self.version if other.settled == other.version else -1
         return []
 
+    def _refit(self, _: Refit) -> list[Message]:
+        for unit in list(self.history.gone.values()):
+            self.history.restore(unit)
+        for logged in self.history.messages.values():
+            if logged.edited is not None:
+                logged.edited = None
+                self.history.touch(logged.unit)
+        for number in list(self.window.written):
+            written = self.window.find_written(number)
+            if written is not None:
+                self.window.show_written(written, None)
+        self.costs.learn(*UNLEARNT)
+        self.window.reprice()
+        self.sent_tokens = self._refused_tokens = None
+        self.failures = {}
+        self._changed()
+        return []
+
+    def _set_options(self, change: SetOptions) -> list[Message]:
+        self.budget = change.budget
+        if change.costs is not self.costs:
+            for logged in self.history.messages.values():
+                logged.tokens = change.counts.get(logged.message.id)
+                logged.unit.shown = None
+                self.history.touch(logged.unit)
+            self.costs = change.costs
+            self.window = Window(self.history, self.costs)
+        self._changed()
+        return []
+
     _CARRY_OUT: ClassVar[dict[type, Callable[..., list[Message]]]] = {
         Append: _append,
         Pin: _pin,
@@ -321,6 +388,8 @@ class Conversation:
         SetTools: _set_tools,
         Forget: _forget,
         Restore: _restore,
+        Refit: _refit,
+        SetOptions: _set_options,
     }
 
     def _changed(self) -> None:

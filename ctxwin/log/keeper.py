@@ -47,6 +47,10 @@ class Keeper(Protocol):
         """
         ...
 
+    def whole(self) -> Conversation:
+        """Return a copy of the conversation with every message of the log that it keeps."""
+        ...
+
     async def run(self, step: Callable[..., T], *args: Any) -> T:
         """Run a step of something that may end in a change, without blocking an event loop."""
         ...
@@ -74,6 +78,11 @@ class InMemory:
             if len(changes) == 1:
                 return apply(changes[0])
             return [message for change in changes for message in apply(change)]
+
+    def whole(self) -> Conversation:
+        """Return a copy of the conversation."""
+        with self.lock:
+            return self.conversation.copy()
 
     async def run(self, step: Callable[..., T], *args: Any) -> T:
         """Run a step here: nothing of it waits."""

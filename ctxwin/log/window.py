@@ -24,11 +24,14 @@ class Window:
     Attributes:
         units: oldest first.
         written: id -> uncorrected cost, for the messages that strategies wrote.
+        shared: id -> uncorrected cost, for messages of the log that other windows of the same log
+            show too, so that one counter counts each once; None where nobody shares.
     """
 
     def __init__(self, history: History, costs: Costs) -> None:
         self.units: list[Unit] = []
         self.written: dict[int, int] = {}
+        self.shared: dict[int, int] | None = None
         self._unit_tokens = 0
         self._history = history
         self._costs = costs
@@ -152,11 +155,19 @@ class Window:
     def _build(self, log_unit: LogUnit) -> Unit:
         """Make the unit to be shown, counting what was never counted."""
         for logged in log_unit.messages:
+            if logged.tokens is None and self.shared is not None:
+                logged.tokens = self.shared.get(logged.message.id)
             if logged.tokens is None:
                 logged.tokens = self._costs.message(logged.message, log_unit.call_of(logged))
+                self.share(logged)
         messages = [logged.edited or logged.message for logged in log_unit.messages]
         figures = [self._costs.scaled(_shown_tokens(logged)) for logged in log_unit.messages]
         return make_unit(messages, figures)
+
+    def share(self, logged: LogMessage) -> None:
+        """Let others know what a message costs."""
+        if self.shared is not None and logged.tokens is not None:
+            self.shared[logged.message.id] = logged.tokens
 
     def _index(self, unit: Unit) -> int:
         return bisect_left(self.units, unit.place, key=lambda other: other.place)

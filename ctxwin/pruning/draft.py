@@ -438,7 +438,7 @@ class Draft:
         after = {unit.first: unit for unit in self.units}
         new = sorted(first for first in after if first >= ID_LIMIT)
         written = [
-            self._written_as(conversation.next_id + place, after[first].messages[0])
+            self._written_as(conversation.next_written_id + place, after[first].messages[0])
             for place, first in enumerate(new)
         ]
         units = [unit for unit in self.units if not unit.written] if self.tokens else []

@@ -1,48 +1,85 @@
 """
-Flows, and how they are driven: one body of code for sync and async summarisers.
+Flows, and how they are driven: one body of code for both colours, sync and async.
 
-A flow is a generator that yields `Summarize` whenever it needs a text, and is sent the text. A
-strategy that wants a summary is one; a whole prune is one, too. `run_flow` passes on what a
-strategy's generator yields. Whoever drives a flow decides how a model is called: `drive` calls a
-sync summariser, `adrive` one of either colour. A summariser's failure is thrown into the flow, so
-the strategy may answer it.
+A flow is a generator that yields an effect whenever it needs something from outside, and is sent
+what came of it. A strategy that wants a summary is one (it yields `Summarize`), and so is a hook
+that needs something slow (it yields `Call`); a whole prune is one, and a whole request. `run_flow`
+passes on what a plugin's generator yields. Whoever drives a flow decides how functions are called:
+`drive` calls sync ones, `adrive` awaits those of either colour. A failure is thrown into the flow,
+so that a plugin may answer it.
+
+A request has steps of its own, too, which may wait for a store or a database: `Step` says how each
+is done in either colour.
 """
 
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from ctxwin.hooks.guard import call_hook
 from ctxwin.values.errors import SummarizerError, describe
 from ctxwin.values.plan import Summarize
+from ctxwin.values.request import Call
 
 # Enough for a history of a million tokens in chunks of a thousand; beyond it a strategy runs away.
 MAX_EFFECTS = 1000
 
 T = TypeVar("T")
 
-Flow: TypeAlias = Generator[Summarize, str, T]
-"""Something that needs summaries on its way to a result: yields requests, is sent the texts."""
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A part of a flow that may wait: how it is done in sync code, and in async code."""
+
+    here: Callable[[], Any]
+    there: Callable[[], Coroutine[Any, Any, Any]]
+
+
+Effect: TypeAlias = Summarize | Call | Step
+
+Flow: TypeAlias = Generator[Any, Any, T]
+"""Something that yields an `Effect` on its way to a result, and is sent what came of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What came of an effect if it raised: the error is thrown into the flow."""
+
+    error: Exception
 
 
 def run_flow(
-    flow: Generator[Any, Any, Any], owner: object, reply: Callable[[Summarize], Flow[str]]
+    flow: Generator[Any, Any, Any],
+    owner: object,
+    reply: Callable[[Any], Flow[Any]],
+    kind: type = Summarize,
+    limit: int = MAX_EFFECTS,
 ) -> Flow[object]:
-    """Pass on what a strategy's generator yields, and pass texts or errors back to it."""
+    """
+    Pass on what a plugin's generator yields, and pass results or errors back to it.
+
+    Args:
+        flow: the generator.
+        owner: must not be changed while the generator runs.
+        reply: a flow that ends in what came of an effect, or raises.
+        kind: what it may yield.
+        limit: how many effects it may yield.
+    """
     try:
         effect = call_hook(owner, next, flow)
-        for _ in range(MAX_EFFECTS):
-            if not isinstance(effect, Summarize):
-                raise TypeError(f"a strategy may yield Summarize only, not {type(effect).__name__}")
+        for _ in range(limit):
+            if not isinstance(effect, kind):
+                name = kind.__name__
+                raise TypeError(f"it may yield {name} only, not {type(effect).__name__}")
             try:
-                text = yield from reply(effect)
-            except SummarizerError as error:
+                result = yield from reply(effect)
+            except Exception as error:  # noqa: BLE001 - the plugin may know what to do
                 effect = call_hook(owner, flow.throw, error)
             else:
-                effect = call_hook(owner, flow.send, text)
-        raise RuntimeError(f"a strategy may yield {MAX_EFFECTS} effects at most")
+                effect = call_hook(owner, flow.send, result)
+        raise RuntimeError(f"it may yield {limit} effects at most")
     except StopIteration as stop:
         return stop.value
     finally:
@@ -65,7 +102,7 @@ def refuse_model(effect: Summarize) -> object:
 
 
 def drive(flow: Flow[T], call: Callable[[Summarize], object] = call_model) -> T:
-    """Run a flow with sync summarisers."""
+    """Run a flow with sync functions; `call` calls a summariser."""
     try:
         effect = next(flow)
         while True:
@@ -83,13 +120,13 @@ async def _here(step: Callable[..., T], *args: Any) -> T:
 
 async def adrive(flow: Flow[T], run: Callable[..., Awaitable[Any]] = _here) -> T:
     """
-    Run a flow with summarisers of either colour.
+    Run a flow with functions of either colour.
 
     Args:
-        flow: the flow; summarisers are awaited between its steps.
+        flow: the flow; what its effects need is awaited between its steps.
         run: runs each step, as `await run(function, *args)`; by default right here.
     """
-    reply: str | SummarizerError | None = None
+    reply: Any = None
     try:
         while True:
             made = await run(_advance, flow, reply)
@@ -108,47 +145,82 @@ class _Done:
     result: Any
 
 
-def _advance(flow: Flow[T], reply: str | SummarizerError | None) -> Summarize | _Done:
-    """Make a step; returns the summary that is needed next, or what the flow ended in."""
+def _advance(flow: Flow[T], reply: Any) -> Effect | _Done:
+    """Make a step; returns what is needed next, or what the flow ended in."""
     try:
-        return next(flow) if reply is None else _resume(flow, reply)
+        return _resume(flow, reply)
     except StopIteration as stop:
         return _Done(stop.value)
 
 
-def _resume(flow: Flow[T], reply: str | SummarizerError) -> Summarize:
-    """Send a text, or throw the error in its place; returns what is needed next."""
-    return flow.throw(reply) if isinstance(reply, SummarizerError) else flow.send(reply)
+def _resume(flow: Flow[T], reply: Any) -> Effect:
+    """Send what came of an effect, or throw the error in its place; returns what is next."""
+    effect: Effect
+    effect = flow.throw(reply.error) if isinstance(reply, Failed) else flow.send(reply)
+    return effect
 
 
-def _reply(effect: Summarize, call: Callable[[Summarize], object]) -> str | SummarizerError:
+def _reply(effect: Effect, call: Callable[[Summarize], object]) -> Any:
+    """Return what comes of an effect in sync code."""
     try:
-        answer = call(effect)
-    except SummarizerError as error:
-        return error
-    if inspect.isawaitable(answer):
-        close = getattr(answer, "close", None)
-        if callable(close):  # a coroutine would complain that nobody awaits it
-            close()
-        return SummarizerError(
-            "the summariser is async: await amessages(), aprune_history() or ticket.arun(), "
-            "or give a sync one"
-        )
-    return _text(answer)
+        if isinstance(effect, Step):
+            return effect.here()
+        if isinstance(effect, Call):
+            return _refuse_awaitable(_called(effect), "function", "arequest()")
+        return _text(_refuse_awaitable(call(effect), "summariser", ASYNC_SUMMARISER))
+    except Exception as error:  # noqa: BLE001 - it is thrown into the flow
+        return Failed(error)
 
 
-async def _areply(effect: Summarize) -> str | SummarizerError:
+def _called(effect: Call) -> object:
+    """Call the function; a `BaseException` of it alone, such as a Rust panic, becomes an error."""
     try:
+        return effect.function(*effect.args)
+    except (Exception, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise RuntimeError(describe(error)) from error
+
+
+ASYNC_SUMMARISER = "amessages(), aprune_history() or ticket.arun()"
+
+
+def _refuse_awaitable(answer: object, what: str, instead: str) -> object:
+    """Return an answer; raises if somebody would have to await it."""
+    if not inspect.isawaitable(answer):
+        return answer
+    close = getattr(answer, "close", None)
+    if callable(close):  # a coroutine would complain that nobody awaits it
+        close()
+    text = f"the {what} is async: await {instead}, or give a sync one"
+    raise SummarizerError(text) if instead == ASYNC_SUMMARISER else TypeError(text)
+
+
+async def _areply(effect: Effect) -> Any:
+    """Return what comes of an effect in async code."""
+    try:
+        if isinstance(effect, Step):
+            return await effect.there()
+        if isinstance(effect, Call):
+            answer = _called(effect)
+            return await answer if inspect.isawaitable(answer) else answer
         answer = call_model(effect)
         return _text(await answer if inspect.isawaitable(answer) else answer)
     except SummarizerError as error:
-        return error
+        return Failed(error)
     except Exception as error:  # noqa: BLE001 - the caller's own callable may raise anything
-        return SummarizerError(f"the summariser raised {describe(error)}")
+        return Failed(_as_summarizer_error(effect, error))
     except BaseException as error:
         if _is_cancelled_from_outside(error):
             raise
+        return Failed(_as_summarizer_error(effect, error))
+
+
+def _as_summarizer_error(effect: Effect, error: BaseException) -> Exception:
+    """Return what is thrown into a flow for an error: a summariser's has a type of its own."""
+    if isinstance(effect, Summarize):
         return SummarizerError(f"the summariser raised {describe(error)}")
+    return error if isinstance(error, Exception) else RuntimeError(describe(error))
 
 
 def _is_cancelled_from_outside(error: BaseException) -> bool:
@@ -165,7 +237,7 @@ def _is_cancelled_from_outside(error: BaseException) -> bool:
     return task is None or bool(task.cancelling())
 
 
-def _text(answer: object) -> str | SummarizerError:
+def _text(answer: object) -> str:
     if isinstance(answer, str):
         return answer
-    return SummarizerError(f"the summariser returned {type(answer).__name__}, not a string")
+    raise SummarizerError(f"the summariser returned {type(answer).__name__}, not a string")

@@ -16,11 +16,11 @@ import inspect
 from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from ctxwin.counting.costs import UNLEARNT
 from ctxwin.hooks.chain import Chain, Hook, Strategy
-from ctxwin.hooks.guard import call_hook
+from ctxwin.hooks.guard import call_hook, log_failure
 from ctxwin.log.changes import Change, Cut, Learn
 from ctxwin.log.conversation import Conversation
 from ctxwin.log.keeper import Keeper
@@ -32,6 +32,8 @@ from ctxwin.pruning.driving import Flow, drive, refuse_model, run_flow
 from ctxwin.values.errors import BudgetError, describe
 from ctxwin.values.plan import Plan, Summarize, Unit, message_tokens
 from ctxwin.values.receipt import Broken, Receipt
+
+T = TypeVar("T")
 
 Reply: TypeAlias = Callable[[Draft, Summarize], Flow[str]]
 """How a strategy's request for a summary is answered: a flow that ends in the text."""
@@ -54,6 +56,25 @@ class Tally:
         """Return the conversation's figures of failures with this prune."""
         length = conversation.history.appended
         return recorded(conversation.failures, self.called, self.failed, length)
+
+
+def fit(
+    keeper: Keeper,
+    chain: Chain,
+    owner: object,
+    done: Done | None,
+    send: Callable[[Conversation], T],
+) -> Flow[T]:
+    """
+    Return what is sent of a window that fits, pruning it first if it is over the budget.
+
+    `send` is called with the lock held. The rest, and what is raised, is as for `prune`.
+    """
+    while True:
+        with keeper.lock:
+            if not keeper.conversation.over_budget:
+                return send(keeper.conversation)
+        yield from prune(keeper, chain, owner, done)
 
 
 def prune(keeper: Keeper, chain: Chain, owner: object, done: Done | None) -> Flow[Receipt]:
@@ -108,6 +129,13 @@ def can_fit(keeper: Keeper, chain: Chain, look: Look, *, owner: object) -> bool:
     return True
 
 
+def must_fit(conversation: Conversation) -> None:
+    """Raise `BudgetError` if what must be kept of a conversation does not fit its budget."""
+    draft = Draft(Snapshot.of(conversation), conversation.costs)
+    draft.drop_what_is_needed()
+    fitting(draft, partial(Snapshot.of, conversation))
+
+
 def unchanged(draft: Draft, conversation: Conversation) -> Receipt:
     """Return the receipt of a prune that changes nothing."""
     return replace(draft.receipt(conversation), after_tokens=draft.snapshot.total_tokens)
@@ -126,11 +154,8 @@ def notify(chain: Chain, receipt: Receipt, owner: object) -> None:
         if strategy.pruned is not None:
             try:
                 call_hook(owner, strategy.pruned, receipt=receipt.clone())
-            except Exception:
-                import logging  # noqa: PLC0415 - rarely needed, and slow to import
-
-                logger = logging.getLogger("ctxwin")
-                logger.exception("ctxwin_pruned of strategy %r failed", strategy.name)
+            except Exception as error:  # noqa: BLE001 - an observer's failure changes nothing
+                log_failure("ctxwin_pruned", strategy.name, error)
 
 
 def call_chain(

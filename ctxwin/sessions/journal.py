@@ -31,11 +31,22 @@ from threading import RLock
 from types import TracebackType
 from typing import Any, TypeVar
 
-from ctxwin.log.changes import Append, Change, Forget, Pin, Restore, Rewind, Written
+from ctxwin.log.changes import (
+    Append,
+    Change,
+    Forget,
+    Pin,
+    Refit,
+    Restore,
+    Rewind,
+    SetOptions,
+    Written,
+)
 from ctxwin.log.conversation import Conversation
 from ctxwin.log.history import LogMessage
 from ctxwin.log.keeper import WorkOut
 from ctxwin.log.state import Fields
+from ctxwin.pruning.threads import in_thread
 from ctxwin.sessions.records import (
     Reader,
     Record,
@@ -48,7 +59,6 @@ from ctxwin.sessions.records import (
     records_of,
 )
 from ctxwin.sessions.stores.protocol import NOWHERE, Page, Position, SessionStore
-from ctxwin.sessions.threads import in_thread
 from ctxwin.values.errors import (
     CounterError,
     SessionDeletedError,
@@ -251,9 +261,13 @@ class Journal:
         if position is not None:
             for entry in entries:
                 number += len(entry.records)
-                self._take_in(Position(position.life, number), entry.change, entry.records)
+                if entry.records:
+                    self._take_in(Position(position.life, number), entry.change, entry.records)
             self._tail_bytes += sum(map(len, encoded))
             self._compact_if_due()
+        for entry in entries:
+            if isinstance(entry.change, SetOptions):  # this process's own
+                self.conversation.apply(entry.change)
         return [message for entry in entries for message in entry.result]
 
     def _note(self, change: Change) -> list[Message]:
@@ -289,6 +303,10 @@ class Journal:
                 result = [one.message for one in logged if one.message.id >= change.id]
             case Restore():
                 return self._taken_over(change)
+            case Refit():
+                return self._worked_out(change)
+            case SetOptions():
+                return _Entry(change, [], [])
             case _:
                 result = []
         counter, written = self.conversation.costs.name, self.conversation.window.written
@@ -309,18 +327,26 @@ class Journal:
                 tokens = costs.message(message, call)
         return replace(change, tokens=tokens)
 
-    def _worked_out(self, change: Pin | Rewind) -> _Entry:
+    def whole(self) -> Conversation:
+        """Return a copy of the conversation with the whole log, read from the store."""
+        with self._gate:
+            return self._read_whole()
+
+    def _worked_out(self, change: Pin | Rewind | Refit) -> _Entry:
         """Make a change on the whole log, and return the state that came of it."""
-        state = self._dump(self.conversation, 0)["state"]  # before readers are let in again
-        with self._gate.outside():
-            log = read_log(self.store, self.reader, self.position, self.dead)
-            found = [(number, self.reader.message(number, rec)) for number, rec in log]
-        whole = self._whole(state, found)
+        whole = self._read_whole()
         result = whole.apply(change)
         forgotten = max((message.id for message in whole.apply(Forget())), default=0)
         rewound = change.id if isinstance(change, Rewind) else None
         fields = {**self._dump(whole, forgotten), "rewound": rewound}
         return _Entry(Restore(fields["state"]), [Record("state", fields)], result)
+
+    def _read_whole(self) -> Conversation:
+        state = self._dump(self.conversation, 0)["state"]  # before readers are let in again
+        with self._gate.outside():
+            log = read_log(self.store, self.reader, self.position, self.dead)
+            found = [(number, self.reader.message(number, rec)) for number, rec in log]
+        return self._whole(state, found)
 
     def _whole(
         self, state: Mapping[str, Any], log: Sequence[tuple[int, dict[str, Any]]]

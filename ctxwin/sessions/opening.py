@@ -7,10 +7,10 @@ from itertools import islice
 from typing import Any, Unpack, overload
 
 from ctxwin.manager import Options
+from ctxwin.pruning.threads import in_thread
 from ctxwin.sessions.records import PAGE, Reader, as_message, read_log, survey
 from ctxwin.sessions.session import Closing, Session
 from ctxwin.sessions.stores.protocol import SessionStore
-from ctxwin.sessions.threads import in_thread
 from ctxwin.values.budget import Budget
 from ctxwin.values.errors import quoted
 from ctxwin.values.message import Message

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ctxwin.hooks.guard import refuse_inside_hook
 from ctxwin.manager import ContextManager
+from ctxwin.pruning.threads import in_thread
 from ctxwin.pruning.tickets import Ticket
 from ctxwin.sessions.journal import Journal, counted
 from ctxwin.sessions.stores.protocol import SessionStore
-from ctxwin.sessions.threads import in_thread
 from ctxwin.values.message import Message
 from ctxwin.values.receipt import Receipt
+from ctxwin.values.request import checked_tags, tag_of
 from ctxwin.values.wire import Content, Role, copy_json
 
 T = TypeVar("T")
@@ -68,7 +69,8 @@ class Session(Closing, ContextManager):
         refuses_loops: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(*args, **options)
+        tags = {"conversation": tag_of(session), **checked_tags(options.pop("tags", None))}
+        super().__init__(*args, tags=tags, **options)
         conversation = self._keeper.conversation
         self._journal = Journal(store, session, conversation, refuses_loops=refuses_loops)
         self._keep(self._journal)
@@ -137,10 +139,6 @@ class Session(Closing, ContextManager):
     async def aset_tools(self, tools: Sequence[Mapping[str, Any]]) -> None:
         """Set `tools`."""
         await self._finish(partial(setattr, self, "tools"), tools)
-
-    async def aobserve(self, usage: object) -> None:
-        """Do what `observe` does."""
-        await self._finish(self.observe, usage)
 
     async def acommit(self, ticket: Ticket) -> Receipt:
         """Do what `commit` does."""

@@ -8,6 +8,7 @@ Every error that ctxwin raises on purpose.
     +-- StrategyError                      a plugin's fault
     +-- SummarizerError                    the summariser's fault
     +-- CounterError                       the counter's fault
+    +-- RefusedError                       a plugin does not admit a request
     +-- StateError(ValueError)             a stored state cannot be restored
     +-- StoreError                         a store failed: unreachable, full, read-only or closed
         +-- RecordError                    what is stored cannot be read; names session and record
@@ -22,7 +23,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from ctxwin.values.message import Message
+    from ctxwin.values.request import Request
 
 LONGEST_QUOTE = 80  # characters of a value in the text of an error
 LONGEST_REPORT = 200  # characters of what foreign code said
@@ -105,6 +109,38 @@ class CounterError(CtxwinError):
 
     The messages stay in the log, uncounted.
     """
+
+
+class RefusedError(CtxwinError):
+    """
+    A request is not admitted; nothing was sent, and nothing is held.
+
+    A plugin raises `RefusedError(reason)` in `ctxwin_admit`; the core adds whose it is.
+
+    Attributes:
+        reason: why, for people.
+        retry_at: when to try again, in UTC; None where time alone does not help.
+        plugin: the name of the plugin; `""` until the core has named it.
+        request: the request that was refused; None until the core has named it.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        retry_at: "datetime | None" = None,
+        plugin: str = "",
+        request: "Request | None" = None,
+    ) -> None:
+        self.reason = reason
+        self.retry_at = retry_at
+        self.plugin = plugin
+        self.request = request
+        super().__init__(reason)
+
+    def __reduce__(self) -> "tuple[object, ...]":
+        state = {"retry_at": self.retry_at, "plugin": self.plugin, "request": self.request}
+        return type(self), (self.reason,), state
 
 
 class StateError(CtxwinError, ValueError):

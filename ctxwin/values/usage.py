@@ -217,10 +217,13 @@ class StreamUsage:
         reply_id: the id of the reply; None until a part names it.
         finish_reason: why the reply ended, in the provider's word; None until it has.
         text: the text so far.
+        prompt_tokens: the input that stood in the window, which a counter is compared with; None
+            until the part that states it has come.
     """
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
+        self.prompt_tokens: int | None = None
         self.model: str | None = None
         self.reply_id: str | None = None
         self.finish_reason: str | None = None
@@ -234,7 +237,7 @@ class StreamUsage:
 
     def add(self, part: object) -> None:
         """
-        Take in the next part.
+        Take in the next part; a whole reply is a stream of one.
 
         Raises `ValueError`: it states figures that cannot be.
         """
@@ -244,7 +247,12 @@ class StreamUsage:
             self._begin(_fields(get("message")))
         elif kind == "message_delta":  # Anthropic's figures so far, and why the reply ended
             self._take(finish_reason=_fields(get("delta"))("stop_reason"))
-            self.usage = Usage.of({**self._begun, **_stated(get("usage"))})
+            self._bill({**self._begun, **_stated(get("usage"))})
+        elif kind == "message":  # Anthropic's whole reply
+            self._take(get("model"), get("id"), get("stop_reason"))
+            for block in _items(get("content")):
+                self._say(block("text"))
+            self._bill(get("usage"))
         elif kind in ("response.completed", "response.incomplete", "response.failed"):
             self._end(_fields(get("response")))
         elif kind == "content_block_delta":
@@ -263,15 +271,15 @@ class StreamUsage:
         """Take in the last event of Responses, which holds the whole reply."""
         reason = _fields(response("incomplete_details"))("reason")
         self._take(response("model"), response("id"), reason or response("status"))
-        if response("usage") is not None:
-            self.usage = Usage.of(response("usage"))
+        self._bill(response("usage"))
 
     def _add_chunk(self, get: Fields) -> None:
-        """Take in a chunk of chat completions or Gemini, or an event of Bedrock."""
+        """Take in a chunk of chat completions or Gemini, an event of Bedrock, or a whole reply."""
         self._take(get("model") or get("model_version") or get("modelVersion"))
         self._take(reply_id=get("id") or get("response_id") or get("responseId"))
         for choice in _items(get("choices"))[:1]:  # the others are other replies
-            self._say(_fields(choice("delta"))("content"))
+            for name in ("delta", "message"):
+                self._say(_fields(choice(name))("content"))
             self._take(finish_reason=choice("finish_reason"))
         for candidate in _items(get("candidates"))[:1]:
             for part in _items(_fields(candidate("content"))("parts")):
@@ -280,11 +288,31 @@ class StreamUsage:
             self._take(finish_reason=getattr(reason, "name", reason))
         self._say(_fields(_fields(get("contentBlockDelta"))("delta"))("text"))
         self._take(finish_reason=_fields(get("messageStop"))("stopReason"))
+        self._add_whole(get)
         held = [get(name) for name in HOLDERS] + [_fields(get("metadata"))("usage")]
         # Hosts that state figures with every chunk count on: the last ones hold.
         for usage in held:
-            if usage is not None:
-                self.usage = Usage.of(usage)
+            self._bill(usage)
+
+    def _add_whole(self, get: Fields) -> None:
+        """Take in the text of a whole reply of Responses or Bedrock."""
+        message = _fields(get("output"))("message")
+        for block in _items(_fields(message)("content")):
+            self._say(block("text"))
+        self._take(finish_reason=get("stopReason"))
+        if get("object") != "response":
+            return
+        for item in _items(get("output")):
+            for block in _items(item("content")):
+                self._say(block("text"))
+        reason = _fields(get("incomplete_details"))("reason")
+        self._take(finish_reason=reason or get("status"))
+
+    def _bill(self, usage: object) -> None:
+        """Take in what was billed, where that is stated."""
+        if usage is not None:
+            self.usage = Usage.of(usage)
+            self.prompt_tokens = input_tokens(usage)
 
     def _take(
         self,

@@ -1,0 +1,285 @@
+"""
+From the conversation to a request: route, fit, answer, shape, admit.
+
+`request` is a flow, the same for sync and async callers. The window is fitted before plugins are
+asked for an answer: a cache key is then made of what would really be sent. No lock is held while a
+hook runs; what is appended meanwhile does not change a request that was fitted.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from ctxwin.calls import asking, endings
+from ctxwin.calls.endings import Endings
+from ctxwin.calls.forks import Forks
+from ctxwin.hooks.chain import Chain
+from ctxwin.log.changes import Change
+from ctxwin.log.conversation import Conversation
+from ctxwin.log.keeper import Keeper
+from ctxwin.log.precount import Precount
+from ctxwin.pruning.driving import Flow, Step, adrive, drive
+from ctxwin.pruning.prune import Done, fit
+from ctxwin.pruning.threads import in_thread
+from ctxwin.values.budget import Budget
+from ctxwin.values.errors import MessageError, quoted
+from ctxwin.values.message import to_dicts
+from ctxwin.values.request import (
+    Observation,
+    Request,
+    RouteRequest,
+    Status,
+    Tags,
+    check_cap,
+    checked_tags,
+)
+from ctxwin.values.usage import StreamUsage, input_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the caller of `request()` asks for; what is None is decided by routes and options."""
+
+    model: str | None
+    budget: Budget | None
+    max_output_tokens: int | None
+    params: Mapping[str, Any]
+    fresh: bool
+    tags: Tags
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """
+    What a call is made around: one conversation with its plugins.
+
+    Attributes:
+        keeper: keeps the conversation.
+        precount: counts large texts of it early.
+        chain: the plugins.
+        owner: must not be changed while a hook runs.
+        model: the conversation's model.
+        forks: the windows of other models.
+        endings: which requests have ended.
+        pruned: is given the receipt of each prune of the conversation.
+        notify: is given the receipt of each prune of a fork.
+    """
+
+    keeper: Keeper
+    precount: Precount
+    chain: Chain
+    owner: object
+    model: str | None
+    forks: Forks
+    endings: Endings
+    pruned: Done
+    notify: Done
+
+    def place(self, model: str | None, budget: Budget) -> tuple[Keeper, Done]:
+        """Return who keeps the window for a model and a budget, and who is told of its prunes."""
+        other = model != self.model
+        if not other and budget == self.keeper.conversation.budget:
+            return self.keeper, self.pruned
+        return self.forks.get(self.keeper, model, budget, other=other), self.notify
+
+    def known_place(self, request: Request) -> Keeper | None:
+        """Return who keeps the window that a request was made of; None where nobody does now."""
+        if request.model == self.model and request.budget == self.keeper.conversation.budget:
+            return self.keeper
+        return self.forks.find(request.model, request.budget)
+
+    def tell(self, observation: Observation) -> None:
+        """Tell every plugin how a request ended."""
+        if self.chain.observed:
+            asking.observed(self.chain, self.owner, observation)
+
+    def observe(self, reply_or_usage: object, request: Request | None, tags: Tags) -> None:
+        """
+        Learn from what was billed, and tell how the request ended: as usual.
+
+        Raises:
+            ValueError: no request is named, and no input tokens are stated; or a tag is malformed.
+            StoreError: what was learnt cannot be stored; the request has not ended.
+        """
+        tokens = input_tokens(reply_or_usage) if request is None else None
+        read = endings.read_reply(reply_or_usage)
+        ended = endings.ended("ok", request, tags, read)
+        if request is None:
+            self._learn(self.keeper, tokens or 0, None)
+            self.tell(ended)
+        else:
+            self._end(request, ended, read.prompt_tokens)
+
+    def fail(self, request: Request, error: BaseException | None, tags: Tags) -> None:
+        """End a request with an error; raises `ValueError`: a tag is malformed."""
+        status = endings.status_of(error)
+        self._end(request, endings.ended(status, request, tags, error=error), None)
+
+    def end_stream(
+        self, request: Request, status: Status, read: StreamUsage, error: BaseException | None
+    ) -> None:
+        """End a request by how its stream ended."""
+        self._end(request, endings.ended(status, request, {}, read, error), read.prompt_tokens)
+
+    def _end(self, request: Request, ended: Observation, prompt_tokens: int | None) -> None:
+        """End a request, once: learn from its bill where one was stated, and tell of it."""
+        place = self.known_place(request)
+        if prompt_tokens is not None and place is not None and not self.endings.has(request):
+            self._learn(place, prompt_tokens, request.id)
+        if self.endings.claim(request) and self.chain.observed:
+            if ended.status in ("ok", "unknown", "abandoned"):
+                ended = endings.estimated(ended, (place or self.keeper).conversation.costs.text)
+            self.tell(ended)
+
+    def _learn(self, keeper: Keeper, tokens: int, request_id: str | None) -> None:
+        def learn(conversation: Conversation) -> Sequence[Change]:
+            return conversation.learnt(tokens, request_id)
+
+        keeper.change(learn)
+
+
+def asked_for(
+    model: str | None,
+    budget: Budget | None,
+    max_output_tokens: int | None,
+    params: Mapping[str, Any] | None,
+    tags: Tags,
+    *,
+    fresh: bool,
+) -> Asked:
+    """Return what a caller asks for; raises `TypeError` or `ValueError` for what cannot be."""
+    if not (model is None or isinstance(model, str)):
+        raise TypeError(f"model must be a string, not {quoted(model)}")
+    if not (budget is None or isinstance(budget, Budget)):
+        raise TypeError(f"budget must be a Budget, not {quoted(budget)}")
+    if not (params is None or isinstance(params, Mapping)):
+        raise TypeError(f"params must be a mapping, not {quoted(params)}")
+    check_cap(max_output_tokens)
+    return Asked(model, budget, max_output_tokens, dict(params or {}), fresh, checked_tags(tags))
+
+
+def request(around: Around, asked: Asked) -> Flow[Request]:
+    """
+    Return a request: fitted, and answered by a plugin or shaped and admitted.
+
+    Raises:
+        BudgetError: what must be kept does not fit.
+        CounterError: a message cannot be counted.
+        RefusedError: a plugin does not admit it.
+        MessageError: there is no message to send.
+    """
+    chain, owner = around.chain, around.owner
+    if chain.route:
+        asked = yield from _routed(around, asked)
+    made: Request = yield _fitting(around, asked)
+    if chain.answer and not asked.fresh:
+        answer = yield from asking.answer(chain, owner, made)
+        if answer is not None:
+            return replace(made, answer=answer)
+    if chain.shape:
+        made = yield from asking.shape(chain, owner, made)
+    if chain.admit:
+        yield _admitting(around, made)
+    return made
+
+
+def _routed(around: Around, asked: Asked) -> Flow[Asked]:
+    """Return what is asked for, with what plugins decide of it."""
+    with around.keeper.lock:
+        conversation = around.keeper.conversation
+        question = conversation.history.question
+        seen = RouteRequest(
+            question=question.message if question is not None else None,
+            tokens=conversation.total_tokens,
+            budget=asked.budget or conversation.budget,
+            model=asked.model or around.model,
+            max_output_tokens=asked.max_output_tokens,
+            tools=tuple(conversation.costs.tools),
+            tags=asked.tags,
+        )
+    routes = yield from asking.route(around.chain, around.owner, seen)
+    tags: dict[str, str] = {}
+    for route in reversed(routes):  # the first that sets one wins
+        tags |= route.tags
+    return replace(
+        asked,
+        model=asked.model or asking.first(routes, "model"),
+        budget=asked.budget or asking.first(routes, "budget"),
+        max_output_tokens=asked.max_output_tokens or asking.first(routes, "max_output_tokens"),
+        tags=checked_tags({**tags, **asked.tags}),
+    )
+
+
+def _fitting(around: Around, asked: Asked) -> Step:
+    """Return the step that fits the window and makes the request of it."""
+    import uuid  # noqa: PLC0415 - slow to import, and many conversations make no request
+
+    model = asked.model or around.model
+    budget = asked.budget or around.keeper.conversation.budget
+    request_id = uuid.uuid4().hex
+
+    def send(conversation: Conversation) -> Request:
+        units = conversation.send(request_id)
+        messages = [message for unit in units for message in unit.messages]
+        if not messages:
+            raise MessageError("there is no message to send: append one before request()")
+        question = conversation.history.question
+        place = question.unit.first if question is not None else messages[-1].id
+        reserve = budget.reserve_output or None
+        return Request(
+            id=request_id,
+            model=model,
+            messages=tuple(to_dicts(messages)),
+            system=(),
+            stable=sum(len(unit.messages) for unit in units if unit.place[0] < place),
+            tools=tuple(conversation.costs.tools),
+            tokens=conversation.sent_tokens or 0,
+            max_output_tokens=asked.max_output_tokens or reserve,
+            params=asked.params,
+            tags=asked.tags,
+            answer=None,
+            counter=conversation.costs.name,
+            budget=budget,
+        )
+
+    def here() -> Request:
+        keeper, done = around.place(model, budget)
+        return drive(fit(keeper, around.chain, around.owner, done, send))
+
+    async def there() -> Request:
+        keeper, done = await around.keeper.run(around.place, model, budget)
+        precount = around.precount if keeper is around.keeper else Precount(keeper)
+        await precount.run()
+        flow = fit(keeper, around.chain, around.owner, done, send)
+        return await adrive(flow, keeper.run)
+
+    return Step(here, there)
+
+
+def _admitting(around: Around, made: Request) -> Step:
+    """Return the step that asks whether the request is admitted, in a thread when async."""
+
+    def admit() -> None:
+        try:
+            asking.admit(around.chain, around.owner, made)
+        except BaseException as error:
+            refuse(error)
+            raise
+
+    def refuse(error: BaseException | None = None) -> None:
+        """Have whoever admitted the request let go of it."""
+        if around.endings.claim(made):
+            around.tell(endings.ended("refused", made, {}, error=error))
+
+    async def there() -> None:
+        from asyncio import CancelledError  # noqa: PLC0415 - whoever awaits has it
+
+        try:
+            await in_thread(admit)
+        except CancelledError as error:  # nobody will end a request that nobody gets
+            if not around.endings.has(made):
+                await in_thread(partial(refuse, error))
+            raise
+
+    return Step(admit, there)

@@ -1,0 +1,113 @@
+"""
+What a plugin may make of a request: marks, more `params`, a lower cap; no word of it changes.
+
+A mark (`cache_control`) tells the provider where a cached prefix ends. To carry one, a text may
+become a list of text parts. So messages are compared as they are read: marks left away, text parts
+joined. Whatever else differs is undone, each field on its own, and logged.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from ctxwin.values.errors import MessageError
+from ctxwin.values.request import Request, check_cap
+from ctxwin.values.wire import Wire, read_json
+
+MARKS = frozenset({"cache_control"})
+FIXED = ("id", "model", "stable", "tokens", "tags", "answer", "counter", "budget")
+
+
+def shaped(before: Request, after: Request, plugin: str) -> Request:
+    """Return the request as a plugin shaped it, without what it may not change."""
+    shape = _Shape(before, after)
+    request = replace(
+        before,
+        messages=shape.marked("messages"),
+        system=shape.marked("system"),
+        tools=shape.marked("tools"),
+        params=shape.params(),
+        max_output_tokens=shape.cap(),
+        _origin=before.origin,
+    )
+    if shape.undone:
+        import logging  # noqa: PLC0415 - rarely needed, and slow to import
+
+        logging.getLogger("ctxwin").warning(
+            "plugin %r may not change the %s of a request: undone", plugin, ", ".join(shape.undone)
+        )
+    return request
+
+
+class _Shape:
+    """
+    A request before and after a plugin shaped it.
+
+    Attributes:
+        undone: the fields that it changed, and may not.
+    """
+
+    def __init__(self, before: Request, after: Request) -> None:
+        self._before, self._after = before, after
+        self.undone = [name for name in FIXED if getattr(after, name) != getattr(before, name)]
+
+    def marked(self, name: str) -> tuple[Wire, ...]:
+        """Return messages or tools with the plugin's marks, if it changed nothing else of them."""
+        was: tuple[Wire, ...] = getattr(self._before, name)
+        given = getattr(self._after, name)
+        if given == was:
+            return was
+        with suppress(MessageError):  # a value that JSON cannot hold
+            wires = read_json(given, name)
+            if isinstance(wires, list) and list(map(_read, wires)) == list(map(_read, was)):
+                return tuple(wires)
+        self.undone.append(name)
+        return was
+
+    def params(self) -> Mapping[str, Any]:
+        """Return the parameters with what the plugin added."""
+        was: Mapping[str, Any] = self._before.params
+        given: object = self._after.params
+        if not isinstance(given, Mapping):
+            self.undone.append("params")
+            return was
+        if any(key not in given or given[key] != value for key, value in was.items()):
+            self.undone.append("params")
+        return {**given, **was}
+
+    def cap(self) -> int | None:
+        """Return the cap on the reply, if the plugin lowered it or left it."""
+        was, given = self._before.max_output_tokens, self._after.max_output_tokens
+        if given == was:
+            return was
+        with suppress(ValueError):
+            check_cap(given)
+            if given is not None and (was is None or given < was):
+                return given
+        self.undone.append("max_output_tokens")
+        return was
+
+
+def _read(value: Any) -> Any:
+    """Return a JSON value as it is read: without marks, and text parts joined to one text."""
+    if isinstance(value, dict):
+        return {key: _read(item) for key, item in value.items() if key not in MARKS}
+    if not isinstance(value, list):
+        return value
+    parts: list[Any] = []
+    for part in map(_read, value):
+        text = _text_of(part)
+        if text is not None and parts and isinstance(parts[-1], str):
+            parts[-1] += text
+        else:
+            parts.append(part if text is None else text)
+    # A list that holds one text reads like that text.
+    return parts[0] if len(parts) == 1 and isinstance(parts[0], str) else parts
+
+
+def _text_of(part: Any) -> str | None:
+    """Return the text of a content part that has nothing else; None for any other value."""
+    if isinstance(part, dict) and part.keys() == {"type", "text"} and part["type"] == "text":
+        return part["text"] if isinstance(part["text"], str) else None
+    return None
