@@ -563,12 +563,11 @@ class ContextManager:
             counter: another counter; beats `model`.
             budget: another budget.
         """
-        with self._keeper.lock:
-            whole, chain = self._keeper.whole(), self._chain
+        whole = self._keeper.whole()
         costs = moved(whole.costs, model, counter)
         keeper = InMemory(whole.under(budget or whole.budget, costs))
         fork = ContextManager.__new__(ContextManager)
-        fork._begin(keeper, chain, model or self._model, self._tags)  # noqa: SLF001 - it is one
+        fork._begin(keeper, self._chain, model or self._model, self._tags)  # noqa: SLF001 - it is one
         return fork
 
     def refit(

@@ -9,7 +9,8 @@ hook runs; what is appended meanwhile does not change a request that was fitted.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from os import urandom
+from typing import Any, NamedTuple
 
 from ctxwin.calls import asking, endings
 from ctxwin.calls.endings import Endings
@@ -37,8 +38,7 @@ from ctxwin.values.request import (
 from ctxwin.values.usage import StreamUsage, input_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What the caller of `request()` asks for; what is None is decided by routes and options."""
 
     model: str | None
@@ -49,7 +49,7 @@ class Asked:
     tags: Tags
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # made for each call, and a frozen one takes three times as long
 class Around:
     """
     What a call is made around: one conversation with its plugins.
@@ -156,7 +156,8 @@ def asked_for(
     if not (params is None or isinstance(params, Mapping)):
         raise TypeError(f"params must be a mapping, not {quoted(params)}")
     check_cap(max_output_tokens)
-    return Asked(model, budget, max_output_tokens, dict(params or {}), fresh, checked_tags(tags))
+    given = {} if params is None else dict(params)
+    return Asked(model, budget, max_output_tokens, given, fresh, checked_tags(tags))
 
 
 def request(around: Around, asked: Asked) -> Flow[Request]:
@@ -202,8 +203,7 @@ def _routed(around: Around, asked: Asked) -> Flow[Asked]:
     tags: dict[str, str] = {}
     for route in reversed(routes):  # the first that sets one wins
         tags |= route.tags
-    return replace(
-        asked,
+    return asked._replace(
         model=asked.model or asking.first(routes, "model"),
         budget=asked.budget or asking.first(routes, "budget"),
         max_output_tokens=asked.max_output_tokens or asking.first(routes, "max_output_tokens"),
@@ -213,29 +213,24 @@ def _routed(around: Around, asked: Asked) -> Flow[Asked]:
 
 def _fitting(around: Around, asked: Asked) -> Step:
     """Return the step that fits the window and makes the request of it."""
-    import uuid  # noqa: PLC0415 - slow to import, and many conversations make no request
-
     model = asked.model or around.model
     budget = asked.budget or around.keeper.conversation.budget
-    request_id = uuid.uuid4().hex
+    request_id = urandom(16).hex()  # as long as a UUID, and as random
 
     def send(conversation: Conversation) -> Request:
         units = conversation.send(request_id)
         messages = [message for unit in units for message in unit.messages]
         if not messages:
             raise MessageError("there is no message to send: append one before request()")
-        question = conversation.history.question
-        place = question.unit.first if question is not None else messages[-1].id
-        reserve = budget.reserve_output or None
         return Request(
             id=request_id,
             model=model,
             messages=tuple(to_dicts(messages)),
             system=(),
-            stable=sum(len(unit.messages) for unit in units if unit.place[0] < place),
+            stable=_stable(conversation, len(messages)),
             tools=tuple(conversation.costs.tools),
             tokens=conversation.sent_tokens or 0,
-            max_output_tokens=asked.max_output_tokens or reserve,
+            max_output_tokens=asked.max_output_tokens or budget.reserve_output or None,
             params=asked.params,
             tags=asked.tags,
             answer=None,
@@ -255,6 +250,18 @@ def _fitting(around: Around, asked: Asked) -> Step:
         return await adrive(flow, keeper.run)
 
     return Step(here, there)
+
+
+def _stable(conversation: Conversation, length: int) -> int:
+    """Return how many messages of the window, of that length, stand before the question."""
+    question = conversation.history.question
+    if question is None:
+        return length
+    for unit in reversed(conversation.window.units):  # it is near the end
+        if unit.place[0] < question.message.id:
+            break
+        length -= len(unit.messages)
+    return length
 
 
 def _admitting(around: Around, made: Request) -> Step:

@@ -16,7 +16,7 @@ import inspect
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from ctxwin.hooks.guard import call_hook
 from ctxwin.values.errors import SummarizerError, describe
@@ -29,8 +29,7 @@ MAX_EFFECTS = 1000
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """A part of a flow that may wait: how it is done in sync code, and in async code."""
 
     here: Callable[[], Any]

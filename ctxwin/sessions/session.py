@@ -140,6 +140,10 @@ class Session(Closing, ContextManager):
         """Set `tools`."""
         await self._finish(partial(setattr, self, "tools"), tools)
 
+    async def afork(self, **options: Any) -> ContextManager:
+        """Do what `fork` does."""
+        return await in_thread(self.fork, **options)
+
     async def acommit(self, ticket: Ticket) -> Receipt:
         """Do what `commit` does."""
         return await self._finish(self.commit, ticket)

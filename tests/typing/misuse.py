@@ -39,7 +39,7 @@ async def stored_roles(session: Session) -> None:
 
 def attributes(manager: ContextManager, session: Session) -> None:
     """Only `tools` may be set; a message may not be changed."""
-    manager.model = "o3"  # type: ignore[attr-defined]
-    session.model = "o3"  # type: ignore[attr-defined]
+    manager.model = "o3"  # type: ignore[misc]
+    session.model = "o3"  # type: ignore[misc]
     manager.max_tokens = 8000  # type: ignore[misc]
     manager.add_message("user", "hi").role = "assistant"  # type: ignore[misc]
