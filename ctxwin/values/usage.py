@@ -247,7 +247,8 @@ class StreamUsage:
             self._begin(_fields(get("message")))
         elif kind == "message_delta":  # Anthropic's figures so far, and why the reply ended
             self._take(finish_reason=_fields(get("delta"))("stop_reason"))
-            self._bill({**self._begun, **_stated(get("usage"))})
+            figures = {**self._begun, **_stated(get("usage"))}
+            self._bill(figures if "input_tokens" in figures else None)  # hosts may state none
         elif kind == "message":  # Anthropic's whole reply
             self._take(get("model"), get("id"), get("stop_reason"))
             for block in _items(get("content")):

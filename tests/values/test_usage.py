@@ -317,6 +317,18 @@ STREAMS: dict[str, tuple[list[Any], tuple[Any, ...]]] = {
         ],
         (Usage(13, 20, 4), "claude-x", "m1", "end_turn", "Hello"),
     ),
+    "anthropic without usage": (
+        [
+            {"type": "message_start", "message": {"id": "m1", "model": "claude-x"}},
+            {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "Hello"}},
+            {
+                "type": "message_delta",
+                "delta": {"stop_reason": "end_turn"},
+                "usage": {"output_tokens": 20},
+            },
+        ],
+        (None, "claude-x", "m1", "end_turn", "Hello"),
+    ),
     "responses": (
         [
             {"type": "response.created", "response": {"id": "r1", "model": "gpt-5"}},
