@@ -29,6 +29,7 @@ from ctxwin.values.message import to_dicts
 from ctxwin.values.request import (
     Observation,
     Request,
+    Route,
     RouteRequest,
     Status,
     Tags,
@@ -200,15 +201,26 @@ def _routed(around: Around, asked: Asked) -> Flow[Asked]:
             tags=asked.tags,
         )
     routes = yield from asking.route(around.chain, around.owner, seen)
-    tags: dict[str, str] = {}
-    for route in reversed(routes):  # the first that sets one wins
-        tags |= route.tags
     return asked._replace(
         model=asked.model or asking.first(routes, "model"),
         budget=asked.budget or asking.first(routes, "budget"),
         max_output_tokens=asked.max_output_tokens or asking.first(routes, "max_output_tokens"),
-        tags=checked_tags({**tags, **asked.tags}),
+        tags=_merged(routes, asked.tags),
     )
+
+
+def _merged(routes: Sequence[Route], tags: Tags) -> Tags:
+    """Return the caller's tags with those of routes, the first that sets one; or without them."""
+    merged: dict[str, str] = {}
+    for one in reversed(routes):
+        merged |= one.tags
+    try:
+        return checked_tags({**merged, **tags})
+    except ValueError as error:  # each route's own are right, so together they are too many
+        import logging  # noqa: PLC0415 - rarely needed, and slow to import
+
+        logging.getLogger("ctxwin").warning("tags of routes are left out: %s", error)
+        return tags
 
 
 def _fitting(around: Around, asked: Asked) -> Step:

@@ -209,6 +209,10 @@ class Conversation:
         """Give no message an id below this one."""
         self.next_id = max(self.next_id, next_id)
 
+    def uncounted(self) -> list[tuple[LogMessage, Message, Message | None]]:
+        """Return what belongs in the window and was never counted, each result with its call."""
+        return [one for one in self.history.uncounted() if not self.window.knows(one[0])]
+
     def take_counts(self, counts: Iterable[tuple[LogMessage, int]]) -> None:
         """Keep what messages were counted early; whoever counted one since got the same figure."""
         for logged, tokens in counts:

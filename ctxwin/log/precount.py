@@ -50,7 +50,7 @@ class Precount:
     def _large(self) -> Uncounted:
         """Return what is uncounted, if it is large."""
         with self._keeper.lock:
-            uncounted = self._keeper.conversation.history.uncounted()
+            uncounted = self._keeper.conversation.uncounted()
         size = sum(_size(message.to_dict()) for _, message, _ in uncounted)
         return uncounted if size >= LARGE else []
 

@@ -155,14 +155,18 @@ class Window:
     def _build(self, log_unit: LogUnit) -> Unit:
         """Make the unit to be shown, counting what was never counted."""
         for logged in log_unit.messages:
-            if logged.tokens is None and self.shared is not None:
-                logged.tokens = self.shared.get(logged.message.id)
-            if logged.tokens is None:
+            if not self.knows(logged):
                 logged.tokens = self._costs.message(logged.message, log_unit.call_of(logged))
                 self.share(logged)
         messages = [logged.edited or logged.message for logged in log_unit.messages]
         figures = [self._costs.scaled(_shown_tokens(logged)) for logged in log_unit.messages]
         return make_unit(messages, figures)
+
+    def knows(self, logged: LogMessage) -> bool:
+        """Return whether a message of the log was counted, by this window or one that shares."""
+        if logged.tokens is None and self.shared is not None:
+            logged.tokens = self.shared.get(logged.message.id)
+        return logged.tokens is not None
 
     def share(self, logged: LogMessage) -> None:
         """Let others know what a message costs."""
