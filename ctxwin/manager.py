@@ -686,6 +686,11 @@ class ContextManager:
         return iter([message.clone() for unit in units for message in unit.messages])
 
     @property
+    def budget(self) -> Budget:
+        """The budget, as given; `max_tokens` alone is one that reserves nothing for the reply."""
+        return self._keeper.conversation.budget
+
+    @property
     def max_tokens(self) -> int:
         """The input budget, in tokens."""
         return self._keeper.conversation.budget.max_tokens
@@ -722,16 +727,24 @@ class ContextManager:
             left_out = self._keeper.conversation.history.left_out()
             return tuple(message.clone() for message in left_out)
 
-    def preview(self, content: Content, role: DraftRole = "user") -> Preview:
+    def preview(self, content: Content, role: DraftRole = "user", *, check: bool = True) -> Preview:
         """
         Return what sending a draft would mean; changes nothing.
 
-        Raises `MessageError`: the draft is malformed, or of a role that only answers a call.
+        Args:
+            content: the draft's text or parts.
+            role: its role.
+            check: whether to find out if a draft that cuts the window fits, which takes as long as
+                the cut. Without it a preview takes as long as counting the draft.
+
+        Raises:
+            MessageError: the draft is malformed, or of a role that only answers a call.
+            CounterError: it cannot be counted.
         """
         wire = read_message({"role": role, "content": content})
         if role in RESULT_ROLES:
             raise MessageError(f"role: a draft cannot be a result, this one's role is {role!r}")
-        return preview(self._keeper, self._chain, wire, owner=self)
+        return preview(self._keeper, self._chain, wire, owner=self, check=check)
 
     def _apply(self, method: str, change: Change) -> list[Message]:
         return self._change(method, lambda _: [change])

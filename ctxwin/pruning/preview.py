@@ -14,8 +14,8 @@ from ctxwin.values.receipt import Preview
 from ctxwin.values.wire import SYSTEM_ROLES, Wire
 
 
-def preview(keeper: Keeper, chain: Chain, wire: Wire, *, owner: object) -> Preview:
-    """Return what appending a message and sending the window would mean."""
+def preview(keeper: Keeper, chain: Chain, wire: Wire, *, owner: object, check: bool) -> Preview:
+    """Return what appending a message and sending the window would mean; fast without `check`."""
     conversation = keeper.conversation
 
     def look(unlearnt: Costs | None) -> Snapshot:
@@ -29,12 +29,29 @@ def preview(keeper: Keeper, chain: Chain, wire: Wire, *, owner: object) -> Previ
         message = Message(conversation.next_id, wire, wire["role"] in SYSTEM_ROLES)
         nothing = says_nothing(message)  # no window will hold it
         tokens = 0 if nothing else conversation.costs.message(message)
-        snapshot = look(None)
-    max_tokens, total = conversation.budget.max_tokens, snapshot.total_tokens
+        draft = make_unit([message], [conversation.costs.scaled(tokens)])
+        total = conversation.total_tokens if nothing else _total_with(conversation, draft)
+    max_tokens = conversation.budget.max_tokens
     over = total > max_tokens
-    fits = not over or can_fit(keeper, chain, look, owner=owner)
-    drafted = 0 if nothing else snapshot.units[-1].tokens
-    return Preview(drafted, total, max_tokens - total, over, fits)
+    fits = (not over or can_fit(keeper, chain, look, owner=owner)) if check else None
+    return Preview(draft.tokens, total, max_tokens - total, over, fits)
+
+
+def _total_with(conversation: Conversation, draft: Unit) -> int:
+    """Return what the window would cost with the draft; reads no unit but the first two."""
+    window = conversation.window
+    window.settle()
+    left, gap = _leaving(conversation)
+    first = next((unit for unit in window.units[:2] if not left or unit.first != left.first), draft)
+    units_tokens = window.total_tokens - window.base_tokens - (left.tokens if left else 0)
+    return conversation.billed(window.base_of(first) + units_tokens + draft.tokens + gap)
+
+
+def _leaving(conversation: Conversation) -> tuple[Unit | None, int]:
+    """Return the unit that would leave before the draft, an open call's, and the gap that stays."""
+    pending, gap = conversation.history.pending, conversation.request_gap
+    shown = pending.shown if pending is not None else None
+    return (None, gap) if shown is None else (shown, max(0, gap))
 
 
 def _with(conversation: Conversation, draft: Unit, unlearnt: Costs | None) -> Snapshot:
@@ -44,16 +61,14 @@ def _with(conversation: Conversation, draft: Unit, unlearnt: Costs | None) -> Sn
     A call that still lacks results would be open then, and leave the window.
     """
     before = Snapshot.of(conversation, unlearnt)
-    pending, gap = conversation.history.pending, conversation.request_gap
-    shown = pending.shown if pending is not None else None
-    if shown is not None:
-        gap = max(0, gap)
+    shown, gap = _leaving(conversation)
     units = (*(unit for unit in before.units if shown is None or unit.first != shown.first), draft)
-    if unlearnt is not None:  # as in `Snapshot.of`
-        gap = 0
     base_tokens = conversation.window.base_of(units[0], unlearnt)
     newest = newest_shown(conversation) if shown is None else ()
-    total = base_tokens + sum(unit.tokens for unit in units) + gap
+    if unlearnt is None:
+        total = _total_with(conversation, draft)
+    else:  # as in `Snapshot.of`
+        gap, total = 0, base_tokens + sum(unit.tokens for unit in units)
     context = replace(
         before.context,
         base_tokens=base_tokens + max(0, gap),
@@ -66,5 +81,5 @@ def _with(conversation: Conversation, draft: Unit, unlearnt: Costs | None) -> Sn
         units=units,
         context=context,
         target_tokens=target_of(conversation, units, context),
-        total_tokens=conversation.billed(total) if unlearnt is None else total,
+        total_tokens=total,
     )

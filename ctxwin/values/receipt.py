@@ -106,11 +106,12 @@ class Preview:
         total_tokens: what the window costs with the draft.
         remaining_tokens: the budget minus `total_tokens`; may be negative.
         prunes: True if sending the draft would cut the window.
-        fits: True if sending the draft would not raise `BudgetError`.
+        fits: True if sending the draft would not raise `BudgetError`; None where that was not asked
+            for (`check=False`).
     """
 
     tokens: int
     total_tokens: int
     remaining_tokens: int
     prunes: bool
-    fits: bool
+    fits: bool | None

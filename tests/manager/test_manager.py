@@ -3,6 +3,7 @@
 import inspect
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -348,6 +349,37 @@ def test_preview_refuses_results_and_junk() -> None:
     for role in ("tool", "function", "villain"):
         with pytest.raises(MessageError, match="role"):
             manager.preview("x", role)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("said", [[], ["user"], ["system"], ["system", "user", "assistant"]])
+@pytest.mark.parametrize("opened", [False, True])
+@pytest.mark.parametrize("content", ["", "draft", "d" * 200])
+@pytest.mark.parametrize("role", ["user", "assistant", "system"])
+def test_a_quick_preview_says_the_same(
+    said: list[Any], opened: bool, content: str, role: DraftRole
+) -> None:
+    """But not whether it fits, for which the chain would be asked."""
+    asked = []
+
+    class Asked:
+        name = "asked"
+
+        @hookimpl
+        def ctxwin_prune(self, request: PruneRequest) -> None:
+            asked.append(request)
+
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    manager = ContextManager(100, counter=len, tools=tools, strategies=[Asked()])
+    for one in said:
+        manager.add_message(one, "said")
+    if opened:
+        manager.append({"role": "assistant", "content": None, "tool_calls": [CALL]})
+    quick = manager.preview(content, role, check=False)
+    assert not asked
+    assert quick == replace(manager.preview(content, role), fits=None)
+    manager.add_message(role, content)
+    assert quick.total_tokens == manager.total_tokens
+    assert quick.prunes == (manager.total_tokens > 100)
 
 
 def test_preview_asks_no_model() -> None:
