@@ -1,5 +1,6 @@
 """How much work a call does: lines of Python run and text copied, whatever the clock says."""
 
+import gc
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -42,11 +43,15 @@ def _traced(function: Callable[[], object], weigh: Callable[[Any], int]) -> int:
         return trace
 
     before = sys.gettrace()
+    collects = gc.isenabled()
+    gc.disable()  # Hypothesis hears of each collection, and its lines would count
     sys.settrace(trace)
     try:
         function()
     finally:
         sys.settrace(before)
+        if collects:
+            gc.enable()
     return count
 
 

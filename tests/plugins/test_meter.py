@@ -204,7 +204,7 @@ def test_a_session_has_a_meter_too() -> None:
 
 
 def test_a_long_conversation_is_read_as_fast_as_a_short_one() -> None:
-    """A reading runs no more lines at 2,000 messages than at 20, also where the draft would cut."""
+    """A reading runs as many lines at 2,000 messages as at 20, also where the draft would cut."""
     ran = []
     for length in (20, 2_000):
         ctx = ContextManager(10**6, model="plain", counter=WordCounter())
@@ -215,7 +215,7 @@ def test_a_long_conversation_is_read_as_fast_as_a_short_one() -> None:
         meter = Meter(small, PRICES)
         assert meter.read(words(9), 100).prunes
         ran.append(lines_run(partial(meter.read, words(9), 100)))
-    assert ran[1] < 2 * ran[0]  # a collection of garbage may run a few
+    assert ran[0] == ran[1]
 
 
 @pytest.mark.parametrize("level", [0, -0.5, float("nan")])
