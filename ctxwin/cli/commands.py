@@ -223,8 +223,8 @@ def _add_installed() -> None:
         try:
             if entry.name in known:
                 raise LookupError("there is one of that name")
-            found = entry.load()
-        except Exception as error:  # noqa: BLE001 - foreign code may raise anything
+            found = _checked_command(entry.load())
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code may raise anything
             showing.complain(f"the command {entry.name!r} cannot be used: {describe(error)}")
             continue
         known.add(entry.name)
@@ -232,6 +232,18 @@ def _add_installed() -> None:
             app.add_typer(found, name=entry.name)
         else:
             app.command(entry.name)(found)
+
+
+def _checked_command(found: Any) -> Any:
+    """Return a command if typer can take it; what it cannot would break every other one later."""
+    if not callable(found):
+        raise TypeError("it is neither a function nor an app of typer")
+    made = found
+    if not isinstance(found, typer.Typer):
+        made = typer.Typer()
+        made.command()(found)
+    typer.main.get_command(made)
+    return found
 
 
 def _checked(

@@ -503,14 +503,20 @@ def test_nothing_of_a_plugin_acts_on_a_terminal(file: Any, monkeypatch: pytest.M
 
 
 @pytest.fixture
-def other_commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Commands of plugins: a function, an app, one that is broken, and one whose name is taken."""
+def other_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Commands of plugins: a function, an app, and those that cannot be had, each for a reason."""
     names = {
         "hello": f"{__name__}:hello",
         "tools": f"{__name__}:TOOLS",
         "broken": "nowhere_at_all:main",
+        "exits": "exits:main",
+        "nothing": f"{__name__}:CHAT",
+        "empty": f"{__name__}:EMPTY",
+        "odd": f"{__name__}:odd",
         "fit": f"{__name__}:hello",
     }
+    (tmp_path / "exits.py").write_text("import sys; sys.exit('needs an extra')")
+    monkeypatch.syspath_prepend(tmp_path)
     entries = [EntryPoint(name, value, "ctxwin.commands") for name, value in names.items()]
     monkeypatch.setattr(commands, "entry_points", lambda **_: entries)
     monkeypatch.setattr(commands.app, "registered_commands", [*commands.app.registered_commands])
@@ -525,6 +531,11 @@ def hello() -> None:
     showing.write_json("hello")
 
 
+def odd(given: int | str) -> None:
+    """Take what no command line can give."""
+
+
+EMPTY = typer.Typer()
 TOOLS = typer.Typer()
 TOOLS.command("one")(hello)
 TOOLS.command("two")(hello)
@@ -537,6 +548,11 @@ def test_commands_of_plugins() -> None:
     assert "hello" in help_text
     assert "error: the command 'broken' cannot be used: ModuleNotFoundError" in complaints
     assert "error: the command 'fit' cannot be used: LookupError: there is one" in complaints
+    assert "error: the command 'exits' cannot be used: SystemExit: needs an extra" in complaints
+    assert "error: the command 'nothing' cannot be used: TypeError: it is neither" in complaints
+    for name in ("empty", "odd"):
+        assert f"error: the command {name!r} cannot be used: " in complaints
+    assert complaints.count("\n") == 6
     assert (run("hello")[0], run("tools", "two")[0]) == ('"hello"\n', '"hello"\n')
     assert run("fit", str(CHAT), "--budget", "2000")[1].count("error") == 0
 

@@ -2,7 +2,8 @@
 
 import builtins
 import random
-import socket
+import subprocess
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -40,8 +41,8 @@ def test_known_prices(model: str, usage: Usage, price: str) -> None:
     assert PRICES.price(usage, model, at=datetime(2026, 1, 1, tzinfo=UTC)) == Decimal(price)
 
 
-@pytest.mark.parametrize("model", ["claude", "gpt-3.5", "qwen-max", "ernie-4.0", "", "*"])
-def test_what_is_not_known_is_none(model: str) -> None:
+@pytest.mark.parametrize("model", ["claude", "gpt-3.5", "qwen-max", "ernie-4.0", "", "*", None])
+def test_what_is_not_known_is_none(model: str | None) -> None:
     """Never 0, never a guess."""
     usage = Usage(1_000, 100)
     assert PRICES.price(usage, model) is None
@@ -60,9 +61,9 @@ def test_ceilings() -> None:
     assert spoken.ceiling(10, 10, "m") == Decimal(10 * 9 + 10 * 5) / 1_000_000
     stepped = Prices({"m": Rates(2, 2, above={5: Rates(1, 1)})})
     assert stepped.ceiling(10, 0, "m") == Decimal(10 * 2) / 1_000_000  # it may have five only
-    partly = Prices({"m": Rates(2, 2, above={5: Rates(1, 1, currency="CNY")})})
-    assert partly.ceiling(10, 0, "m") is None
-    assert partly.ceiling(5, 0, "m") == Decimal("0.00001")
+    partly = Prices({"m": Rates(2, 2, above={5: Rates(1, None)})})
+    assert partly.ceiling(10, 1, "m") is None
+    assert partly.ceiling(5, 1, "m") == Decimal("0.000012")
 
 
 TOKENS = st.integers(0, 300_000)
@@ -156,9 +157,10 @@ def test_a_bill_adds_requests_not_tokens() -> None:
     below = bill([(Usage(150_000), "gemini-2.5-pro")] * 2, PRICES).total
     once = PRICES.price(Usage(300_000), "gemini-2.5-pro")
     assert (below, once) == (Decimal("0.375"), Decimal("0.75"))
-    records = [SimpleNamespace(usage=Usage(1_000, 100), model=name) for name in ("gpt-4o", "none")]
+    given = ((Usage(1_000, 100), "gpt-4o"), (Usage(1_000, 100), "none"), (None, "gpt-4o"))
+    records = [SimpleNamespace(usage=usage, model=name) for usage, name in given]
     found = bill(records, PRICES)
-    assert (found.total, found.unpriced) == (Decimal("0.0035"), 1)
+    assert (found.total, found.unpriced) == (Decimal("0.0035"), 2)
     assert found.by_model == {"gpt-4o": Decimal("0.0035")}
     users = 10_000 * 10 * 2_000 * 30  # a month of ten chats a day
     for share, price in ((0, 15_000), (25, 26_250), (100, 60_000)):
@@ -166,15 +168,71 @@ def test_a_bill_adds_requests_not_tokens() -> None:
         assert PRICES.price(Usage(users - output, output), "gpt-4o") == price
 
 
-def test_no_float_and_no_network_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Money is exact, and prices are those installed."""
+def test_splits_add_up_ten_thousand_times() -> None:
+    """To the last digit: whatever is billed, nothing of the price is lost or told twice."""
+    draw = random.Random(14)
+    for number in range(10_000):
+        read, write, hour, rest, output, reasoning = (draw.randrange(100_000) for _ in range(6))
+        figures = (rest + read + write + hour, output + reasoning, read, write + hour, hour)
+        usage = Usage(*figures, 0, reasoning, 0)
+        model = MODELS[number % len(MODELS)]
+        parts = OWN.split(usage, model)
+        assert parts is not None
+        assert sum(parts.values()) == OWN.price(usage, model)
+
+
+def test_no_float_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Money is exact: nothing is made a float, and every amount is a decimal."""
+    path = tmp_path / "prices.toml"
+    path.write_text(TOML)
 
     def refused(*_: Any) -> Any:
         raise AssertionError
 
-    monkeypatch.setattr(socket, "socket", refused)
     monkeypatch.setattr(builtins, "float", refused)
-    assert bill([(Usage(100, 28), "gpt-4o")] * 500, Prices()).total == Decimal("0.265")
+    for prices in (Prices(), Prices.load(path), Prices({"gpt-4o": Rates("2.5", 10)})):
+        assert bill([(Usage(100, 28), "gpt-4o")] * 500, prices).total == Decimal("0.265")
+        usage = Usage(9_999, 333, 4_000, 1_000)
+        for model in ("gpt-4o", "gemini-2.5-pro", "claude-sonnet-4-5", "qwen-max"):
+            amounts = [prices.price(usage, model), prices.ceiling(9_999, 333, model)]
+            amounts += (prices.split(usage, model) or {}).values()
+            assert {type(amount) for amount in amounts} <= {Decimal, type(None)}
+
+
+OFFLINE = """
+import sys
+
+def refuse(event, given):
+    if event.startswith("socket.") or event.startswith("urllib."):
+        raise AssertionError(event)
+
+sys.addaudithook(refuse)
+
+from datetime import UTC, datetime
+from ctxwin import ContextManager, StreamUsage, Usage
+from ctxwin_plugins.spend import Meter, Prices, bill
+
+prices, usage = Prices(), Usage.of({"usage": {"prompt_tokens": 100, "completion_tokens": 28}})
+read = StreamUsage()
+read.add({"model": "gpt-4o", "choices": [], "usage": {"prompt_tokens": 100}})
+for model in ("gpt-4o", "claude-sonnet-4-5", "gemini-2.5-pro", "nobody-knows-it"):
+    prices.split(usage, model, at=datetime(2026, 1, 1, tzinfo=UTC))
+    prices.price(usage, model, provider="openai")
+    prices.ceiling(100, 28, model, long_writes=True)
+ctx = ContextManager(1000, model="gpt-4o")
+ctx.add_message("user", "hi")
+request = ctx.request()
+ctx.observe({"usage": {"prompt_tokens": 8, "completion_tokens": 1}}, request)
+Meter(ctx, prices).read("and now?", 100, check=True)
+print(bill([(usage, "gpt-4o")] * 500, prices).total)
+"""
+
+
+def test_no_network_at_any_time() -> None:
+    """Prices are those installed: in a process of its own, where opening a socket is an error."""
+    command = [sys.executable, "-c", OFFLINE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("0.26500\n", "")
 
 
 @pytest.mark.parametrize(
@@ -187,6 +245,11 @@ def test_no_float_and_no_network_on_the_way(monkeypatch: pytest.MonkeyPatch) -> 
         ({"audio_input": "NaN"}, ValueError, "audio_input must be a number of at least 0"),
         ({"per": 0}, ValueError, "per must be a positive number"),
         ({"per": 1.5}, ValueError, "per must be a positive number"),
+        ({"above": {"5": Rates(1, 1)}}, ValueError, "above must name numbers of input tokens"),
+        ({"above": {-1: Rates(1, 1)}}, ValueError, "above must name numbers of input tokens"),
+        ({"above": {5: (1, 1)}}, TypeError, r"above\[5\] must be Rates, not tuple"),
+        ({"above": {5: QWEN}}, ValueError, r"above\[5\] is in CNY, what is below it in USD"),
+        ({"above": {5: Rates(1, 1, above={9: Rates(1, 1)})}}, ValueError, "steps of its own"),
     ],
 )
 def test_rates_are_checked(given: dict[str, Any], error: type[Exception], reason: str) -> None:
@@ -203,7 +266,7 @@ CNY = 0.14
 input = 4
 output = "16.5"
 currency = "CNY"
-above.200000 = { input = 8.25, output = 32, currency = "CNY" }
+above.200000 = { input = 8.25, output = 32 }
 [models."embed-*"]
 input = 0.02
 """
@@ -239,6 +302,8 @@ def test_toml_that_holds_something_else(tmp_path: Path, text: str, reason: str) 
     with pytest.raises(ValueError, match=reason) as caught:
         Prices.load(path)
     assert "prices.toml" in str(caught.value)
+    with pytest.raises(TypeError, match="the rates of 'm' must be Rates, not tuple"):
+        Prices({"m": (1, 2)})  # type: ignore[dict-item]
     with pytest.raises(OSError, match="nowhere"):
         Prices.load(tmp_path / "nowhere.toml")
 

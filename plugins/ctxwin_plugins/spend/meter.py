@@ -150,8 +150,6 @@ class Meter:
     def _range(self, preview: Preview, cap: int | None) -> tuple[Decimal | None, Decimal | None]:
         """Return the least and the most that a request may cost."""
         model = self._ctx.model
-        if model is None:
-            return None, None
         if preview.prunes:
             least = Usage(preview.tokens)
         else:

@@ -48,11 +48,12 @@ class Rates:
         audio_output: the rate of output that is audio; None: the output's.
         currency: what the rates are in.
         per: how many tokens a rate is for.
-        above: other rates for requests with more input tokens than the key, all of theirs.
+        above: other rates for requests with more input tokens than the key, all of theirs; in the
+            same currency.
 
     Raises:
-        TypeError: a rate is a float (it is not exact), or no number.
-        ValueError: a rate is negative, or `per` is not positive.
+        TypeError: a rate is a float (it is not exact), or no number; or `above` holds no rates.
+        ValueError: a rate is negative, `per` is not positive, or a step cannot be.
     """
 
     input: Amount
@@ -73,7 +74,22 @@ class Rates:
                 object.__setattr__(self, name, money(given, name))
         if type(self.per) is not int or self.per < 1:
             raise ValueError(f"per must be a positive number of tokens, not {self.per!r}")
+        for start, step in self.above.items():
+            self._check_step(start, step)
         object.__setattr__(self, "above", dict(sorted(self.above.items())))
+
+    def _check_step(self, start: object, step: object) -> None:
+        if type(start) is not int or start < 0:
+            raise ValueError(f"above must name numbers of input tokens, not {start!r}")
+        if not isinstance(step, Rates):
+            raise TypeError(f"above[{start}] must be Rates, not {type(step).__name__}")
+        if step.currency != self.currency:  # one that was left out is USD
+            raise ValueError(
+                f"above[{start}] is in {step.currency}, what is below it in {self.currency}: "
+                "give both the same currency"
+            )
+        if step.above:
+            raise ValueError(f"above[{start}] has steps of its own: put all in one `above`")
 
     def __hash__(self) -> int:
         return hash((self.input, self.output, self.currency))
@@ -135,6 +151,9 @@ class Prices:
     ) -> None:
         self.currency = currency
         self._custom = dict(custom or {})
+        for name, listed in self._custom.items():
+            if not isinstance(listed, Rates):
+                raise TypeError(f"the rates of {name!r} must be Rates, not {type(listed).__name__}")
         given = {name: money(rate, f"rates[{name!r}]") for name, rate in (rates or {}).items()}
         self._exchange = {**given, currency: Decimal(1)}
 
@@ -152,7 +171,9 @@ class Prices:
             input = 4
             output = 16
             currency = "CNY"
-            above.200000 = { input = 8, output = 32, currency = "CNY" }
+            above.200000 = { input = 8, output = 32 }
+
+        Steps are in the currency of what is below them.
 
         Raises:
             OSError: it cannot be read.
@@ -173,14 +194,19 @@ class Prices:
             raise ValueError(f"{path}: {error}") from error
 
     def price(
-        self, usage: Usage, model: str, *, at: datetime | None = None, provider: str | None = None
+        self,
+        usage: Usage,
+        model: str | None,
+        *,
+        at: datetime | None = None,
+        provider: str | None = None,
     ) -> Decimal | None:
         """
         Return the exact price of one request; None where it is not known, never a guess.
 
         Args:
             usage: what was billed.
-            model: the model that replied.
+            model: the model that replied; None where that is not known.
             at: when, for rates that change; None: now.
             provider: the host, for a model that several sell, as genai-prices calls it.
         """
@@ -188,7 +214,12 @@ class Prices:
         return None if parts is None else sum(parts.values(), Decimal(0))
 
     def split(
-        self, usage: Usage, model: str, *, at: datetime | None = None, provider: str | None = None
+        self,
+        usage: Usage,
+        model: str | None,
+        *,
+        at: datetime | None = None,
+        provider: str | None = None,
     ) -> dict[str, Decimal] | None:
         """
         Return what the price consists of; the arguments are those of `price`.
@@ -213,7 +244,7 @@ class Prices:
         self,
         tokens: int,
         output_tokens: int,
-        model: str,
+        model: str | None,
         *,
         long_writes: bool = False,
         at: datetime | None = None,
@@ -251,8 +282,10 @@ class Prices:
         output = max(_rate(rates, "output"), _rate(rates, "audio_output"))
         return (tokens * highest + output_tokens * output) * exchange / rates.per
 
-    def _found(self, model: str, at: datetime | None, provider: str | None) -> Rates | None:
+    def _found(self, model: str | None, at: datetime | None, provider: str | None) -> Rates | None:
         """Return the rates of a model, the caller's own first."""
+        if model is None:
+            return None
         if model in self._custom:
             return self._custom[model]
         stars = [key for key in self._custom if key.endswith("*") and model.startswith(key[:-1])]
@@ -282,14 +315,15 @@ def bill(requests: Iterable[Any], prices: Prices) -> Bill:
     Add up what requests cost, one by one: rates may have steps that go by one request's input.
 
     Args:
-        requests: pairs of a `Usage` and a model, or records with `usage` and `model`.
+        requests: pairs of a `Usage` and a model, or records with `usage` and `model`, such as
+            observations; where either is None, there is no price.
         prices: what prices them.
     """
     by_model: dict[str, Decimal] = {}
     unpriced = 0
     for request in requests:
         usage, model = request if isinstance(request, tuple) else (request.usage, request.model)
-        price = prices.price(usage, model)
+        price = None if usage is None else prices.price(usage, model)
         if price is None:
             unpriced += 1
         else:
@@ -330,7 +364,9 @@ def _rates(table: Mapping[str, Any]) -> Rates:
     unknown = sorted(table.keys() - known)
     if unknown:
         raise ValueError(f"unknown rate {unknown[0]!r}; there are {', '.join(sorted(known))}")
-    above = {int(start): _rates(rates) for start, rates in table.get("above", {}).items()}
+    inherited = {name: table[name] for name in ("currency", "per") if name in table}
+    steps = table.get("above", {})
+    above = {int(start): _rates({**inherited, **rates}) for start, rates in steps.items()}
     return Rates(**{"output": None, **table, "above": above})
 
 
