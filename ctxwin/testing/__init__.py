@@ -10,6 +10,7 @@ Test that a strategy keeps the laws (`pip install 'ctxwin[testing]'`).
 
 `check_strategy(DropLongest())` does the same without pytest. `HistoryMachine` tries sequences of
 calls on a manager. `assert_valid_window` judges any window, whoever made it.
+`CallContract` and `check_plugin` test a plugin around the call, on a `Script` of turns.
 `ctxwin.testing.strategies` generates histories. `StoreContract` and `check_store` test a session
 store.
 """
@@ -19,6 +20,8 @@ from importlib.util import find_spec as _find_spec
 if _find_spec("hypothesis") is None:
     raise ImportError("ctxwin.testing needs Hypothesis: pip install 'ctxwin[testing]'")
 
+from ctxwin.testing.calls.contract import CallContract, check_plugin
+from ctxwin.testing.calls.script import Played, Script, Turn, Witness
 from ctxwin.testing.data.cases import Case
 from ctxwin.testing.data.fakes import (
     FailingSummarizer,
@@ -37,6 +40,7 @@ from ctxwin.testing.trials.machine import HistoryMachine
 from ctxwin.testing.trials.reports import ContractError, Finding
 
 __all__ = [
+    "CallContract",
     "Case",
     "ContractError",
     "FailingSummarizer",
@@ -47,13 +51,18 @@ __all__ = [
     "HostileStrategy",
     "InvalidWindowError",
     "OddCounter",
+    "Played",
     "Protecting",
+    "Script",
     "ScriptedSummarizer",
     "SlowSummarizer",
     "StoreContract",
     "StrategyContract",
+    "Turn",
+    "Witness",
     "WordCounter",
     "assert_valid_window",
+    "check_plugin",
     "check_store",
     "check_strategy",
 ]
