@@ -136,7 +136,7 @@ def test_every_hook_is_documented_with_its_signature() -> None:
         signature = inspect.signature(getattr(specs, hook))
         returns = str(signature.return_annotation)
         returns = re.sub(
-            r"\b(?:collections\.abc|ctxwin\.values\.(?:plan|receipt))\.", "", returns
+            r"\b(?:collections\.abc|ctxwin\.values\.(?:plan|receipt|request))\.", "", returns
         ).replace("|", "\\|")
         line = f"`{hook}({', '.join(signature.parameters)}) -> {returns}`"
         assert line in DOCUMENTS[STRATEGIES], line

@@ -79,8 +79,8 @@ class Around:
 
     def place(self, model: str | None, budget: Budget) -> tuple[Keeper, Done]:
         """Return who keeps the window for a model and a budget, and who is told of its prunes."""
-        other = model != self.model
-        if not other and budget == self.keeper.conversation.budget:
+        other, own = model != self.model, self.keeper.conversation.budget
+        if not other and (budget is own or budget == own):
             return self.keeper, self.pruned
         return self.forks.get(self.keeper, model, budget, other=other), self.notify
 

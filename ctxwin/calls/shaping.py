@@ -6,7 +6,7 @@ become a list of text parts. So messages are compared as they are read: marks le
 joined. Whatever else differs is undone, each field on its own, and logged.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -58,10 +58,15 @@ class _Shape:
         given = getattr(self._after, name)
         if given == was:
             return was
-        with suppress(MessageError):  # a value that JSON cannot hold
-            wires = read_json(given, name)
-            if isinstance(wires, list) and list(map(_read, wires)) == list(map(_read, was)):
-                return tuple(wires)
+        if isinstance(given, Sequence) and len(given) == len(was):
+            with suppress(MessageError):  # a value that JSON cannot hold
+                wires = [  # most are as they were, and the plugin may hold its copies
+                    before if one == before else read_json(one, f"{name}[{place}]")
+                    for place, (one, before) in enumerate(zip(given, was, strict=True))
+                ]
+                pairs = zip(wires, was, strict=True)
+                if all(one is before or _read(one) == _read(before) for one, before in pairs):
+                    return tuple(wires)
         self.undone.append(name)
         return was
 
