@@ -181,7 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.ending == "silent":
             self.server.stub.closing.wait()
         elif reply.ending == "error":
-            for block in form.broken(number):
+            for block in form.broken(number, reply.model or body["model"]):
                 self._send_chunk(block)
         if reply.ending in ("whole", "error"):
             self._send_chunk("")  # ends the body; without it the SDK sees a broken connection
@@ -215,7 +215,7 @@ class _Form:
         """Yield a streamed reply as it goes over the wire, block by block."""
         return map(_named, self.events(reply, number, body))
 
-    def broken(self, number: str) -> Iterator[str]:
+    def broken(self, number: str, model: str) -> Iterator[str]:
         """Yield the last blocks of a stream that turns into an error."""
         yield _named({"type": "error", **self.error(500)})
 
@@ -269,7 +269,7 @@ class _Chat(_Form):
             "error": {"message": f"stub says {status}", "type": kind, "param": None, "code": code}
         }
 
-    def broken(self, number: str) -> Iterator[str]:
+    def broken(self, number: str, model: str) -> Iterator[str]:
         yield f"data: {json.dumps(self.error(500))}\n\n"
 
     def _head(self, kind: str, number: str, model: str) -> Json:
@@ -335,9 +335,9 @@ class _Responses(_Form):
     def error(self, status: int) -> Json:
         return CHAT.error(status)
 
-    def broken(self, number: str) -> Iterator[str]:
+    def broken(self, number: str, model: str) -> Iterator[str]:
         error = {"code": "server_error", "message": "stub says 500"}
-        failed = self._response(number, "stub", "failed", error=error)
+        failed = self._response(number, model, "failed", error=error)
         yield _named({"type": "error", **error, "param": None, "sequence_number": 98})
         yield _named({"type": "response.failed", "response": failed, "sequence_number": 99})
 

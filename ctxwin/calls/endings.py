@@ -120,7 +120,18 @@ def estimated(observation: Observation, count: Any) -> Observation:
 
 
 def status_of(error: BaseException | None) -> Status:
-    """Return how a request ended with an error: an HTTP answer that said no is not billed."""
+    """
+    Return how a request ended with an error: an HTTP answer that said no is not billed.
+
+    One that said yes before its stream broke off may be: Anthropic's SDK raises an error of status
+    200 for an `error` event.
+    """
     response = getattr(error, "response", None)
     codes = (getattr(error, "status_code", None), getattr(response, "status_code", None))
-    return "failed" if any(type(code) is int for code in codes) else "unknown"
+    said_no = any(type(code) is int and not 200 <= code < 300 for code in codes)
+    return "failed" if said_no else "unknown"
+
+
+def status_at_end(read: StreamUsage) -> Status:
+    """Return how a stream ended that did not raise: Responses tells a failure by an event."""
+    return "unknown" if read.finish_reason == "failed" else "ok"

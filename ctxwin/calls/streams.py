@@ -2,8 +2,8 @@
 Replies that come in parts: a view of the caller's stream, which observes how it ends.
 
 The view yields the very same parts and has the stream's attributes. The request ends once: `ok`
-when the stream has ended, `failed` or `unknown` when it breaks, `abandoned` when the reader leaves
-early: by `close()`, by leaving the `with` block, or by dropping the view.
+when the stream has ended, `failed` or `unknown` when it breaks or tells of an error, `abandoned`
+when the reader leaves early: by `close()`, by leaving the `with` block, or by dropping the view.
 """
 
 import weakref
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from ctxwin.calls.endings import status_of
+from ctxwin.calls.endings import status_at_end, status_of
 from ctxwin.pruning.threads import in_thread
 from ctxwin.values.request import Status
 from ctxwin.values.usage import StreamUsage
@@ -93,7 +93,7 @@ class StreamView(_View):
                 self._parts = iter(self._stream)
             part = next(self._parts)
         except StopIteration:
-            self._end("ok")
+            self._end(status_at_end(self._reading.read))
             raise
         except BaseException as error:
             self._end(_broken(error), error)
@@ -136,7 +136,7 @@ class AsyncStreamView(_View):
                 self._parts = aiter(self._stream)
             part = await anext(self._parts)
         except StopAsyncIteration:
-            await in_thread(self._end, "ok")
+            await in_thread(self._end, status_at_end(self._reading.read))
             raise
         except GeneratorExit:  # nothing can be awaited any more
             self._end("abandoned")

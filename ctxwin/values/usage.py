@@ -243,25 +243,35 @@ class StreamUsage:
         """
         get = _fields(part)
         kind = get("type")
-        if kind == "message_start":
+        if kind is None:
+            self._add_chunk(get)
+        elif kind == "error" or (isinstance(kind, str) and kind.startswith("response.")):
+            self._add_response(kind, get)
+        elif kind == "message_start":
             self._begin(_fields(get("message")))
         elif kind == "message_delta":  # Anthropic's figures so far, and why the reply ended
             self._take(finish_reason=_fields(get("delta"))("stop_reason"))
             figures = {**self._begun, **_stated(get("usage"))}
             self._bill(figures if "input_tokens" in figures else None)  # hosts may state none
+        elif kind == "content_block_delta":
+            self._say(_fields(get("delta"))("text"))
         elif kind == "message":  # Anthropic's whole reply
             self._take(get("model"), get("id"), get("stop_reason"))
             for block in _items(get("content")):
                 self._say(block("text"))
             self._bill(get("usage"))
-        elif kind in ("response.completed", "response.incomplete", "response.failed"):
-            self._end(_fields(get("response")))
-        elif kind == "content_block_delta":
-            self._say(_fields(get("delta"))("text"))
+
+    def _add_response(self, kind: str, get: Fields) -> None:
+        """Take in an event of Responses, whose SDK raises nothing where one tells of an error."""
+        response = _fields(get("response"))
+        if kind == "error":
+            self._take(finish_reason="failed")
         elif kind == "response.output_text.delta":
             self._say(get("delta"))
-        elif kind is None:
-            self._add_chunk(get)
+        elif kind in ("response.completed", "response.incomplete", "response.failed"):
+            self._end(response)
+        else:
+            self._take(response("model"), response("id"))
 
     def _begin(self, message: Fields) -> None:
         """Take in Anthropic's first event, whose output is not yet known."""

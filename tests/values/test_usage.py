@@ -345,6 +345,14 @@ STREAMS: dict[str, tuple[list[Any], tuple[Any, ...]]] = {
         ],
         (Usage(5, 2), "gpt-5", "r1", "completed", "Hello"),
     ),
+    "responses that failed": (
+        [
+            {"type": "response.created", "response": {"id": "r1", "model": "gpt-5", "usage": None}},
+            {"type": "response.output_text.delta", "delta": "Hel"},
+            {"type": "error", "message": "the server had an error"},
+        ],
+        (None, "gpt-5", "r1", "failed", "Hel"),
+    ),
     "responses cut off": (
         [
             {
