@@ -288,8 +288,8 @@ def _admitting(around: Around, made: Request) -> Step:
 
     def refuse(error: BaseException | None = None) -> None:
         """Have whoever admitted the request let go of it."""
-        if around.endings.claim(made):
-            around.tell(endings.ended("refused", made, {}, error=error))
+        around.endings.claim(made)
+        around.tell(endings.ended("refused", made, {}, error=error))
 
     async def there() -> None:
         from asyncio import CancelledError  # noqa: PLC0415 - whoever awaits has it

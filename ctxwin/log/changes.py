@@ -163,7 +163,7 @@ class SetOptions:
 
     Attributes:
         budget: the budget.
-        costs: the costs; those of now if the counter stays.
+        costs: the costs.
         counts: id -> what a message of the log costs by these, as far as that is known.
     """
 

@@ -354,16 +354,14 @@ class Conversation:
         return []
 
     def _refit(self, _: Refit) -> list[Message]:
-        for unit in list(self.history.gone.values()):
-            self.history.restore(unit)
+        for gone in list(self.history.gone.values()):
+            self.history.restore(gone)
         for logged in self.history.messages.values():
             if logged.edited is not None:
                 logged.edited = None
                 self.history.touch(logged.unit)
-        for number in list(self.window.written):
-            written = self.window.find_written(number)
-            if written is not None:
-                self.window.show_written(written, None)
+        for unit in [unit for unit in self.window.units if unit.written]:
+            self.window.show_written(unit, None)
         self.costs.learn(*UNLEARNT)
         self.window.reprice()
         self.sent_tokens = self._refused_tokens = None
@@ -373,13 +371,12 @@ class Conversation:
 
     def _set_options(self, change: SetOptions) -> list[Message]:
         self.budget = change.budget
-        if change.costs is not self.costs:
-            for logged in self.history.messages.values():
-                logged.tokens = change.counts.get(logged.message.id)
-                logged.unit.shown = None
-                self.history.touch(logged.unit)
-            self.costs = change.costs
-            self.window = Window(self.history, self.costs)
+        for logged in self.history.messages.values():
+            logged.tokens = change.counts.get(logged.message.id)
+            logged.unit.shown = None
+            self.history.touch(logged.unit)
+        self.costs = change.costs
+        self.window = Window(self.history, self.costs)
         self._changed()
         return []
 

@@ -317,15 +317,26 @@ def test_refit_keeps_pins_and_open_exchanges() -> None:
 
 def test_refit_undoes_edits_and_summaries() -> None:
     """The window is derived anew from the log."""
-    chain = ["clear-tool-results", SummarizeHistory(lambda *_: "told", keep_last_turns=1)]
-    ctx = chat(*chain, tokens=60)
+
+    class Shortens:
+        @hookimpl
+        def ctxwin_prune(self, request: PruneRequest) -> Plan | None:
+            tools = [one for one in request.editable if one.role == "tool" and one.content != "w"]
+            return Plan.edit(tools[-1], "w") if tools else None
+
+    ctx = chat(Shortens(), SummarizeHistory(lambda *_: "told", keep_last_turns=1), tokens=60)
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     for number in range(6):
         ctx.append({"role": "assistant", "content": None, "tool_calls": [call]})
         ctx.append({"role": "tool", "tool_call_id": "c", "content": "w " * 20})
         ctx.add_message("user", f"q {number} w w w")
         ctx.messages()
-    assert [one.to_dict() for one in ctx] != [one.to_dict() for one in ctx.conversation_history]
+    ctx.append({"role": "assistant", "content": None, "tool_calls": [call]})
+    ctx.append({"role": "tool", "tool_call_id": "c", "content": "v " * 30})
+    ctx.messages()
+    shown = [one.content for one in ctx]
+    assert "w" in shown
+    assert "told" in shown
     ctx.refit(budget=Budget(10_000))
     assert ctx.messages() == [one.to_dict() for one in ctx.conversation_history]
 

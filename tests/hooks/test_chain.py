@@ -13,9 +13,12 @@ import pytest
 
 from ctxwin import (
     ContextManager,
+    Observation,
     Plan,
     PruneRequest,
     Receipt,
+    Request,
+    RouteRequest,
     StrategyError,
     UnknownStrategyError,
     hookimpl,
@@ -174,6 +177,24 @@ class AsyncGenerator:
         yield None
 
 
+class CoroutineAroundTheCall:
+    @hookimpl
+    async def ctxwin_route(self, request: RouteRequest) -> None:
+        return None
+
+
+class MisspeltAroundTheCall:
+    @hookimpl
+    def ctxwin_observe(self, observation: Observation) -> None:
+        return None
+
+
+class FarFromAnyHook:
+    @hookimpl
+    def handle(self, request: Request) -> None:
+        return None
+
+
 class Misspelt:
     @hookimpl
     def ctxwin_prun(self, request: PruneRequest) -> None:
@@ -256,9 +277,12 @@ def ctxwin_prune(request: PruneRequest) -> None:
 @pytest.mark.parametrize(
     ("plugin", "text"),
     [
-        (Coroutine(), "async"),
+        (Coroutine(), "async.* yields Summarize"),
         (AsyncGenerator(), "async"),
-        (Misspelt(), "not a hook of ctxwin"),
+        (CoroutineAroundTheCall(), r"async.* yields Call\(async_function"),
+        (Misspelt(), r"not a hook of ctxwin.* did you mean ctxwin_prune\?"),
+        (MisspeltAroundTheCall(), r"did you mean ctxwin_observed\?"),
+        (FarFromAnyHook(), "use one of ctxwin_protect, .*, ctxwin_observed"),
         (MisspeltOptional(), "not a hook of ctxwin"),
         (UnknownArgument(), "budget"),
         (Default(), "default"),
