@@ -20,7 +20,7 @@ from ctxwin import testing
 from ctxwin.hooks import specs
 from ctxwin.hooks.installed import BUILT_IN
 from ctxwin.laws import laws
-from ctxwin.testing import StrategyContract
+from ctxwin.testing import StrategyContract, check_plugin
 
 ROOT = Path(__file__).parents[1]
 README, STRATEGIES, KIT = "README.md", "plugins/README.md", "ctxwin/testing/README.md"
@@ -140,6 +140,15 @@ def test_every_hook_is_documented_with_its_signature() -> None:
         ).replace("|", "\\|")
         line = f"`{hook}({', '.join(signature.parameters)}) -> {returns}`"
         assert line in DOCUMENTS[STRATEGIES], line
+
+
+def test_the_plugin_of_the_documents_keeps_its_contract() -> None:
+    """The one that the plugins' README writes, as it stands there."""
+    code = next(code for _, code in FENCE.findall(DOCUMENTS[STRATEGIES]) if "TokenPrinter" in code)
+    names: dict[str, Any] = {}
+    exec(compile(code, STRATEGIES, "exec"), names)  # noqa: S102 - our own
+    assert len(code[: code.index("\n\n\nctx")].splitlines()) <= 15
+    check_plugin(names["TokenPrinter"])
 
 
 def test_every_law_is_documented() -> None:
