@@ -503,6 +503,8 @@ class ContextManager:
         It yields the same parts and has the stream's attributes, sync or async, `with` included.
         Observers are told `ok` at the end, `failed` or `unknown` when it breaks, and `abandoned`
         when it is closed, left or dropped early. Ask for usage: `request.arguments(stream=True)`.
+        What the SDKs' helpers `stream()` return is a stream too. Their own methods, such as
+        `text_stream`, may read it in the view's place, but not those of `responses.stream()`.
 
         Raises `TypeError`: it is no stream.
         """

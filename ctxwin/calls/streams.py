@@ -8,6 +8,7 @@ when the reader leaves early: by `close()`, by leaving the `with` block, or by d
 
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
@@ -75,6 +76,23 @@ class _View:
         self._dropped.detach()
         self._reading.end(status, error)
 
+    def _left(self, error: BaseException | None = None) -> None:
+        """
+        End a stream that was left: early, unless its own methods have read it in the view's place.
+
+        The helpers of the SDKs have such methods (`text_stream`, `get_final_message`), and a
+        snapshot that says what came of them.
+        """
+        status: Status = "abandoned"
+        if self._parts is None:
+            self._reading.add(_snapshot_of(self._stream))
+            read = self._reading.read
+            if read.finish_reason is None:
+                read.usage = None  # what is stated before the end is not all
+            else:
+                status = status_at_end(read)
+        self._end(status, error)
+
     def _entered(self, stream: Any) -> Self:
         """Go on with what the stream's own `with` gave."""
         self._stream, self._parts = stream, None
@@ -114,14 +132,14 @@ class StreamView(_View):
         try:
             return self._leave(kind, error, trace)
         finally:
-            self._end("abandoned", error)
+            self._left(error)
 
     def close(self) -> None:
         """Close the stream."""
         try:
             getattr(self._stream, "close", _nothing)()
         finally:
-            self._end("abandoned")
+            self._left()
 
 
 class AsyncStreamView(_View):
@@ -160,14 +178,14 @@ class AsyncStreamView(_View):
         try:
             return await self._leave(kind, error, trace)
         finally:
-            await in_thread(self._end, "abandoned", error)
+            await in_thread(self._left, error)
 
     async def close(self) -> None:
         """Close the stream."""
         try:
             await self._stream.close()
         finally:
-            await in_thread(self._end, "abandoned")
+            await in_thread(self._left)
 
     async def aclose(self) -> None:
         """Close a stream that is an async generator."""
@@ -175,6 +193,14 @@ class AsyncStreamView(_View):
             await self._stream.aclose()
         finally:
             await in_thread(self._end, "abandoned")
+
+
+def _snapshot_of(stream: Any) -> object:
+    """Return the reply as far as a helper of Anthropic's or OpenAI's SDK has it; None without."""
+    for name in ("current_message_snapshot", "current_completion_snapshot"):
+        with suppress(Exception):  # they assert that something was read
+            return getattr(stream, name)
+    return None
 
 
 def _nothing() -> None:

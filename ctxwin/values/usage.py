@@ -245,6 +245,8 @@ class StreamUsage:
         kind = get("type")
         if kind is None:
             self._add_chunk(get)
+        elif kind == "chunk":  # OpenAI's helper `stream()` wraps what it was sent
+            self.add(get("chunk"))
         elif kind == "error" or (isinstance(kind, str) and kind.startswith("response.")):
             self._add_response(kind, get)
         elif kind == "message_start":

@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -115,8 +116,7 @@ async def read(view: Any, leave: str) -> None:
         if leave == "close":
             await done(view.close())
     else:
-        async for _ in each(view):
-            pass
+        await drained(view)
 
 
 async def served(
@@ -221,3 +221,53 @@ def check_reason(name: str, case: Case, told: Observation) -> None:
             "failed": ("AuthenticationError", "RateLimitError", "InternalServerError"),
             "refused": ("RefusedError",),
         }.get(case.status, ("NoneType",))
+
+
+HELPED = {
+    "chat": ("chat.completions.stream", ["until_done", "get_final_completion"]),
+    "responses": ("responses.stream", []),
+    "messages": ("messages.stream", ["until_done", "get_final_message", "text_stream"]),
+}
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize(
+    ("name", "way"), [(name, way) for name, (_, ways) in HELPED.items() for way in ("", *ways)]
+)
+def test_the_helpers_for_streams_are_streams_too(name: str, colour: str, way: str) -> None:
+    """Read by the view or by the helper's own methods: the figures are the same."""
+    observer = Observes()
+    ctx = chat(observer, model="asked-for")
+    request = ctx.request()
+
+    async def use(stream: Any) -> None:
+        if way:
+            used = getattr(stream, way)
+            await (done(used()) if callable(used) else drained(used))
+        else:
+            await drained(stream)
+
+    async def ask() -> None:
+        with Stub(WHOLE) as stub:
+            async with caller(stub, name, colour) as client:
+                given = arguments(name, request, "streamed")
+                del given["stream"]
+                stream = attrgetter(HELPED[name][0])(client.client)(**given)
+                view = ctx.streamed(stream, request)
+                if colour == "async":
+                    async with view as entered:
+                        await use(entered)
+                else:
+                    with view as entered:
+                        await use(entered)
+
+    asyncio.run(ask())
+    (told,) = observer.seen
+    assert (told.status, told.usage, told.text) == ("ok", BILLED, TEXT)
+    assert (told.model, told.finish_reason) == ("as-dated", APIS[name].stop)
+
+
+async def drained(stream: Any) -> None:
+    """Read a stream to its end."""
+    async for _ in each(stream):
+        pass

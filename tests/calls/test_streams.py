@@ -273,3 +273,54 @@ def test_a_view_may_be_read_in_another_thread() -> None:
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(list, view).result() == CHUNKS
     assert ending(observer) == WHOLE
+
+
+WHOLE_REPLY = {
+    "type": "message",
+    "id": "m1",
+    "model": "m-2026",
+    "stop_reason": "end_turn",
+    "content": [{"type": "text", "text": "nothing"}],
+    "usage": {"input_tokens": 20, "output_tokens": 2},
+}
+
+
+class Helper(Stream):
+    """A stream as a helper of an SDK gives it, which may read itself."""
+
+    snapshot: dict[str, Any] | None = None
+
+    @property
+    def current_message_snapshot(self) -> dict[str, Any]:
+        assert self.snapshot is not None
+        return self.snapshot
+
+
+class AsyncHelper(AsyncStream):
+    current_completion_snapshot = WHOLE_REPLY
+
+
+def test_a_stream_that_its_helper_has_read_has_ended() -> None:
+    """As its snapshot says: whole, under way, or not begun."""
+    begun = {**WHOLE_REPLY, "stop_reason": None}
+    for snapshot, text in ((WHOLE_REPLY, "nothing"), (begun, "nothing"), (None, None)):
+        view, observer = watched(Helper())
+        with view:
+            view._stream.snapshot = snapshot
+        status, usage, estimated, said = ending(observer)
+        assert said == text
+        assert (status == "ok") == (usage == Usage(20, 2)) == (snapshot is WHOLE_REPLY)
+        assert estimated == (status == "abandoned")
+    view, observer = watched(Helper())
+    next(view)
+    view._stream.snapshot = WHOLE_REPLY
+    view.close()  # what it has seen by itself counts
+    assert ending(observer)[::3] == ("abandoned", "not")
+
+    async def main() -> None:
+        view, observer = watched(AsyncHelper())
+        async with view:
+            pass
+        assert ending(observer) == WHOLE
+
+    asyncio.run(main())

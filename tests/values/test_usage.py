@@ -285,6 +285,14 @@ STREAMS: dict[str, tuple[list[Any], tuple[Any, ...]]] = {
         ],
         (Usage.of(CHAT), "gpt-4o", "c1", "stop", "Hello"),
     ),
+    "chat through a helper": (
+        [
+            {"type": "chunk", "chunk": {"id": "c1", "model": "gpt-4o", "choices": [choice("Hi")]}},
+            {"type": "content.delta", "delta": "Hi", "snapshot": "Hi"},
+            {"type": "chunk", "chunk": {"choices": [choice(None, "stop")], "usage": CHAT}},
+        ],
+        (Usage.of(CHAT), "gpt-4o", "c1", "stop", "Hi"),
+    ),
     "chat that counts on": (
         [
             {"choices": [choice("a")], "usage": {"prompt_tokens": 5, "completion_tokens": 1}},
