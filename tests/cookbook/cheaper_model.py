@@ -2,19 +2,19 @@
 
 from openai import OpenAI
 
-from ctxwin import ContextManager, Route, hookimpl
+from ctxwin import ContextManager, Route, RouteRequest, hookimpl
 
 
 class EasyFirst:
     """Short questions go to the smaller model."""
 
     @hookimpl
-    def ctxwin_route(self, request):
-        easy = request.question is not None and len(request.question.content) < 40
+    def ctxwin_route(self, request: RouteRequest) -> Route | None:
+        easy = request.question is not None and len(str(request.question.content)) < 40
         return Route(model="gpt-4o-mini", tags={"complexity": "simple"}) if easy else None
 
 
-def chat(question):
+def chat(question: str) -> None:
     ctx.add_message("user", question)
     request = ctx.request()
     reply = client.chat.completions.create(**request.arguments())
