@@ -16,6 +16,7 @@ from ctxwin_plugins.spend import Meter, Prices, Rates, Reading
 from steps import lines_run
 from threads import in_threads
 
+pytest.importorskip("genai_prices", reason="needs the extra `prices`")
 RATES = {
     "plain": Rates("2.5", "10"),
     "cached": Rates(3, 15, "0.3", "3.75", 6),
