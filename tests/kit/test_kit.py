@@ -27,6 +27,7 @@ from ctxwin.testing import (
     check_strategy,
     strategies,
 )
+from ctxwin.testing.trials.subjects import Subject, adapted
 from ctxwin.values.errors import StrategyError
 from ctxwin.values.message import read_message
 from ctxwin.values.wire import Wire
@@ -345,3 +346,39 @@ def test_the_machine_finds_planted_faults(law: str) -> None:
             )
     finally:
         uproot()
+
+
+class Forms:
+    """Implements its hooks in every form that pluggy takes."""
+
+    @hookimpl(specname="ctxwin_prune")
+    def shorten(self) -> tuple[object, ...]:
+        return (self,)
+
+    @staticmethod
+    @hookimpl
+    def ctxwin_protect(request: Any) -> tuple[object, ...]:
+        return (request,)
+
+    @classmethod
+    @hookimpl
+    def ctxwin_pruned(cls, receipt: Any) -> tuple[object, ...]:
+        return cls, receipt
+
+
+def test_hooks_are_those_that_a_chain_calls() -> None:
+    """The kit looks up the hooks of a class once, and calls them on each object as a chain does."""
+    held = Forms()
+    vars(held)["ctxwin_protect"] = hookimpl(lambda request: (request, request))
+    subject = Subject(Forms)
+    for plugin in (Forms(), Forms(), held, Alternates(), Alternates()):
+        found, chained = subject.adapted(plugin), adapted(plugin)
+        for hook in ("protect", "prune", "pruned"):
+            assert (getattr(found, hook) is None) == (getattr(chained, hook) is None)
+        if isinstance(plugin, Forms):
+            assert found.prune is not None
+            assert found.protect is not None
+            assert found.pruned is not None
+            assert found.prune(request=1) == (plugin,)
+            assert found.protect(request=1) == ((1, 1) if plugin is held else (1,))
+            assert found.pruned(receipt=2) == (Forms, 2)

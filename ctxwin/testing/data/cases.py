@@ -55,14 +55,15 @@ class Case:
         return ContextManager(
             budget=self.budget,
             counter=counter or self.counter,
-            strategies=[*self._plugins(), *strategies],
+            strategies=[*(plugin for _, plugin in self.plugins()), *strategies],
             allow_question_edit=self.allow_question_edit,
         )
 
-    def _plugins(self) -> list[object]:
+    def plugins(self) -> list[tuple[str, object]]:
+        """Return the plugins of the case, with their names."""
         return [
-            *([Protecting(self.protected)] if self.protected else []),
-            *([Folding()] if self.folded else []),
+            *([(Protecting.name, Protecting(self.protected))] if self.protected else []),
+            *([(Folding.name, Folding())] if self.folded else []),
         ]
 
     def steps(self) -> Iterator[tuple[int, Wire, bool]]:

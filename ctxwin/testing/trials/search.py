@@ -55,6 +55,22 @@ MAX_TRIES = 10  # per case, because `assume` or a filter may reject some
 class _Broken(Exception):  # noqa: N818 - never leaves this module
     """A law is broken; raised through Hypothesis, so that it shrinks the case."""
 
+    def __init__(self, law: str, breach: checks_window.Breach, trial: Trial) -> None:
+        super().__init__(law)
+        self.law, self.breach, self.trial = law, breach, trial
+
+    def finding(self) -> Finding:
+        """Return what it shows."""
+        return Finding(
+            self.law,
+            self.trial.name,
+            self.breach.reason,
+            self.trial.case,
+            table_of(self.breach.ask, self.trial),
+            snippet_of(self.trial),
+            searched=self.law,
+        )
+
 
 Cases: TypeAlias = st.SearchStrategy[Case] | Sequence[Case] | None
 """What a strategy is tried on: generated cases, given ones, or those of the kit."""
@@ -73,13 +89,22 @@ def search_all(
 
 
 def search(
-    subject: Subject, laws: Sequence[str], cases: Cases = None, max_examples: int | None = None
+    subject: Subject,
+    laws: Sequence[str],
+    cases: Cases = None,
+    max_examples: int | None = None,
+    *,
+    shrink: bool = True,
 ) -> Finding | None:
-    """Return the smallest case found on which one of the laws is broken, or None."""
+    """
+    Return a case on which one of the laws is broken, or None.
+
+    It is the smallest found; without `shrink`, the first.
+    """
     if cases is not None and not isinstance(cases, st.SearchStrategy):
         return _search_given(subject, laws, cases)
     wanted = list(laws)
-    broken: list[Finding] = []
+    broken: list[_Broken] = []  # the last one
 
     def look(case: Case) -> None:
         trial = Trial(case, subject)
@@ -87,8 +112,8 @@ def search(
             breach = _first_breach(law, trial)
             if breach is not None:
                 wanted[:] = [law]  # from now on only this law counts, and Hypothesis shrinks it
-                broken.append(_finding(law, breach, trial))
-                raise _Broken
+                broken[:] = [_Broken(law, breach, trial)]
+                raise broken[0]
 
     profile = hypothesis.settings()
     proof = _shrinking(profile)(
@@ -102,7 +127,7 @@ def search(
                 Random(0 if profile.derandomize else None),  # noqa: S311 - not for cryptography
             )
         except _Broken:
-            return _shrunk(proof, broken)
+            return _shrunk(proof, broken) if shrink else broken[0].finding()
     return None
 
 
@@ -114,7 +139,7 @@ def _search_given(subject: Subject, laws: Sequence[str], cases: Sequence[Case]) 
                 trial = Trial(case, subject)  # as at the end of a search, which looks at one law
                 breach = _first_breach(law, trial)
                 if breach is not None:
-                    return _finding(law, breach, trial)
+                    return _Broken(law, breach, trial).finding()
     return None
 
 
@@ -135,16 +160,17 @@ def _explore(proof: Any, max_examples: int, chance: Random) -> None:
     )
 
 
-def _shrunk(proof: Any, broken: list[Finding]) -> Finding:
+def _shrunk(proof: Any, broken: list[_Broken]) -> Finding:
     """Return the finding on the smallest case, or one of L10 if the case does not fail again."""
     try:
         proof()
     except _Broken:
-        return broken[-1]
+        return broken[0].finding()
     except Flaky:
         pass
-    reason = f"it did this once, and not again on the same history: {broken[-1].reason}"
-    return replace(broken[-1], law="L10", reason=reason)
+    finding = broken[0].finding()
+    reason = f"it did this once, and not again on the same history: {finding.reason}"
+    return replace(finding, law="L10", reason=reason)
 
 
 @contextmanager
@@ -184,15 +210,3 @@ def _first_breach(law: str, trial: Trial) -> checks_window.Breach | None:
         where = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"a call raised {describe(error)} ({where.filename}:{where.lineno})"
         return checks_window.Breach(reason)
-
-
-def _finding(law: str, breach: checks_window.Breach, trial: Trial) -> Finding:
-    return Finding(
-        law,
-        trial.name,
-        breach.reason,
-        trial.case,
-        table_of(breach.ask, trial),
-        snippet_of(trial),
-        searched=law,
-    )

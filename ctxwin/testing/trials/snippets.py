@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from ctxwin.testing.data.code import code_of, import_of
-from ctxwin.testing.trials.subjects import Capabilities, adapted
+from ctxwin.testing.trials.subjects import Capabilities
 from ctxwin.testing.trials.trials import Trial
 
 
@@ -37,7 +37,7 @@ def _strategies(trial: Trial) -> tuple[str, str, list[object]]:
     if contract is not None:
         return f"{contract.__name__}().strategy()", f"{contract.__name__}.before", [contract]
     # A new one: what the trial has done to its own is no part of how it was made.
-    plugin, before = adapted(trial.subject.make()).plugin, trial.subject.before
+    plugin, before = trial.subject.strategy().plugin, trial.subject.before
     # What cannot be written as code is named like the argument that it was given as.
     strategy = code_of(plugin) or "strategy"
     earlier = [code_of(one) for one in before]

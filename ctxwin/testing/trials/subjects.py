@@ -1,17 +1,23 @@
 """What is under test: a strategy, the strategies before it in the chain, and its claims."""
 
 import copy
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
-from ctxwin.hooks.chain import Chain, Strategy
+from ctxwin.hooks.chain import Chain, Hook, Strategy
 from ctxwin.hooks.installed import load, name_of
+from ctxwin.hooks.specs import HOOKS, PROJECT, PRUNING
 
 PLAIN = (bool, int, float, str, type(None), tuple, list, dict, set)
+
+_Named: TypeAlias = tuple[str, object]
+"""A plugin with its name."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,23 @@ class Capabilities:
     max_source_tokens: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Method:
+    """A hook of a class: its name, the method that implements it, and what that is passed."""
+
+    hook: str
+    name: str
+    arguments: list[str]
+
+    def of(self, plugin: object) -> Hook:
+        """Return the hook of one object."""
+        method = getattr(plugin, self.name)
+        return lambda **given: method(*[given[argument] for argument in self.arguments])
+
+
+_METHODS: WeakKeyDictionary[type, list[_Method]] = WeakKeyDictionary()
+
+
 @dataclass(frozen=True)
 class Subject:
     """
@@ -50,6 +73,9 @@ class Subject:
     capabilities: Capabilities = field(default_factory=Capabilities)
     contract: type | None = None
     shared: list["Shared"] = field(init=False, repr=False)
+    _chains: dict[tuple[tuple[str, type], ...], Chain] = field(
+        init=False, repr=False, default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         plugin = adapted(self.make()).plugin
@@ -58,6 +84,34 @@ class Subject:
         )
         owners = [owner for owner in (module, *type(plugin).__mro__[:-1]) if owner is not None]
         object.__setattr__(self, "shared", [found for owner in owners for found in _shared(owner)])
+
+    def strategy(self) -> Strategy:
+        """Return a new strategy, with its hooks."""
+        return self.adapted(self.make())
+
+    def adapted(self, strategy: object) -> Strategy:
+        """Return a strategy with its hooks, as `adapted` does."""
+        plugin = load(strategy) if isinstance(strategy, str) else strategy
+        named = (name_of(plugin), plugin)
+        return next(one for one in self.chain([named]).strategies if one.name == named[0])
+
+    def chain(self, plugins: Sequence[_Named]) -> Chain:
+        """
+        Return a chain of plugins with their names.
+
+        A trial needs ten chains, and pluggy takes longer to build them than the trial takes. So a
+        chain is checked and built once for all objects of the same classes and names; the others
+        get copies of it, with hooks of their own.
+        """
+        if not all(_is_usual(plugin) for _, plugin in plugins):
+            return Chain(plugins)
+        kinds = tuple((name, type(plugin)) for name, plugin in plugins)
+        if kinds not in self._chains:
+            self._chains[kinds] = Chain(plugins)
+        chain = copy.copy(self._chains[kinds])
+        own = [_strategy(name, plugin) for name, plugin in plugins]
+        chain.strategies = (*own, *chain.strategies[len(own) :])
+        return chain
 
     @contextmanager
     def forgotten(self) -> Iterator[None]:
@@ -115,6 +169,51 @@ def adapted(strategy: object) -> Strategy:
         strategy = load(strategy)
     name = name_of(strategy)
     return next(found for found in Chain([(name, strategy)]).strategies if found.name == name)
+
+
+def _is_usual(plugin: object) -> bool:
+    """Return whether all hooks of a plugin are methods of its class, and concern pruning."""
+    held = getattr(plugin, "__dict__", None)
+    return (
+        isinstance(held, dict)
+        and not any(name in HOOKS or _mark_of(value) for name, value in held.items())
+        and all(method.hook in PRUNING for method in _methods(type(plugin)))
+    )
+
+
+def _methods(kind: type) -> list[_Method]:
+    """Return the hooks of a class, which are looked up once."""
+    if kind not in _METHODS:
+        _METHODS[kind] = [*_looked_up(kind)]
+    return _METHODS[kind]
+
+
+def _looked_up(kind: type) -> Iterator[_Method]:
+    for name in dir(kind):
+        function = inspect.getattr_static(kind, name, None)
+        options = _mark_of(function)
+        if options is not None:
+            arguments = [*inspect.signature(_unwrapped(function)).parameters]
+            bound = arguments if isinstance(function, staticmethod) else arguments[1:]
+            yield _Method(options.get("specname") or name, name, bound)
+
+
+def _mark_of(value: object) -> Any:
+    """Return the options that `@hookimpl` left on a function; None for anything else."""
+    return getattr(_unwrapped(value), f"{PROJECT}_impl", None) if inspect.isroutine(value) else None
+
+
+def _unwrapped(value: object) -> Any:
+    return value.__func__ if isinstance(value, staticmethod | classmethod) else value
+
+
+def _strategy(name: str, plugin: object) -> Strategy:
+    """Return a plugin with the hooks of its class."""
+    hooks = {
+        method.hook.removeprefix(f"{PROJECT}_"): method.of(plugin)
+        for method in _methods(type(plugin))
+    }
+    return Strategy(name, plugin, **hooks)
 
 
 def fresh(strategy: object) -> object:

@@ -2,13 +2,12 @@
 
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import Thread
 from typing import Any
 
 from ctxwin.counting import TokenCounter
-from ctxwin.hooks.chain import Chain
 from ctxwin.manager import ContextManager
 from ctxwin.pruning.draft import Draft, Snapshot
 from ctxwin.pruning.driving import drive
@@ -20,7 +19,7 @@ from ctxwin.testing.data.fakes import recording
 from ctxwin.testing.judge.grouping import positions
 from ctxwin.testing.judge.windows import marked_faults
 from ctxwin.testing.trials.spy import Answer, Asked, Asking, Spy, Told
-from ctxwin.testing.trials.subjects import Subject, adapted, fresh
+from ctxwin.testing.trials.subjects import Subject, fresh
 from ctxwin.values.errors import BudgetError
 from ctxwin.values.message import Message
 from ctxwin.values.plan import Unit
@@ -99,12 +98,14 @@ class Trial:
     def __init__(self, case: Case, subject: Subject) -> None:
         self.case = case
         self.subject = subject
-        self.strategy = adapted(subject.make())
+        self.strategy = subject.strategy()
         self.before = [fresh(strategy) for strategy in subject.before]
         self._known: dict[Asking, Told] = {}
         self._spy = Spy(self.strategy, self._known)
-        self._others = [Spy(adapted(strategy)) for strategy in self.before]
-        self._chain: Chain | None = None
+        self._others = [Spy(subject.adapted(strategy)) for strategy in self.before]
+        spies = [(spy.name, spy) for spy in (*self._others, self._spy)]
+        self._chain = subject.chain([*case.plugins(), *spies])
+        self._bare = replace(case, protected=frozenset(), folded=False)
         self._faults: dict[int, list[Broken]] = {}
 
     @property
@@ -173,7 +174,7 @@ class Trial:
         return spy
 
     def _new_spy(self) -> Spy:
-        return Spy(adapted(self.subject.make()), self._known)
+        return Spy(self.subject.strategy(), self._known)
 
     def spoilt(self) -> Run:
         """Return a new run whose messages the caller changes after it appended them."""
@@ -225,12 +226,8 @@ class Trial:
     ) -> Run:
         asked = self._spy.begin(answer=answer, later=later)
         others = [spy.begin() for spy in self._others]
-        if self._chain is None:
-            ctx = self.case.manager([*self._others, self._spy], counter)
-            self._chain = ctx._chain  # noqa: SLF001 - building a chain takes longer than a run
-        else:
-            ctx = self.case.manager(["drop-oldest"], counter)
-            ctx._chain = self._chain  # noqa: SLF001
+        ctx = self._bare.manager(["drop-oldest"], counter)
+        ctx._chain = self._chain  # noqa: SLF001 - building a chain takes longer than a run
         return Run(ctx, asked, others)
 
     def _perform(self, run: Run, *, plan: bool = False) -> Run:
