@@ -8,7 +8,7 @@ must be kept.
 """
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -291,20 +291,18 @@ class _Reading:
         self._keys = [_key(wire, content=position in exact) for position, wire in enumerate(before)]
         known = set(self._keys)
         self.strange: list[AnyMessage] = []
-        self._own: list[tuple[str, str]] = []
-        self._wires: list[AnyMessage] = []
+        self._own: list[AnyMessage] = []
+        # Places in the window are bits of a number, so that all are looked at in one step.
+        self._where: defaultdict[str, int] = defaultdict(int)
         for wire in after:
             # It may be a message that must be equal as a whole, or one whose content may differ.
             keys = _key(wire, content=True), _key(wire, content=False)
             if known.isdisjoint(keys):
                 self.strange.append(wire)
             else:
-                self._own.append(keys)
-                self._wires.append(wire)
-        self._where: dict[str, list[int]] = {}
-        for place, keys in enumerate(self._own):
-            for key in keys:
-                self._where.setdefault(key, []).append(place)
+                for key in keys:
+                    self._where[key] |= 1 << len(self._own)
+                self._own.append(wire)
 
     def faults(self, kept: Sequence[LogUnit], pinned: Collection[int]) -> Iterator[Broken]:
         """Yield why no reading has every unit that must be kept; nothing if one does."""
@@ -312,7 +310,7 @@ class _Reading:
             return
         furthest = self._furthest([])
         if furthest < len(self._own):
-            where = _short(self._wires[furthest])
+            where = _short(self._own[furthest])
             yield Broken(
                 "L5", f"{where} is out of order, there twice, without its unit, or was changed"
             )
@@ -336,28 +334,21 @@ class _Reading:
         """Return how many messages a reading covers; all only if it has every required unit."""
         # `reach` holds every place in the window up to which the units so far can be read. A unit
         # may be skipped unless it is required.
-        reach, best = {0}, 0
+        reach, best = 1, 0
         needed = {unit.positions[0] for unit in required}
         for unit in self._units:
-            matched = {
-                place + len(unit.positions) for place in self._places(unit) if place in reach
-            }
-            if unit.positions[0] in needed:
-                reach = matched
-            else:
-                reach |= matched
-            best = max(best, *matched, 0)
-        return len(self._own) if len(self._own) in reach else min(best, len(self._own) - 1)
+            matched = (self._places(unit) & reach) << len(unit.positions)
+            reach = matched if unit.positions[0] in needed else reach | matched
+            best = max(best, matched.bit_length() - 1)
+        whole = len(self._own)
+        return whole if reach >> whole & 1 else min(best, whole - 1)
 
-    def _places(self, unit: LogUnit) -> list[int]:
+    def _places(self, unit: LogUnit) -> int:
         """Return the places in the window where the unit, or an equal one, begins."""
-        keys = [self._keys[position] for position in unit.positions]
-        return [
-            place
-            for place in self._where.get(keys[0], ())
-            if len(self._own) - place >= len(keys)
-            and all(key in both for key, both in zip(keys, self._own[place:], strict=False))
-        ]
+        places = -1
+        for offset, position in enumerate(unit.positions):
+            places &= self._where[self._keys[position]] >> offset
+        return places
 
 
 def _key(wire: AnyMessage, *, content: bool) -> str:
