@@ -886,8 +886,10 @@ def drops_replaces_and_edits(request: PruneRequest) -> Plan | None:
         return None
     plan = Plan.drop(units[:1], REASON) + Plan.replace(units[1:2], "s", reason=REASON)
     message = units[2].messages[0]
-    if isinstance(message.content, str) and request.count(message.content) and not units[2].written:
-        plan += Plan.edit(message, [], REASON) if not is_json_document(message.content) else Plan()
+    text = message.content if isinstance(message.content, str) and not units[2].written else ""
+    # Behind its last letter no mark may be left out, and what is JSON stays so.
+    if text.isascii() and not is_json_document(text) and request.count(text) > request.count("s"):
+        plan += Plan.edit(message, "s", REASON)
     return plan
 
 
