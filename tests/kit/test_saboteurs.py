@@ -24,14 +24,17 @@ REMEMBER = {
     *("drops_by_the_calendar", "tells_the_time", "gives_up_after_a_while", "ServesOneAtATime"),
 }
 MANY = max(2000, settings().max_examples)
-# Shrinking takes ten times as long as finding: on every run, one saboteur of each law shows it.
-FIRST_OF_EACH_LAW = {law: name for name, (law, _, _) in reversed(SABOTEURS.items())}
+# Shrinking takes ten times as long as finding: on every run, one saboteur of each law shows it, the
+# first whose behaviour depends on nothing but its case.
+FIRST_OF_EACH_LAW = {
+    law: name for name, (law, _, _) in reversed(SABOTEURS.items()) if name not in REMEMBER
+}
 SHRUNK = SABOTEURS if os.environ.get("CTXWIN_SHRINK_ALL") else FIRST_OF_EACH_LAW.values()
 
 
 @pytest.mark.parametrize("name", SABOTEURS)
 def test_saboteurs_are_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is found by its own law and no other, and again when pasted; shrunk, on few messages."""
+    """Each is found by its own law and no other; shrunk, on few messages, and again when pasted."""
     # One saboteur yields as many effects as it may.
     monkeypatch.setattr(driving.run_flow, "__defaults__", (Summarize, 50))
     monkeypatch.setattr(spy, "MAX_EFFECTS", 50)
@@ -40,13 +43,15 @@ def test_saboteurs_are_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None
     finding = search(subject, [law], max_examples=MANY, shrink=name in SHRUNK)
     assert finding is not None
     assert finding.law == law
-    assert name not in SHRUNK or len(finding.case.history) <= 12
+    if name in SHRUNK:
+        assert len(finding.case.history) <= 12
     if name in REMEMBER:
         return
-    with pytest.raises(ContractError) as caught:
-        exec(finding.snippet, dict(vars(saboteurs)))  # noqa: S102 - our own code
-    again = {one.law: one.reason for one in caught.value.violations}
-    assert again[law] == finding.reason or law == "L10"  # the two answers may come in either order
+    if name in SHRUNK:
+        with pytest.raises(ContractError) as caught:
+            exec(finding.snippet, dict(vars(saboteurs)))  # noqa: S102 - our own code
+        again = {one.law: one.reason for one in caught.value.violations}
+        assert again[law] == finding.reason or law == "L10"  # two answers come in either order
     others = [other for other in CHECKS if other != law]
     assert search(subject, others, max_examples=max(5, settings().max_examples // 10)) is None
 
