@@ -11,7 +11,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, overload
 
 from ctxwin.calls import endings, requests
@@ -46,7 +45,8 @@ from ctxwin.values.budget import Budget
 from ctxwin.values.errors import CounterError, MessageError, quoted
 from ctxwin.values.message import Message, read_message, to_dicts
 from ctxwin.values.receipt import Preview, Receipt
-from ctxwin.values.request import Request, checked_tags
+from ctxwin.values.request import Request, Status, check_options, checked_tags
+from ctxwin.values.usage import StreamUsage
 from ctxwin.values.wire import RESULT_ROLES, SYSTEM_ROLES, Content, DraftRole, Role, Wire
 
 
@@ -97,7 +97,7 @@ class ContextManager:
 
     # No `__dict__`: an attribute that does not exist is refused, and type checkers find it.
     __slots__ = (
-        *("__weakref__", "_chain", "_endings", "_forks", "_keeper", "_last_receipt", "_model"),
+        *("__weakref__", "_chain", "_endings", "_forks", "_keeper", "_last_receipt"),
         *("_precount", "_tags"),
     )
 
@@ -128,14 +128,13 @@ class ContextManager:
         elif budget is None or max_tokens is not None:
             raise TypeError("give exactly one of max_tokens and budget")
         costs = Costs(as_counter(counter, model), tools)
-        conversation = Conversation(budget, costs, allow_question_edit=allow_question_edit)
-        self._begin(InMemory(conversation), chain_of(strategies), model, checked_tags(tags))
+        conversation = Conversation(
+            budget, costs, model=model, allow_question_edit=allow_question_edit
+        )
+        self._begin(InMemory(conversation), chain_of(strategies), checked_tags(tags))
 
-    def _begin(
-        self, keeper: Keeper, chain: Chain, model: str | None, tags: Mapping[str, str]
-    ) -> None:
+    def _begin(self, keeper: Keeper, chain: Chain, tags: Mapping[str, str]) -> None:
         self._chain = chain
-        self._model = model
         self._tags = tags
         self._last_receipt: Receipt | None = None
         self._keep(keeper)
@@ -386,7 +385,7 @@ class ContextManager:
     @property
     def model(self) -> str | None:
         """The model that the conversation is for; None where none was named."""
-        return self._model
+        return self._keeper.conversation.model
 
     @property
     def tags(self) -> dict[str, str]:
@@ -463,11 +462,13 @@ class ContextManager:
         refuse_inside_hook(self, "answered")
         if request.answer is None:
             raise ValueError("no plugin has answered this request: send it, and observe the reply")
-        known = self._endings.message(request)
-        if known is not None:
-            return known.clone()
-        message = self.append({"role": "assistant", "content": request.answer.content})
-        if self._endings.claim(request, message):
+        with self._endings.answering:
+            known = self._endings.message(request)
+            if known is not None:
+                return known.clone()
+            message = self.append({"role": "assistant", "content": request.answer.content})
+            ends = self._endings.claim(request, message)
+        if ends:
             self._around().tell(endings.ended("cached", request, {}))
         return message
 
@@ -509,7 +510,11 @@ class ContextManager:
         Raises `TypeError`: it is no stream.
         """
         refuse_inside_hook(self, "streamed")
-        return view_of(stream, partial(self._around().end_stream, request))
+
+        def end(status: Status, read: StreamUsage, error: BaseException | None) -> None:
+            self._around().end_stream(request, status, read, error)  # with the chain of then
+
+        return view_of(stream, end)
 
     def observe(self, reply_or_usage: object, request: Request | None = None, **tags: str) -> None:
         """
@@ -565,11 +570,13 @@ class ContextManager:
             counter: another counter; beats `model`.
             budget: another budget.
         """
+        check_options(model, budget)
         whole = self._keeper.whole()
         costs = moved(whole.costs, model, counter)
-        keeper = InMemory(whole.under(budget or whole.budget, costs))
+        conversation = whole.under(budget or whole.budget, costs)
+        conversation.model = model or whole.model
         fork = ContextManager.__new__(ContextManager)
-        fork._begin(keeper, self._chain, model or self._model, self._tags)  # noqa: SLF001 - it is one
+        fork._begin(InMemory(conversation), self._chain, self._tags)  # noqa: SLF001 - it is one
         return fork
 
     def refit(
@@ -595,18 +602,20 @@ class ContextManager:
             BudgetError: what must be kept does not fit; nothing has changed.
             CounterError: a message cannot be counted; nothing has changed.
         """
+        check_options(model, budget)
 
         def work_out(conversation: Conversation) -> Sequence[Change]:
+            whole = self._keeper.whole()
             costs = moved(conversation.costs, model, counter)
-            probe = conversation.under(budget or conversation.budget, costs)
+            probe = whole.under(budget or conversation.budget, costs)
             probe.apply(Refit())
             must_fit(probe)
             logged = probe.history.messages
             counts = {number: one.tokens for number, one in logged.items()}
-            return [Refit(), SetOptions(probe.budget, costs, counts)]
+            options = SetOptions(probe.budget, costs, model or conversation.model, counts)
+            return [Refit(), options]
 
         self._change("refit", work_out)
-        self._model = model or self._model
 
     async def arefit(self, **options: Any) -> None:
         """Do what `refit` does, in a thread."""
@@ -769,7 +778,6 @@ class ContextManager:
             self._precount,
             self._chain,
             self,
-            self._model,
             self._forks,
             self._endings,
             self._pruned,

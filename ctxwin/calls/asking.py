@@ -44,8 +44,10 @@ def shape(chain: Chain, owner: object, request: Request) -> Flow[Request]:
     """Have every plugin shape the request, each what the one before made of it."""
     for name, hook in chain.shape:
         said = yield from _ask(owner, name, hook, request.clone(), Request)
-        if said is not None:
-            request = shaped(request, said, name)
+        try:
+            request = request if said is None else shaped(request, said, name)
+        except Exception as error:  # noqa: BLE001 - its fields are foreign, and may raise anything
+            log_failure("ctxwin_shape", name, error)
     return request
 
 

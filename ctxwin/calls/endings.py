@@ -8,13 +8,13 @@ estimated; estimates never calibrate a counter.
 
 from collections import OrderedDict
 from dataclasses import replace
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 from ctxwin.values.errors import CounterError
 from ctxwin.values.message import Message
 from ctxwin.values.request import Observation, Request, Status, Tags, checked_tags
-from ctxwin.values.usage import StreamUsage, Usage
+from ctxwin.values.usage import StreamUsage, Usage, input_tokens
 
 REMEMBERED = 1_000  # requests whose ending a manager remembers
 
@@ -25,11 +25,18 @@ CUT_OFF = frozenset(
 
 
 class Endings:
-    """Which requests have ended on this manager: the last thousand."""
+    """
+    Which requests have ended on this manager: the last thousand.
+
+    Attributes:
+        answering: held while a plugin's answer is taken into the conversation.
+    """
 
     def __init__(self) -> None:
         self._ended: OrderedDict[str, Message | None] = OrderedDict()
-        self._lock = Lock()
+        # Reentrant: a view that is collected ends its request wherever the collector runs.
+        self._lock = RLock()
+        self.answering = RLock()
 
     def claim(self, request: Request, message: Message | None = None) -> bool:
         """Record that a request ends now; returns False, and logs it, if it has ended before."""
@@ -41,6 +48,8 @@ class Endings:
                 return True
         import logging  # noqa: PLC0415 - rarely needed, and slow to import
 
+        if message is not None:
+            self._ended[request.id] = message
         logging.getLogger("ctxwin").warning(
             "request %s has ended already: its second ending is ignored", request.id
         )
@@ -62,6 +71,7 @@ def read_reply(reply_or_usage: object) -> StreamUsage:
         read.add(reply_or_usage)
         if read.usage is None:
             read.usage = Usage.of(reply_or_usage)
+            read.prompt_tokens = input_tokens(reply_or_usage)
     except ValueError:
         read.usage = None
     return read
@@ -126,8 +136,12 @@ def status_of(error: BaseException | None) -> Status:
     One that said yes before its stream broke off may be: Anthropic's SDK raises an error of status
     200 for an `error` event.
     """
-    response = getattr(error, "response", None)
-    codes = (getattr(error, "status_code", None), getattr(response, "status_code", None))
+    try:
+        response = getattr(error, "response", None)
+        codes = [getattr(held, "status_code", None) for held in (error, response)]
+        codes.append(getattr(error, "code", None))  # Google's SDK
+    except Exception:  # noqa: BLE001 - a foreign property
+        return "unknown"
     said_no = any(type(code) is int and not 200 <= code < 300 for code in codes)
     return "failed" if said_no else "unknown"
 

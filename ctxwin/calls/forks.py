@@ -14,7 +14,7 @@ from copy import copy
 from dataclasses import replace
 
 from ctxwin.counting.costs import Costs, as_counter
-from ctxwin.log.changes import Append, Change, Cut, Learn, Refit, Restore, SetOptions
+from ctxwin.log.changes import Append, Change, Cut, Forget, Learn, Refit, Restore, SetOptions
 from ctxwin.log.conversation import Conversation
 from ctxwin.log.keeper import InMemory, Keeper
 from ctxwin.values.budget import Budget
@@ -49,7 +49,7 @@ class Forks:
         with keeper.lock:
             fork = self._kept.pop((model, budget), None)
             if fork is None:
-                fork = self._made(keeper.conversation, model if other else None, budget)
+                fork = self._made(keeper.conversation, model, budget, other=other)
             self._kept[model, budget] = fork
             while len(self._kept) > MOST:
                 self._kept.popitem(last=False)
@@ -64,10 +64,12 @@ class Forks:
         for fork in self._kept.values():
             fork.conversation.unsettle()
 
-    def _made(self, conversation: Conversation, model: str | None, budget: Budget) -> InMemory:
-        costs = moved(conversation.costs, model)
+    def _made(
+        self, conversation: Conversation, model: str | None, budget: Budget, *, other: bool
+    ) -> InMemory:
+        costs = moved(conversation.costs, model if other else None)
         made = conversation.under(budget, costs, self._counts(conversation, costs))
-        made.own_ids = OWN_IDS
+        made.own_ids, made.model = OWN_IDS, model
         conversation.follower = _Follower(conversation, self._kept)
         return InMemory(made)
 
@@ -87,7 +89,7 @@ class _Follower:
     """Hands a conversation's changes on to its forks."""
 
     def __init__(self, conversation: Conversation, kept: OrderedDict[Key, InMemory]) -> None:
-        self._costs = conversation.costs
+        self._conversation = conversation
         self._kept = kept
 
     def __call__(self, change: Change) -> None:
@@ -103,8 +105,11 @@ class _Follower:
                 del self._kept[key]
 
     def _follow(self, fork: InMemory, change: Change) -> None:
-        if isinstance(change, Append) and not same_counter(fork.conversation.costs, self._costs):
+        costs, own = fork.conversation.costs, self._conversation.costs
+        if isinstance(change, Append) and not same_counter(costs, own):
             change = replace(change, tokens=None)
+        if isinstance(change, Forget):  # what the conversation holds may come back
+            change = Forget(self._conversation.history.messages.keys())
         fork.change(lambda _: (change,))
 
 

@@ -34,9 +34,11 @@ from ctxwin.values.request import (
     Status,
     Tags,
     check_cap,
+    check_options,
     checked_tags,
 )
 from ctxwin.values.usage import StreamUsage, input_tokens
+from ctxwin.values.wire import copy_json
 
 
 class Asked(NamedTuple):
@@ -60,7 +62,6 @@ class Around:
         precount: counts large texts of it early.
         chain: the plugins.
         owner: must not be changed while a hook runs.
-        model: the conversation's model.
         forks: the windows of other models.
         endings: which requests have ended.
         pruned: is given the receipt of each prune of the conversation.
@@ -71,11 +72,15 @@ class Around:
     precount: Precount
     chain: Chain
     owner: object
-    model: str | None
     forks: Forks
     endings: Endings
     pruned: Done
     notify: Done
+
+    @property
+    def model(self) -> str | None:
+        """The conversation's model."""
+        return self.keeper.conversation.model
 
     def place(self, model: str | None, budget: Budget) -> tuple[Keeper, Done]:
         """Return who keeps the window for a model and a budget, and who is told of its prunes."""
@@ -127,7 +132,14 @@ class Around:
         """End a request, once: learn from its bill where one was stated, and tell of it."""
         place = self.known_place(request)
         if prompt_tokens is not None and place is not None and not self.endings.has(request):
-            self._learn(place, prompt_tokens, request.id)
+            try:
+                self._learn(place, prompt_tokens, request.id)
+            except Exception:
+                import logging  # noqa: PLC0415 - rarely needed, and slow to import
+
+                # Observers hear of it all the same.
+                logger = logging.getLogger("ctxwin")
+                logger.exception("the bill of request %s is not learnt", request.id)
         if self.endings.claim(request) and self.chain.observed:
             if ended.status in ("ok", "unknown", "abandoned"):
                 ended = endings.estimated(ended, (place or self.keeper).conversation.costs.text)
@@ -150,14 +162,11 @@ def asked_for(
     fresh: bool,
 ) -> Asked:
     """Return what a caller asks for; raises `TypeError` or `ValueError` for what cannot be."""
-    if not (model is None or isinstance(model, str)):
-        raise TypeError(f"model must be a string, not {quoted(model)}")
-    if not (budget is None or isinstance(budget, Budget)):
-        raise TypeError(f"budget must be a Budget, not {quoted(budget)}")
+    check_options(model, budget)
     if not (params is None or isinstance(params, Mapping)):
         raise TypeError(f"params must be a mapping, not {quoted(params)}")
     check_cap(max_output_tokens)
-    given = {} if params is None else dict(params)
+    given = {} if params is None else copy_json(dict(params))
     return Asked(model, budget, max_output_tokens, given, fresh, checked_tags(tags))
 
 
@@ -173,8 +182,10 @@ def request(around: Around, asked: Asked) -> Flow[Request]:
     """
     chain, owner = around.chain, around.owner
     if chain.route:
+        yield Step(_nothing, around.precount.run)  # a router sees what the window costs
         asked = yield from _routed(around, asked)
-    made: Request = yield _fitting(around, asked)
+    fitting = _Fitting(around, asked)
+    made: Request = yield Step(fitting.here, fitting.there)
     if chain.answer and not asked.fresh:
         answer = yield from asking.answer(chain, owner, made)
         if answer is not None:
@@ -184,6 +195,10 @@ def request(around: Around, asked: Asked) -> Flow[Request]:
     if chain.admit:
         yield _admitting(around, made)
     return made
+
+
+def _nothing() -> None:
+    """Do nothing: in sync code, what is counted is counted when it is needed."""
 
 
 def _routed(around: Around, asked: Asked) -> Flow[Asked]:
@@ -223,20 +238,60 @@ def _merged(routes: Sequence[Route], tags: Tags) -> Tags:
         return tags
 
 
-def _fitting(around: Around, asked: Asked) -> Step:
-    """Return the step that fits the window and makes the request of it."""
-    model = asked.model or around.model
-    budget = asked.budget or around.keeper.conversation.budget
-    request_id = urandom(16).hex()  # as long as a UUID, and as random
+class _Fitting:
+    """
+    A window that is fitted, and the request that is made of it.
 
-    def send(conversation: Conversation) -> Request:
-        units = conversation.send(request_id)
-        messages = [message for unit in units for message in unit.messages]
-        if not messages:
+    A `refit` may move the conversation to other options while this waits: then it begins anew.
+    """
+
+    def __init__(self, around: Around, asked: Asked) -> None:
+        self._around, self._asked = around, asked
+        self._id = urandom(16).hex()  # as long as a UUID, and as random
+        self._place()
+
+    def _place(self) -> None:
+        """Find out which window it is."""
+        around, asked = self._around, self._asked
+        self._model = asked.model or around.model
+        self._budget = asked.budget or around.keeper.conversation.budget
+        self._keeper, self._done = around.place(self._model, self._budget)
+
+    def here(self) -> Request:
+        """Do it in sync code."""
+        made = drive(self._flow())
+        while made is None:
+            self._place()
+            made = drive(self._flow())
+        return made
+
+    async def there(self) -> Request:
+        """Do it in async code."""
+        keeper = self._keeper
+        precount = self._around.precount if keeper is self._around.keeper else Precount(keeper)
+        await precount.run()
+        made = await adrive(self._flow(), keeper.run)
+        while made is None:
+            await self._around.keeper.run(self._place)
+            made = await adrive(self._flow(), self._keeper.run)
+        return made
+
+    def _flow(self) -> Flow[Request | None]:
+        around = self._around
+        return fit(self._keeper, around.chain, around.owner, self._done, self._send)
+
+    def _send(self, conversation: Conversation) -> Request | None:
+        """Return the request, None if the conversation has moved; its lock is held."""
+        if self._keeper is self._around.keeper and self._moved(conversation):
+            return None
+        if not conversation.window.units:
             raise MessageError("there is no message to send: append one before request()")
+        units = conversation.send(self._id)
+        messages = [message for unit in units for message in unit.messages]
+        asked, budget = self._asked, self._budget
         return Request(
-            id=request_id,
-            model=model,
+            id=self._id,
+            model=self._model,
             messages=tuple(to_dicts(messages)),
             system=(),
             stable=_stable(conversation, len(messages)),
@@ -250,18 +305,9 @@ def _fitting(around: Around, asked: Asked) -> Step:
             budget=budget,
         )
 
-    def here() -> Request:
-        keeper, done = around.place(model, budget)
-        return drive(fit(keeper, around.chain, around.owner, done, send))
-
-    async def there() -> Request:
-        keeper, done = await around.keeper.run(around.place, model, budget)
-        precount = around.precount if keeper is around.keeper else Precount(keeper)
-        await precount.run()
-        flow = fit(keeper, around.chain, around.owner, done, send)
-        return await adrive(flow, keeper.run)
-
-    return Step(here, there)
+    def _moved(self, conversation: Conversation) -> bool:
+        same = conversation.budget is self._budget or conversation.budget == self._budget
+        return not same or conversation.model != self._model
 
 
 def _stable(conversation: Conversation, length: int) -> int:

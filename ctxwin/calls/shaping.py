@@ -16,6 +16,13 @@ from ctxwin.values.request import Request, check_cap
 from ctxwin.values.wire import Wire, read_json
 
 MARKS = frozenset({"cache_control"})
+# What no parameter may say: the request has a field for it, or the caller decides.
+RESERVED = frozenset(
+    {
+        *("model", "messages", "input", "contents", "system", "tools", "stream", "stream_options"),
+        *("max_tokens", "max_completion_tokens", "max_output_tokens"),
+    }
+)
 FIXED = ("id", "model", "stable", "tokens", "tags", "answer", "counter", "budget")
 
 
@@ -77,9 +84,17 @@ class _Shape:
         if not isinstance(given, Mapping):
             self.undone.append("params")
             return was
+        more = {key: item for key, item in given.items() if key not in was}
         if any(key not in given or given[key] != value for key, value in was.items()):
             self.undone.append("params")
-        return {**given, **was}
+        try:
+            if RESERVED & more.keys():
+                raise MessageError("they have a field of their own")
+            added: Wire = read_json(more, "params")
+        except MessageError:
+            self.undone.append("params")
+            added = {}
+        return {**added, **was}
 
     def cap(self) -> int | None:
         """Return the cap on the reply, if the plugin lowered it or left it."""
@@ -94,25 +109,37 @@ class _Shape:
         return was
 
 
-def _read(value: Any) -> Any:
-    """Return a JSON value as it is read: without marks, and text parts joined to one text."""
-    if isinstance(value, dict):
-        return {key: _read(item) for key, item in value.items() if key not in MARKS}
-    if not isinstance(value, list):
-        return value
-    parts: list[Any] = []
-    for part in map(_read, value):
-        text = _text_of(part)
-        if text is not None and parts and isinstance(parts[-1], str):
-            parts[-1] += text
+def _read(wire: Wire) -> Wire:
+    """Return a message or a tool as it is read: without marks, and text parts joined to one."""
+    plain: Wire = _unmarked(wire)
+    content = plain.get("content")
+    if isinstance(content, str):
+        content = [{"type": "text", "text": content}]
+    if isinstance(content, list):
+        plain["content"] = _joined(content)
+    return plain
+
+
+def _joined(parts: list[Any]) -> list[Any]:
+    """Return the parts of a content, neighbours that are text as one."""
+    joined: list[Any] = []
+    for part in map(_unmarked, parts):
+        if joined and _is_text(part) and _is_text(joined[-1]):
+            joined[-1] = {"type": "text", "text": joined[-1]["text"] + part["text"]}
         else:
-            parts.append(part if text is None else text)
-    # A list that holds one text reads like that text.
-    return parts[0] if len(parts) == 1 and isinstance(parts[0], str) else parts
+            joined.append(part)
+    return joined
 
 
-def _text_of(part: Any) -> str | None:
-    """Return the text of a content part that has nothing else; None for any other value."""
-    if isinstance(part, dict) and part.keys() == {"type", "text"} and part["type"] == "text":
-        return part["text"] if isinstance(part["text"], str) else None
-    return None
+def _unmarked(value: Any) -> Any:
+    """Return a message, a tool or a content part without its marks."""
+    if not isinstance(value, dict):
+        return value
+    return {key: item for key, item in value.items() if key not in MARKS}
+
+
+def _is_text(part: Any) -> bool:
+    """Return whether a content part is a text and nothing else."""
+    if not (isinstance(part, dict) and part.keys() == {"type", "text"}):
+        return False
+    return part["type"] == "text" and isinstance(part["text"], str)

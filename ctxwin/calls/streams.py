@@ -52,6 +52,16 @@ class _Reading:
         except Exception:  # noqa: BLE001 - figures that cannot be, or a part of a foreign class
             self.read.usage = None
 
+    def drop(self) -> None:
+        """
+        End the request of a view that is collected.
+
+        That happens wherever the collector runs, in a thread that may hold any lock: so nothing is
+        learnt, which would take the conversation's.
+        """
+        self.read.prompt_tokens = None
+        self.end("abandoned")
+
     def end(self, status: Status, error: BaseException | None = None) -> None:
         """End the request, once."""
         end, self._end = self._end, None
@@ -67,7 +77,7 @@ class _View:
         self._parts: Any = None
         self._leave: Any = None
         self._reading = _Reading(end)
-        self._dropped = weakref.finalize(self, self._reading.end, "abandoned")
+        self._dropped = weakref.finalize(self, self._reading.drop)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -83,14 +93,18 @@ class _View:
         The helpers of the SDKs have such methods (`text_stream`, `get_final_message`), and a
         snapshot that says what came of them.
         """
+        if self._reading.read.finish_reason is None:
+            whole = _read(_snapshot_of(self._stream))
+            if whole.finish_reason is not None:
+                self._reading.read = whole
+                self._end(status_at_end(whole), error)
+                return
+            if self._parts is None:
+                whole.usage = None  # what is stated before the end is not all
+                self._reading.read = whole
         status: Status = "abandoned"
-        if self._parts is None:
-            self._reading.add(_snapshot_of(self._stream))
-            read = self._reading.read
-            if read.finish_reason is None:
-                read.usage = None  # what is stated before the end is not all
-            else:
-                status = status_at_end(read)
+        if error is not None and self._parts is None:
+            status = _broken(error)
         self._end(status, error)
 
     def _entered(self, stream: Any) -> Self:
@@ -121,7 +135,11 @@ class StreamView(_View):
 
     def __enter__(self) -> Self:
         self._leave = self._stream.__exit__
-        return self._entered(self._stream.__enter__())
+        try:  # the helpers of the SDKs send the request here
+            return self._entered(self._stream.__enter__())
+        except BaseException as error:
+            self._end(_broken(error), error)
+            raise
 
     def __exit__(
         self,
@@ -157,7 +175,8 @@ class AsyncStreamView(_View):
             await in_thread(self._end, status_at_end(self._reading.read))
             raise
         except GeneratorExit:  # nothing can be awaited any more
-            self._end("abandoned")
+            self._dropped.detach()
+            self._reading.drop()
             raise
         except BaseException as error:
             await in_thread(self._end, _broken(error), error)
@@ -167,7 +186,11 @@ class AsyncStreamView(_View):
 
     async def __aenter__(self) -> Self:
         self._leave = self._stream.__aexit__
-        return self._entered(await self._stream.__aenter__())
+        try:  # as in sync code
+            return self._entered(await self._stream.__aenter__())
+        except BaseException as error:
+            await in_thread(self._end, _broken(error), error)
+            raise
 
     async def __aexit__(
         self,
@@ -201,6 +224,14 @@ def _snapshot_of(stream: Any) -> object:
         with suppress(Exception):  # they assert that something was read
             return getattr(stream, name)
     return None
+
+
+def _read(whole: object) -> StreamUsage:
+    """Return what a snapshot says; nothing, if it cannot be read."""
+    read = StreamUsage()
+    with suppress(Exception):  # figures that cannot be, say
+        read.add(whole)
+    return read
 
 
 def _nothing() -> None:

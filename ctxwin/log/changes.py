@@ -21,7 +21,7 @@ fields hold JSON values (or tuples of them), so that a change can be written dow
 `SetTools`, `Forget` and `SetOptions` concern one process alone and are never written down.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -137,7 +137,14 @@ class SetTools:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """What has left the window is released from memory."""
+    """
+    What has left the window is released from memory.
+
+    Attributes:
+        held: ids of messages that stay, for somebody else still holds them.
+    """
+
+    held: Collection[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +171,13 @@ class SetOptions:
     Attributes:
         budget: the budget.
         costs: the costs.
+        model: the model that the conversation is for now.
         counts: id -> what a message of the log costs by these, as far as that is known.
     """
 
     budget: Budget
     costs: Costs
+    model: str | None = None
     counts: Mapping[int, int | None] = field(default_factory=dict)
 
 

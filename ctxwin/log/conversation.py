@@ -65,9 +65,17 @@ class Conversation:
             the log's; 0 where they may.
     """
 
-    def __init__(self, budget: Budget, costs: Costs, *, allow_question_edit: bool = False) -> None:
+    def __init__(
+        self,
+        budget: Budget,
+        costs: Costs,
+        *,
+        model: str | None = None,
+        allow_question_edit: bool = False,
+    ) -> None:
         self.budget = budget
         self.costs = costs
+        self.model = model
         self.allow_question_edit = allow_question_edit
         self.version = 0
         self.history = History()
@@ -154,7 +162,7 @@ class Conversation:
 
         Raises `StateError`: the state cannot be restored.
         """
-        other = self._empty()
+        other = self._empty(self.budget, copy(self.costs))
         states.load(state, other)
         return other
 
@@ -170,16 +178,19 @@ class Conversation:
 
         `shared` is for its window's attribute of that name.
         """
-        other = Conversation(budget, costs, allow_question_edit=self.allow_question_edit)
-        other.window.shared = shared
+        other = self._empty(budget, costs)
+        other.window.shared, other.own_ids = shared, self.own_ids
         same = costs.counter is self.costs.counter
-        states.load(states.dump(self, counts=same), other, counts=same)
+        state = states.dump(self, counts=same)
+        if not same and not costs.name:  # two counters without a name have nothing in common
+            state |= {"offset": 0, "correction": 1000, "adjustment": 0, "sent_tokens": None}
+        states.load(state, other, counts=same)
         return other
 
-    def _empty(self) -> "Conversation":
-        """Return a new conversation with the same options."""
+    def _empty(self, budget: Budget, costs: Costs) -> "Conversation":
+        """Return a new conversation with the same other options."""
         edits = self.allow_question_edit
-        return Conversation(self.budget, copy(self.costs), allow_question_edit=edits)
+        return Conversation(budget, costs, model=self.model, allow_question_edit=edits)
 
     # What this process notes.
 
@@ -213,9 +224,13 @@ class Conversation:
         """Return what belongs in the window and was never counted, each result with its call."""
         return [one for one in self.history.uncounted() if not self.window.knows(one[0])]
 
-    def take_counts(self, counts: Iterable[tuple[LogMessage, int]]) -> None:
-        """Keep what messages were counted early; whoever counted one since got the same figure."""
-        for logged, tokens in counts:
+    def take_counts(self, counts: Iterable[tuple[LogMessage, int]], costs: Costs) -> None:
+        """
+        Keep what messages were counted early, if the costs that counted them are those of now.
+
+        Whoever counted one since got the same figure.
+        """
+        for logged, tokens in counts if costs is self.costs else ():
             logged.tokens = tokens
             self.window.share(logged)
 
@@ -340,8 +355,8 @@ class Conversation:
         self._changed()
         return []
 
-    def _forget(self, _: Forget) -> list[Message]:
-        return [logged.message for logged in self.history.forget()]
+    def _forget(self, change: Forget) -> list[Message]:
+        return [logged.message for logged in self.history.forget(change.held)]
 
     def _restore(self, change: Restore) -> list[Message]:
         other = self.restored(change.state)
@@ -370,7 +385,7 @@ class Conversation:
         return []
 
     def _set_options(self, change: SetOptions) -> list[Message]:
-        self.budget = change.budget
+        self.budget, self.model = change.budget, change.model
         for logged in self.history.messages.values():
             logged.tokens = change.counts.get(logged.message.id)
             logged.unit.shown = None

@@ -19,6 +19,8 @@ Whether a unit is *gone* (a cut dropped it) is recorded here too. Which units th
 the business of `window.py`; `dirty` tells it which ones to look at again.
 """
 
+from collections.abc import Collection
+
 from ctxwin.values.message import Message, answer_key, call_keys, says_nothing
 from ctxwin.values.plan import Unit
 from ctxwin.values.wire import RESULT_ROLES, SYSTEM_ROLES
@@ -210,15 +212,19 @@ class History:
             self._take_back(logged, message_id)
         return cut[::-1]
 
-    def forget(self) -> list[LogMessage]:
+    def forget(self, held: Collection[int] = ()) -> list[LogMessage]:
         """
         Release the messages of every unit that is gone, and return them, oldest first.
+
+        Units of which somebody else holds a message (`held`, ids) stay.
 
         The last unit stays: that something came after a call is what makes it open, not pending. An
         exchange that is open stays: its results may still come.
         """
         last = self._last
         units = [unit for unit in self.gone.values() if unit is not last and not unit.missing]
+        if held:
+            units = [unit for unit in units if unit.first not in held]
         released = [logged for unit in units for logged in unit.messages]
         for unit in units:
             del self.gone[unit.first], self._units[unit.first]

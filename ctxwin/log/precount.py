@@ -59,9 +59,10 @@ class Precount:
         import asyncio  # noqa: PLC0415 - as above
 
         conversation = self._keeper.conversation
-        counts = await asyncio.to_thread(_count, conversation.costs, uncounted)
+        costs = conversation.costs
+        counts = await asyncio.to_thread(_count, costs, uncounted)
         with self._keeper.lock:
-            conversation.take_counts(counts)
+            conversation.take_counts(counts, costs)
         return len(counts) == len(uncounted)
 
 

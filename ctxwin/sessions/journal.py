@@ -345,18 +345,28 @@ class Journal:
         state = self._dump(self.conversation, 0)["state"]  # before readers are let in again
         with self._gate.outside():
             log = read_log(self.store, self.reader, self.position, self.dead)
-            found = [(number, self.reader.message(number, rec)) for number, rec in log]
+            found = [
+                {
+                    "id": number,
+                    "message": self.reader.message(number, rec),
+                    "pinned": False,
+                    "gone": True,
+                    "tokens": self._known_tokens(rec),
+                }
+                for number, rec in log
+            ]
         return self._whole(state, found)
 
-    def _whole(
-        self, state: Mapping[str, Any], log: Sequence[tuple[int, dict[str, Any]]]
-    ) -> Conversation:
-        """Return what a state says, with the whole log in memory: ids and wire dicts."""
+    def _known_tokens(self, record: Record) -> int | None:
+        """Return what a message costs, if its record says so by the present counter."""
+        name, tokens = self.conversation.costs.name, record.fields.get("tokens")
+        known = bool(name) and record.fields.get("counter") == name
+        return tokens if known and type(tokens) is int else None
+
+    def _whole(self, state: Mapping[str, Any], log: Sequence[dict[str, Any]]) -> Conversation:
+        """Return what a state says, with the whole log in memory: entries of a state's log."""
         held = {entry["id"]: entry for entry in state["log"]}
-        gone = {"pinned": False, "gone": True, "tokens": None}
-        entries = [
-            held.get(number, {"id": number, "message": wire, **gone}) for number, wire in log
-        ]
+        entries = [held.get(entry["id"], entry) for entry in log]
         whole = self.conversation.restored({**state, "log": entries})
         whole.skip_to(self.position.number + 1)
         return whole

@@ -72,10 +72,7 @@ class Route:
     reason: str = ""
 
     def __post_init__(self) -> None:
-        if not (self.model is None or isinstance(self.model, str)):
-            raise TypeError(f"model must be a string, not {quoted(self.model)}")
-        if not (self.budget is None or isinstance(self.budget, Budget)):
-            raise TypeError(f"budget must be a Budget, not {quoted(self.budget)}")
+        check_options(self.model, self.budget)
         check_cap(self.max_output_tokens)
         checked_tags(self.tags)
 
@@ -84,6 +81,8 @@ class Route:
 class Answer:
     """
     A reply that a plugin gives in the model's place.
+
+    Raises `TypeError` or `ValueError`: it is no text, or a blank one.
 
     Attributes:
         content: the text.
@@ -94,6 +93,15 @@ class Answer:
     content: str
     source: str = ""
     saved: Usage | None = None
+
+    def __post_init__(self) -> None:
+        given: tuple[object, object] = self.content, self.source
+        if not all(isinstance(value, str) for value in given):
+            raise TypeError(f"an answer's content and source must be strings, not {quoted(given)}")
+        if not self.content.strip():
+            raise ValueError("an answer must say something: return None for no answer")
+        if not (self.saved is None or isinstance(self.saved, Usage)):
+            raise TypeError(f"saved must be a Usage, not {quoted(self.saved)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +163,10 @@ class Request:
             found["tools"] = list(_copied(self.tools))
         if self.max_output_tokens is not None:
             found[cap_as] = self.max_output_tokens
-        if more.get("stream"):
+        given = {**copy_json(dict(self.params)), **more}
+        if given.get("stream"):
             found["stream_options"] = {"include_usage": True}
-        return {**found, **copy_json(dict(self.params)), **more}
+        return {**found, **given}
 
     def clone(self) -> "Request":
         """Return an equal request that shares nothing mutable with this one."""
@@ -175,7 +184,7 @@ class Request:
             self.answer,
             self.counter,
             self.budget,
-            self._origin,
+            None if self._origin is None else self._origin.clone(),
         )
 
 
@@ -272,6 +281,14 @@ def tag_of(text: str) -> str:
     from hashlib import sha256  # noqa: PLC0415 - rarely needed
 
     return f"sha256:{sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def check_options(model: object, budget: object) -> None:
+    """Raise `TypeError` if a model is no string, or a budget no `Budget`; None is neither."""
+    if not (model is None or isinstance(model, str)):
+        raise TypeError(f"model must be a string, not {quoted(model)}")
+    if not (budget is None or isinstance(budget, Budget)):
+        raise TypeError(f"budget must be a Budget, such as Budget(4000), not {quoted(budget)}")
 
 
 def check_cap(max_output_tokens: object) -> None:

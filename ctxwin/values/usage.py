@@ -335,7 +335,8 @@ class StreamUsage:
     ) -> None:
         self.model = model or self.model
         self.reply_id = reply_id or self.reply_id
-        self.finish_reason = finish_reason or self.finish_reason
+        if isinstance(finish_reason, str):
+            self.finish_reason = finish_reason or self.finish_reason
 
     def _say(self, text: object) -> None:
         if isinstance(text, str):

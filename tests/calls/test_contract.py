@@ -184,7 +184,11 @@ def test_r1_has_a_mutant(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_r1_has_another_mutant(monkeypatch: pytest.MonkeyPatch) -> None:
     """A routed request that is not fitted into its own budget."""
     laws.fits(play(turns=LONG))
-    monkeypatch.setattr(Around, "place", lambda self, model, budget: (self.keeper, self.pruned))
+    monkeypatch.setattr(
+        Around,
+        "place",
+        lambda self, model, budget: (InMemory(self.keeper.conversation), self.pruned),
+    )
     with pytest.raises(AssertionError, match="R1"):
         laws.fits(play(turns=LONG))
 
@@ -206,7 +210,7 @@ def test_r3_has_a_mutant(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def place(self: Around, model: Any, budget: Budget) -> Any:
         self.keeper.conversation.budget = budget
-        return self.keeper, self.pruned
+        return InMemory(self.keeper.conversation), self.pruned
 
     monkeypatch.setattr(Around, "place", place)
     with pytest.raises(AssertionError, match="R3"):
@@ -273,14 +277,14 @@ def test_r6_has_a_mutant(monkeypatch: pytest.MonkeyPatch) -> None:
         Shapes(lambda r: replace(r, params={"a": 1})),
     ]
     laws.same(play(*plugins), play(*plugins[::-1]), "R6")
-    original = ctxwin.calls.requests._fitting
+    original = ctxwin.calls.requests._Fitting
 
     def fitting(around: Around, asked: Any) -> Any:
         names = [strategy.name for strategy in around.chain.strategies]
         first = names.index("shapes") < names.index("routes")
         return original(around, asked._replace(max_output_tokens=None) if first else asked)
 
-    monkeypatch.setattr(ctxwin.calls.requests, "_fitting", fitting)
+    monkeypatch.setattr(ctxwin.calls.requests, "_Fitting", fitting)
     with pytest.raises(AssertionError, match="R6"):
         laws.same(play(*plugins), play(*plugins[::-1]), "R6")
 

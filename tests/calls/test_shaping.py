@@ -87,6 +87,12 @@ CHANGED: dict[str, tuple[Any, str]] = {
     "one more": (lambda b: replace(b, messages=(*b.messages, b.messages[0])), "messages"),
     "one less": (lambda b: replace(b, messages=b.messages[1:]), "messages"),
     "another order": (lambda b: replace(b, messages=b.messages[::-1]), "messages"),
+    "a list of text": (with_message(0, {"role": "system", "content": ["be brief"]}), "messages"),
+    "a text for a list": (with_message(2, {"role": "user", "content": "look here"}), "messages"),
+    "a mark within a tool": (
+        lambda b: replace(b, tools=({**TOOLS[0], "function": {"name": "f", **MARK}},)),
+        "tools",
+    ),
     "no json": (with_message(0, {"role": "system", "content": {1, 2}}), "messages"),
     "no messages": (lambda b: replace(b, messages=None), "messages"),
     "no tools": (lambda b: replace(b, tools=()), "tools"),
