@@ -343,6 +343,7 @@ class Journal:
 
     def _read_whole(self) -> Conversation:
         state = self._dump(self.conversation, 0)["state"]  # before readers are let in again
+        counter = self.conversation.costs.name
         with self._gate.outside():
             log = read_log(self.store, self.reader, self.position, self.dead)
             found = [
@@ -351,17 +352,11 @@ class Journal:
                     "message": self.reader.message(number, rec),
                     "pinned": False,
                     "gone": True,
-                    "tokens": self._known_tokens(rec),
+                    "tokens": _known_tokens(rec, counter),
                 }
                 for number, rec in log
             ]
         return self._whole(state, found)
-
-    def _known_tokens(self, record: Record) -> int | None:
-        """Return what a message costs, if its record says so by the present counter."""
-        name, tokens = self.conversation.costs.name, record.fields.get("tokens")
-        known = bool(name) and record.fields.get("counter") == name
-        return tokens if known and type(tokens) is int else None
 
     def _whole(self, state: Mapping[str, Any], log: Sequence[dict[str, Any]]) -> Conversation:
         """Return what a state says, with the whole log in memory: entries of a state's log."""
@@ -587,6 +582,13 @@ class Journal:
         complete = not unit.missing and not unit.unfit and last < message_id
         newer = unit.first > self.forgotten
         return complete and newer and logged.message.role not in SYSTEM_ROLES
+
+
+def _known_tokens(record: Record, counter: str) -> int | None:
+    """Return what a message costs, if its record says so by the counter of that name."""
+    tokens = record.fields.get("tokens")
+    known = bool(counter) and record.fields.get("counter") == counter
+    return tokens if known and type(tokens) is int else None
 
 
 def _size(page: Page) -> int:

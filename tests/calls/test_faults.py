@@ -171,10 +171,21 @@ def test_what_a_request_was_made_from_is_a_copy_too() -> None:
     assert request.origin.messages[1]["content"] == "what is new"
 
 
+def setting(**fields: Any) -> Any:
+    """Return a plugin's way to set fields of a request."""
+    return lambda request: replace(request, **fields)
+
+
+def answering(content: Any) -> Any:
+    """Return a plugin's way to answer."""
+    return lambda _: Answer(content)
+
+
 def test_no_parameter_says_what_has_a_field_of_its_own(caplog: Any) -> None:
     """A plugin could send other messages, or lift the cap that was admitted."""
-    for params in ({"messages": []}, {"model": "x"}, {"max_completion_tokens": 9}, {"x": {1}}):
-        shapes = Shapes(lambda request, params=params: replace(request, params=params))
+    given: list[Any] = [{"messages": []}, {"model": "x"}, {"max_tokens": 9}, {"x": {1}}]
+    for params in given:
+        shapes = Shapes(setting(params=params))
         with logged(caplog, "may not change the params"):
             assert chat(shapes).request().params == {}
 
@@ -194,7 +205,7 @@ def test_fields_that_cannot_be_compared_change_nothing(caplog: Any) -> None:
     for _ in range(3_000):
         deep = [deep]
     for field, value in (("tokens", Unequal()), ("messages", (Unequal(),) * 2)):
-        shapes = Shapes(lambda request, f=field, v=value: replace(request, **{f: v}))
+        shapes = Shapes(setting(**{field: value}))
         with logged(caplog, "ctxwin_shape of plugin 'shapes' failed"):
             request = chat(shapes).request()
         assert replace(request, id="") == replace(chat().request(), id="")
@@ -211,7 +222,7 @@ def test_an_answer_is_checked_where_it_is_made(caplog: Any) -> None:
         (" ", "say something"),
     ):
         with logged(caplog, "ctxwin_answer of plugin"):
-            request = chat(Answers(lambda _, c=content: Answer(c))).request()
+            request = chat(Answers(answering(content))).request()
         assert request.answer is None
         assert says in str(caplog.records[0].exc_info[1])
     with pytest.raises(TypeError, match="saved must be a Usage"):
@@ -298,11 +309,12 @@ def test_an_answer_is_taken_in_once_whatever_ended_the_request(caplog: Any) -> N
 def test_options_are_checked_before_anything_is_done() -> None:
     """In `fork` and `refit` as in `request`."""
     ctx = chat()
-    for method in (ctx.fork, ctx.refit):
+    methods: tuple[Any, Any] = ctx.fork, ctx.refit
+    for method in methods:
         with pytest.raises(TypeError, match="budget must be a Budget, such as"):
-            method(budget=100)  # type: ignore[operator]
+            method(budget=100)
         with pytest.raises(TypeError, match="model must be a string"):
-            method(model=5, counter=len)  # type: ignore[operator]
+            method(model=5, counter=len)
     assert ctx.model == "m"
 
 

@@ -125,14 +125,15 @@ def test_forks_follow_what_happens_to_the_conversation() -> None:
 
 
 def test_a_fork_that_cannot_follow_is_made_anew() -> None:
-    """It has forgotten what the conversation still holds."""
-    ctx = long_chat(tokens=200)
+    """It has no such message: the conversation's own strategies wrote it."""
+    ctx = long_chat(SummarizeHistory(lambda *_: "told", keep_last_turns=1), tokens=200)
     ctx.request(budget=SMALL)
-    ctx.forget()  # the fork has cut more, and released that
-    old = next(one for one in ctx if one.role == "user")
-    ctx.pin(old)
+    ctx.prune_history()
+    (summary,) = (one for one in ctx if one.sources)
+    ctx.pin(summary)
+    assert not ctx._forks._kept
     request = ctx.request(budget=SMALL)
-    assert old.to_dict() in request.messages
+    assert summary.to_dict() in request.messages
 
 
 def test_a_fork_writes_summaries_of_its_own() -> None:
