@@ -573,8 +573,7 @@ class ContextManager:
         check_options(model, budget)
         whole = self._keeper.whole()
         costs = moved(whole.costs, model, counter)
-        conversation = whole.under(budget or whole.budget, costs)
-        conversation.model = model or whole.model
+        conversation = whole.under(budget or whole.budget, costs, model)
         fork = ContextManager.__new__(ContextManager)
         fork._begin(InMemory(conversation), self._chain, self._tags)  # noqa: SLF001 - it is one
         return fork

@@ -68,20 +68,16 @@ class Forks:
         self, conversation: Conversation, model: str | None, budget: Budget, *, other: bool
     ) -> InMemory:
         costs = moved(conversation.costs, model if other else None)
-        made = conversation.under(budget, costs, self._counts(conversation, costs))
-        made.own_ids, made.model = OWN_IDS, model
-        conversation.follower = _Follower(conversation, self._kept)
+        shared = self._counts(conversation, costs)
+        made = conversation.under(budget, costs, model, shared=shared, own_ids=OWN_IDS)
+        conversation.follow(_Follower(conversation, self._kept))
         return InMemory(made)
 
     def _counts(self, conversation: Conversation, costs: Costs) -> dict[int, int]:
         """Return the counts shared by windows with one counter: it counts each message once."""
         for other in (conversation, *(fork.conversation for fork in self._kept.values())):
             if same_counter(other.costs, costs):
-                if other.window.shared is None:
-                    other.window.shared = {}
-                    for logged in other.history.messages.values():
-                        other.window.share(logged)
-                return other.window.shared
+                return other.window.shares()
         return {}
 
 

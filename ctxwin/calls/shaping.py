@@ -36,7 +36,7 @@ def shaped(before: Request, after: Request, plugin: str) -> Request:
         tools=shape.marked("tools"),
         params=shape.params(),
         max_output_tokens=shape.cap(),
-        _origin=before.origin,
+        _origin=before._origin or before,  # noqa: SLF001 - `origin` would be a copy
     )
     if shape.undone:
         import logging  # noqa: PLC0415 - rarely needed, and slow to import

@@ -171,15 +171,27 @@ class Conversation:
         return self.under(self.budget, copy(self.costs))
 
     def under(
-        self, budget: Budget, costs: Costs, shared: dict[int, int] | None = None
+        self,
+        budget: Budget,
+        costs: Costs,
+        model: str | None = None,
+        *,
+        shared: dict[int, int] | None = None,
+        own_ids: int = 0,
     ) -> "Conversation":
         """
         Return a copy with another budget and other costs; one counter counts nothing again.
 
-        `shared` is for its window's attribute of that name.
+        Args:
+            budget: its budget.
+            costs: its costs.
+            model: its model; None for that of this one.
+            shared: for its window's attribute of that name.
+            own_ids: for its attribute of that name; 0 for that of this one.
         """
         other = self._empty(budget, costs)
-        other.window.shared, other.own_ids = shared, self.own_ids
+        other.model = model or self.model
+        other.window.shared, other.own_ids = shared, own_ids or self.own_ids
         same = costs.counter is self.costs.counter
         state = states.dump(self, counts=same)
         if not same and not costs.name:  # two counters without a name have nothing in common
@@ -193,6 +205,10 @@ class Conversation:
         return Conversation(budget, costs, model=self.model, allow_question_edit=edits)
 
     # What this process notes.
+
+    def follow(self, follower: Callable[[Change], None]) -> None:
+        """Show every change to a follower from now on."""
+        self.follower = follower
 
     @property
     def next_written_id(self) -> int:

@@ -168,6 +168,14 @@ class Window:
             logged.tokens = self.shared.get(logged.message.id)
         return logged.tokens is not None
 
+    def shares(self) -> dict[int, int]:
+        """Return the counts of the log's messages that other windows may share, from now on."""
+        if self.shared is None:
+            self.shared = {}
+            for logged in self._history.messages.values():
+                self.share(logged)
+        return self.shared
+
     def share(self, logged: LogMessage) -> None:
         """Let others know what a message costs."""
         if self.shared is not None and logged.tokens is not None:

@@ -143,8 +143,8 @@ class Request:
 
     @property
     def origin(self) -> "Request":
-        """The request as `ctxwin_answer` saw it, before shaping: cache keys are made of it."""
-        return self._origin or self
+        """The request as `ctxwin_answer` saw it, before shaping (a copy): cache keys are of it."""
+        return self if self._origin is None else self._origin.clone()
 
     def arguments(self, *, cap_as: str = "max_completion_tokens", **more: Any) -> dict[str, Any]:
         """
@@ -184,7 +184,7 @@ class Request:
             self.answer,
             self.counter,
             self.budget,
-            None if self._origin is None else self._origin.clone(),
+            self._origin,
         )
 
 
@@ -227,8 +227,21 @@ class Observation:
 
     def clone(self) -> "Observation":
         """Return an equal value that shares nothing mutable with this one."""
-        request = None if self.request is None else self.request.clone()
-        return replace(self, request=request, tags=dict(self.tags))
+        return Observation(  # as for a request
+            None if self.request is None else self.request.clone(),
+            self.request_id,
+            self.reply_id,
+            self.model,
+            self.usage,
+            self.estimated,
+            self.predicted_tokens,
+            self.status,
+            self.finish_reason,
+            self.truncated,
+            self.text,
+            self.error,
+            dict(self.tags),
+        )
 
 
 @dataclass(frozen=True, slots=True, init=False)
