@@ -42,9 +42,6 @@ class Forks:
             model: the model, which brings its counter if it is an `other` one.
             budget: the budget.
             other: whether it is another model than the conversation's.
-
-        Raises:
-            CounterError: the model's counter cannot count a message.
         """
         with keeper.lock:
             fork = self._kept.pop((model, budget), None)
@@ -54,6 +51,10 @@ class Forks:
             while len(self._kept) > MOST:
                 self._kept.popitem(last=False)
             return fork
+
+    def has(self, model: str | None, budget: Budget) -> bool:
+        """Return whether the fork for a model and a budget is kept."""
+        return (model, budget) in self._kept
 
     def find(self, model: str | None, budget: Budget) -> InMemory | None:
         """Return the fork for a model and a budget, if it is kept."""

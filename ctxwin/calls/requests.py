@@ -84,14 +84,22 @@ class Around:
 
     def place(self, model: str | None, budget: Budget) -> tuple[Keeper, Done]:
         """Return who keeps the window for a model and a budget, and who is told of its prunes."""
-        other, own = model != self.model, self.keeper.conversation.budget
-        if not other and (budget is own or budget == own):
+        if self._is_own(model, budget):
             return self.keeper, self.pruned
+        other = model != self.model
         return self.forks.get(self.keeper, model, budget, other=other), self.notify
+
+    def has_place(self, model: str | None, budget: Budget) -> bool:
+        """Return whether the window for a model and a budget need not be made."""
+        return self._is_own(model, budget) or self.forks.has(model, budget)
+
+    def _is_own(self, model: str | None, budget: Budget) -> bool:
+        own = self.keeper.conversation.budget
+        return model == self.model and (budget is own or budget == own)
 
     def known_place(self, request: Request) -> Keeper | None:
         """Return who keeps the window that a request was made of; None where nobody does now."""
-        if request.model == self.model and request.budget == self.keeper.conversation.budget:
+        if self._is_own(request.model, request.budget):
             return self.keeper
         return self.forks.find(request.model, request.budget)
 
@@ -248,33 +256,38 @@ class _Fitting:
     def __init__(self, around: Around, asked: Asked) -> None:
         self._around, self._asked = around, asked
         self._id = urandom(16).hex()  # as long as a UUID, and as random
-        self._place()
-
-    def _place(self) -> None:
-        """Find out which window it is."""
-        around, asked = self._around, self._asked
-        self._model = asked.model or around.model
-        self._budget = asked.budget or around.keeper.conversation.budget
-        self._keeper, self._done = around.place(self._model, self._budget)
 
     def here(self) -> Request:
         """Do it in sync code."""
-        made = drive(self._flow())
+        made = None
         while made is None:
+            self._choose()
             self._place()
             made = drive(self._flow())
         return made
 
     async def there(self) -> Request:
-        """Do it in async code."""
-        keeper = self._keeper
-        precount = self._around.precount if keeper is self._around.keeper else Precount(keeper)
-        await precount.run()
-        made = await adrive(self._flow(), keeper.run)
+        """Do it in async code: what is large is copied and counted in a thread."""
+        around, made = self._around, None
         while made is None:
-            await self._around.keeper.run(self._place)
-            made = await adrive(self._flow(), self._keeper.run)
+            self._choose()
+            if around.has_place(self._model, self._budget):
+                self._place()
+            else:
+                await in_thread(self._place)
+            keeper = self._keeper
+            await (around.precount if keeper is around.keeper else Precount(keeper)).run()
+            made = await adrive(self._flow(), keeper.run)
         return made
+
+    def _choose(self) -> None:
+        """Decide for which model and budget it is."""
+        self._model = self._asked.model or self._around.model
+        self._budget = self._asked.budget or self._around.keeper.conversation.budget
+
+    def _place(self) -> None:
+        """Find the window."""
+        self._keeper, self._done = self._around.place(self._model, self._budget)
 
     def _flow(self) -> Flow[Request | None]:
         around = self._around

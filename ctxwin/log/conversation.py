@@ -180,7 +180,9 @@ class Conversation:
         own_ids: int = 0,
     ) -> "Conversation":
         """
-        Return a copy with another budget and other costs; one counter counts nothing again.
+        Return a copy with another budget and other costs.
+
+        One counter counts nothing again; another one counts when that is needed.
 
         Args:
             budget: its budget.
@@ -196,7 +198,7 @@ class Conversation:
         state = states.dump(self, counts=same)
         if not same and not costs.name:  # two counters without a name have nothing in common
             state |= {"offset": 0, "correction": 1000, "adjustment": 0, "sent_tokens": None}
-        states.load(state, other, counts=same)
+        states.load(state, other, counts=same, settle=False)
         return other
 
     def _empty(self, budget: Budget, costs: Costs) -> "Conversation":

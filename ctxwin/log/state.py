@@ -86,22 +86,30 @@ def _dump_written(message: Message, tokens: int | None) -> dict[str, Any]:
     }
 
 
-def load(state: object, conversation: "Conversation", *, counts: bool = False) -> None:
+def load(
+    state: object, conversation: "Conversation", *, counts: bool = False, settle: bool = True
+) -> None:
     """
     Fill a new conversation from a state.
+
+    Args:
+        state: the state.
+        conversation: the conversation.
+        counts: whether the costs in it are by this very counter, though that has no name.
+        settle: whether to count at once what another counter has to count.
 
     Raises:
         StateError: it is of another schema, malformed, or contradicts itself; the text says where.
     """
     try:
-        _load(Fields(state, "state"), conversation, counts=counts)
+        _load(Fields(state, "state"), conversation, counts=counts, settle=settle)
     except MessageError as error:
         raise StateError(f"the state holds a malformed message: {error}") from error
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise StateError(f"the state contradicts itself: {describe(error)}") from error
 
 
-def _load(fields: "Fields", conversation: "Conversation", *, counts: bool) -> None:
+def _load(fields: "Fields", conversation: "Conversation", *, counts: bool, settle: bool) -> None:
     schema = fields.get("schema", int)
     if schema != SCHEMA:
         raise StateError(f"the state is of schema {quoted(schema)}, this release reads {SCHEMA}")
@@ -122,8 +130,9 @@ def _load(fields: "Fields", conversation: "Conversation", *, counts: bool) -> No
             failures=_load_failures(fields),
         )
     )
-    with suppress(CounterError):  # what cannot be counted now is counted when it is needed
-        conversation.window.settle()
+    if settle or same_name:
+        with suppress(CounterError):  # what cannot be counted now is counted when it is needed
+            conversation.window.settle()
     _load_figures(fields, conversation, same_counter=same_name)
 
 

@@ -378,6 +378,31 @@ def test_what_is_large_is_counted_in_a_thread_before_a_router_is_asked() -> None
     assert threading.main_thread() not in threads
 
 
+def test_the_window_of_another_model_is_made_and_counted_in_a_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is copied and counted for it may be large."""
+    import threading
+
+    threads = set()
+
+    class Where(WordCounter):
+        name = "where"
+
+        def count_message(self, message: Any) -> int:
+            threads.add(threading.current_thread())
+            return super().count_message(message)
+
+    monkeypatch.setattr("ctxwin.counting.costs.counter_for", lambda _: Where())
+    ctx = chat(tokens=10**6)
+    ctx.add_message("user", "w " * 60_000)
+    ctx.messages()
+    request = asyncio.run(ctx.arequest(model="other"))
+    assert request.counter == "where"
+    assert threads
+    assert threading.main_thread() not in threads
+
+
 def test_an_observer_registered_while_a_stream_runs_is_told() -> None:
     """It ends with the chain of then."""
     observer = Observes()
