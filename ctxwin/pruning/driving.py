@@ -165,8 +165,8 @@ def _reply(effect: Effect, call: Callable[[Summarize], object]) -> Any:
         if isinstance(effect, Step):
             return effect.here()
         if isinstance(effect, Call):
-            return _refuse_awaitable(_called(effect), "function", "arequest()")
-        return _text(_refuse_awaitable(call(effect), "summariser", ASYNC_SUMMARISER))
+            return _refuse_awaitable(_called(effect), TypeError(ASYNC_FUNCTION))
+        return _text(_refuse_awaitable(call(effect), SummarizerError(ASYNC_SUMMARISER)))
     except Exception as error:  # noqa: BLE001 - it is thrown into the flow
         return Failed(error)
 
@@ -181,18 +181,23 @@ def _called(effect: Call) -> object:
         raise RuntimeError(describe(error)) from error
 
 
-ASYNC_SUMMARISER = "amessages(), aprune_history() or ticket.arun()"
+ASYNC_SUMMARISER = (
+    "the summariser is async: await amessages(), aprune_history() or ticket.arun(), "
+    "or give a sync one"
+)
+ASYNC_FUNCTION = (
+    "the function is async: give a sync one, or in `route`, `answer` and `shape` await arequest()"
+)
 
 
-def _refuse_awaitable(answer: object, what: str, instead: str) -> object:
-    """Return an answer; raises if somebody would have to await it."""
+def _refuse_awaitable(answer: object, error: Exception) -> object:
+    """Return an answer; raises the error if somebody would have to await it."""
     if not inspect.isawaitable(answer):
         return answer
     close = getattr(answer, "close", None)
     if callable(close):  # a coroutine would complain that nobody awaits it
         close()
-    text = f"the {what} is async: await {instead}, or give a sync one"
-    raise SummarizerError(text) if instead == ASYNC_SUMMARISER else TypeError(text)
+    raise error
 
 
 async def _areply(effect: Effect) -> Any:
