@@ -139,11 +139,20 @@ def test_a_fork_releases_only_what_the_conversation_released() -> None:
 
 
 @pytest.mark.parametrize("awaited", [True, False])
-def test_a_refit_meanwhile_is_what_the_request_goes_by(awaited: bool) -> None:
+def test_a_refit_meanwhile_is_what_the_request_goes_by(
+    awaited: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Never one budget and the other's window."""
     ctx = chat()
     fitting = _Fitting(ctx._around(), asked_for(None, None, None, None, {}, fresh=False))
-    ctx.refit(budget=Budget(500), model="gpt-4o")
+    place = fitting._place
+
+    def place_and_move() -> None:
+        place()
+        if ctx.model != "gpt-4o":
+            ctx.refit(budget=Budget(500), model="gpt-4o")
+
+    monkeypatch.setattr(fitting, "_place", place_and_move)
     request = asyncio.run(fitting.there()) if awaited else fitting.here()
     assert (request.budget, request.model, request.counter) == (Budget(500), "gpt-4o", "o200k_base")
 
