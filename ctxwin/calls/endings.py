@@ -11,7 +11,7 @@ from dataclasses import replace
 from threading import RLock
 from typing import Any
 
-from ctxwin.values.errors import CounterError
+from ctxwin.values.errors import CounterError, logger
 from ctxwin.values.message import Message
 from ctxwin.values.request import Observation, Request, Status, Tags, checked_tags
 from ctxwin.values.usage import StreamUsage, Usage, input_tokens
@@ -46,13 +46,9 @@ class Endings:
                 while len(self._ended) > REMEMBERED:
                     self._ended.popitem(last=False)
                 return True
-        import logging  # noqa: PLC0415 - rarely needed, and slow to import
-
-        if message is not None:
-            self._ended[request.id] = message
-        logging.getLogger("ctxwin").warning(
-            "request %s has ended already: its second ending is ignored", request.id
-        )
+            if message is not None:
+                self._ended[request.id] = message
+        logger().warning("request %s has ended already: its second ending is ignored", request.id)
         return False
 
     def has(self, request: Request) -> bool:
@@ -113,7 +109,7 @@ def ended(
         truncated=reason in CUT_OFF,
         text=text if text or reason else None,
         error=error,
-        tags=checked_tags({**own_tags, **checked_tags(tags)}),
+        tags=checked_tags({**own_tags, **tags}),
     )
 
 

@@ -52,10 +52,6 @@ class Forks:
                 self._kept.popitem(last=False)
             return fork
 
-    def has(self, model: str | None, budget: Budget) -> bool:
-        """Return whether the fork for a model and a budget is kept."""
-        return (model, budget) in self._kept
-
     def find(self, model: str | None, budget: Budget) -> InMemory | None:
         """Return the fork for a model and a budget, if it is kept."""
         return self._kept.get((model, budget))

@@ -24,7 +24,7 @@ from ctxwin.pruning.driving import Flow, Step, adrive, drive
 from ctxwin.pruning.prune import Done, fit
 from ctxwin.pruning.threads import in_thread
 from ctxwin.values.budget import Budget
-from ctxwin.values.errors import MessageError, quoted
+from ctxwin.values.errors import MessageError, logger, quoted
 from ctxwin.values.message import to_dicts
 from ctxwin.values.request import (
     Observation,
@@ -84,22 +84,23 @@ class Around:
 
     def place(self, model: str | None, budget: Budget) -> tuple[Keeper, Done]:
         """Return who keeps the window for a model and a budget, and who is told of its prunes."""
-        if self._is_own(model, budget):
+        if self.is_own(model, budget):
             return self.keeper, self.pruned
         other = model != self.model
         return self.forks.get(self.keeper, model, budget, other=other), self.notify
 
     def has_place(self, model: str | None, budget: Budget) -> bool:
         """Return whether the window for a model and a budget need not be made."""
-        return self._is_own(model, budget) or self.forks.has(model, budget)
+        return self.is_own(model, budget) or self.forks.find(model, budget) is not None
 
-    def _is_own(self, model: str | None, budget: Budget) -> bool:
+    def is_own(self, model: str | None, budget: Budget) -> bool:
+        """Return whether the conversation's own window is for this model and budget."""
         own = self.keeper.conversation.budget
         return model == self.model and (budget is own or budget == own)
 
     def known_place(self, request: Request) -> Keeper | None:
         """Return who keeps the window that a request was made of; None where nobody does now."""
-        if self._is_own(request.model, request.budget):
+        if self.is_own(request.model, request.budget):
             return self.keeper
         return self.forks.find(request.model, request.budget)
 
@@ -114,7 +115,7 @@ class Around:
 
         Raises:
             ValueError: no request is named, and no input tokens are stated; or a tag is malformed.
-            StoreError: what was learnt cannot be stored; the request has not ended.
+            StoreError: no request is named, and what was learnt cannot be stored.
         """
         tokens = input_tokens(reply_or_usage) if request is None else None
         read = endings.read_reply(reply_or_usage)
@@ -142,12 +143,8 @@ class Around:
         if prompt_tokens is not None and place is not None and not self.endings.has(request):
             try:
                 self._learn(place, prompt_tokens, request.id)
-            except Exception:
-                import logging  # noqa: PLC0415 - rarely needed, and slow to import
-
-                # Observers hear of it all the same.
-                logger = logging.getLogger("ctxwin")
-                logger.exception("the bill of request %s is not learnt", request.id)
+            except Exception:  # noqa: BLE001 - observers hear of it all the same
+                logger().exception("the bill of request %s is not learnt", request.id)
         if self.endings.claim(request) and self.chain.observed:
             if ended.status in ("ok", "unknown", "abandoned"):
                 ended = endings.estimated(ended, (place or self.keeper).conversation.costs.text)
@@ -240,9 +237,7 @@ def _merged(routes: Sequence[Route], tags: Tags) -> Tags:
     try:
         return checked_tags({**merged, **tags})
     except ValueError as error:  # each route's own are right, so together they are too many
-        import logging  # noqa: PLC0415 - rarely needed, and slow to import
-
-        logging.getLogger("ctxwin").warning("tags of routes are left out: %s", error)
+        logger().warning("tags of routes are left out: %s", error)
         return tags
 
 
@@ -295,7 +290,8 @@ class _Fitting:
 
     def _send(self, conversation: Conversation) -> Request | None:
         """Return the request, None if the conversation has moved; its lock is held."""
-        if self._keeper is self._around.keeper and self._moved(conversation):
+        around = self._around
+        if self._keeper is around.keeper and not around.is_own(self._model, self._budget):
             return None
         if not conversation.window.units:
             raise MessageError("there is no message to send: append one before request()")
@@ -317,10 +313,6 @@ class _Fitting:
             counter=conversation.costs.name,
             budget=budget,
         )
-
-    def _moved(self, conversation: Conversation) -> bool:
-        same = conversation.budget is self._budget or conversation.budget == self._budget
-        return not same or conversation.model != self._model
 
 
 def _stable(conversation: Conversation, length: int) -> int:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from ctxwin.values.errors import MessageError
+from ctxwin.values.errors import MessageError, logger
 from ctxwin.values.request import Request, check_cap
 from ctxwin.values.wire import Wire, read_json
 
@@ -39,9 +39,7 @@ def shaped(before: Request, after: Request, plugin: str) -> Request:
         _origin=before._origin or before,  # noqa: SLF001 - `origin` would be a copy
     )
     if shape.undone:
-        import logging  # noqa: PLC0415 - rarely needed, and slow to import
-
-        logging.getLogger("ctxwin").warning(
+        logger().warning(
             "plugin %r may not change the %s of a request: undone", plugin, ", ".join(shape.undone)
         )
     return request

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TypeVar
 
-from ctxwin.values.errors import StrategyError, describe
+from ctxwin.values.errors import StrategyError, describe, logger
 
 T = TypeVar("T")
 
@@ -48,9 +48,7 @@ def call_hook(owner: object, hook: Callable[..., T], *args: object, **arguments:
 
 def log_failure(hook: str, plugin: str, error: Exception) -> None:
     """Log what a hook raised, where it changes nothing."""
-    import logging  # noqa: PLC0415 - rarely needed, and slow to import
-
-    logging.getLogger("ctxwin").error("%s of plugin %r failed", hook, plugin, exc_info=error)
+    logger().error("%s of plugin %r failed", hook, plugin, exc_info=error)
 
 
 def refuse_inside_hook(owner: object, method: str) -> None:

@@ -39,7 +39,7 @@ from ctxwin.log.changes import (
 from ctxwin.log.history import SAYS_NOTHING, History, LogMessage, LogUnit
 from ctxwin.log.window import Window
 from ctxwin.values.budget import Budget, billed_tokens
-from ctxwin.values.errors import MessageError, StateError, quoted
+from ctxwin.values.errors import MessageError, StateError, logger, quoted
 from ctxwin.values.message import Message, call_keys
 from ctxwin.values.plan import Unit
 from ctxwin.values.wire import RESULT_ROLES
@@ -133,10 +133,8 @@ class Conversation:
         if figures is not None:
             return (Learn(*figures),)
         if not self._warned:
-            import logging  # noqa: PLC0415 - rarely needed, and slow to import
-
             self._warned = True
-            logging.getLogger("ctxwin").warning(
+            logger().warning(
                 "a bill of %d tokens for a request of about %d is not learnt: it must be another "
                 "request's, or that of a whole run. Observe the usage of each request. (Further "
                 "bills like it are not logged.)",
@@ -197,7 +195,8 @@ class Conversation:
         same = costs.counter is self.costs.counter
         state = states.dump(self, counts=same)
         if not same and not costs.name:  # two counters without a name have nothing in common
-            state |= {"offset": 0, "correction": 1000, "adjustment": 0, "sent_tokens": None}
+            state["offset"], state["correction"] = UNLEARNT
+            state["adjustment"], state["sent_tokens"] = 0, None
         states.load(state, other, counts=same, settle=False)
         return other
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from logging import Logger
 
     from ctxwin.values.message import Message
     from ctxwin.values.request import Request
@@ -188,6 +189,13 @@ class StaleError(StoreError):
 
     Nothing was stored.
     """
+
+
+def logger() -> "Logger":
+    """Return the logger of ctxwin; `logging` is rarely needed, and slow to import."""
+    import logging  # noqa: PLC0415 - as said
+
+    return logging.getLogger("ctxwin")
 
 
 def describe(error: BaseException) -> str:

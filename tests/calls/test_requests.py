@@ -574,8 +574,9 @@ def test_an_answer_is_taken_in_awaited() -> None:
     assert asyncio.run(main()).content == "yes"
 
 
-def test_a_cancelled_admission_holds_nothing() -> None:
-    """Whoever admitted a request that nobody gets lets go of it."""
+@pytest.mark.parametrize("refuses", [False, True])
+def test_a_cancelled_admission_holds_nothing(refuses: bool) -> None:
+    """Whoever admitted a request that nobody gets lets go of it; a refusal is told once."""
     import threading
 
     entered, go_on = threading.Event(), threading.Event()
@@ -583,6 +584,8 @@ def test_a_cancelled_admission_holds_nothing() -> None:
     def wait(request: Request) -> None:
         entered.set()
         go_on.wait()
+        if refuses:
+            raise RefusedError("no")
 
     admits, observer = Admits(wait), Observes()
     ctx = chat(admits, observer)
@@ -598,33 +601,6 @@ def test_a_cancelled_admission_holds_nothing() -> None:
 
     asyncio.run(main())
     assert not admits.held
-    assert [one.status for one in observer.seen] == ["refused"]
-
-
-def test_a_cancelled_admission_that_was_refused_is_told_once() -> None:
-    """The refusal was told already."""
-    import threading
-
-    entered, go_on = threading.Event(), threading.Event()
-
-    def refuse(request: Request) -> None:
-        entered.set()
-        go_on.wait()
-        raise RefusedError("no")
-
-    observer = Observes()
-    ctx = chat(Admits(refuse), observer)
-
-    async def main() -> None:
-        task = asyncio.create_task(ctx.arequest())
-        await asyncio.to_thread(entered.wait)
-        task.cancel()
-        await asyncio.sleep(0)
-        go_on.set()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(main())
     assert [one.status for one in observer.seen] == ["refused"]
 
 
